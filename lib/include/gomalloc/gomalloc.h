@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * gomalloc's own functions, for programs that link with the library or look it up with dlsym().
+ * Everything else is malloc(3) under its usual names.  Described in gomalloc(3).
+ */
+#ifndef GOMALLOC_GOMALLOC_H
+#define GOMALLOC_GOMALLOC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GOMALLOC_VERSION "0.1.0"
+
+/* Flags of gomalloc_alloc(). */
+#define GOMALLOC_NOSCAN 0x1u /* the object will hold no pointers: a leak check need not read it */
+#define GOMALLOC_ZERO   0x2u /* the object is cleared */
+#define GOMALLOC_TINY                                                                              \
+    0x4u /* with NOSCAN and size < 16: may share a 16-byte block with others                       \
+            (Go's tiny allocator); alignment is that of the size: 8, 4, 2, 1 */
+
+/* gomalloc_alloc returns size bytes, or NULL with errno ENOMEM.  free() takes them back. */
+void *gomalloc_alloc(size_t size, unsigned flags);
+
+/* gomalloc_version returns GOMALLOC_VERSION of the library in use. */
+const char *gomalloc_version(void);
+
+/* gomalloc_rate returns the mean number of bytes between two samples: 1 = every allocation is
+ * recorded, 0 = none is. */
+uint64_t gomalloc_rate(void);
+
+/* gomalloc_set_rate sets it for all threads and returns the old one. */
+uint64_t gomalloc_set_rate(uint64_t bytes);
+
+/* gomalloc_scavenge gives free pages back to the kernel; returns the bytes given back. */
+size_t gomalloc_scavenge(void);
+
+/* gomalloc_snapshot writes a heap image (gomalloc-image(5)) to path by way of a temporary file
+ * beside it.  0, or -1 with errno; on failure nothing is left under path that was not there. */
+int gomalloc_snapshot(const char *path);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

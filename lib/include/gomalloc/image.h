@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The heap image: one format for a live process, an exit record and a saved file.
+ *
+ * An image is a little-endian, mmap-able file of fixed-width records.  The library writes it
+ * (into a memfd for goinspect, or into a file); goinspect and anybody else reads it.  The same
+ * text, field by field, is gomalloc-image(5).
+ *
+ *      0 +---------------------------+
+ *        | struct gomalloc_image     |  128 bytes, the same in every version up to `checksum`
+ *    128 +---------------------------+
+ *        | struct gomalloc_section   |  `nsections` entries of 64 bytes: the directory
+ *        | ...                       |
+ *        +---------------------------+  every section starts at a multiple of 8;
+ *        | records of section 0      |  the gap between sections is zero
+ *        +---------------------------+
+ *        | records of section 1      |
+ *        | ...                       |
+ *        +---------------------------+  file_size, a multiple of 8
+ *
+ * Checksums.  gomalloc_image.checksum covers the header (with this field as zero) and the
+ * directory; gomalloc_section.checksum covers the section's bytes up to the next multiple of 8.
+ * The function is gomalloc_checksum() below: each 8-byte word changes the state by a bijection, so
+ * one changed byte anywhere is always noticed.  Gaps do not exist other than the padding to 8,
+ * which is covered: hence no byte of an image can change unseen.
+ *
+ * Versions.  `version` grows when a reader of the old one would misread; such a file is refused
+ * (exit status 5 of goinspect).  New sections, and new fields at the end of a record, do not grow
+ * it: a reader takes the first sizeof(its struct) bytes of each record_size bytes, and treats
+ * fields it knows beyond record_size as zero.
+ *
+ * Strings.  A `uint32_t ..._str` is an offset into the section "string", whose bytes are
+ * NUL-terminated strings; offset 0 is the empty string.
+ */
+#ifndef GOMALLOC_IMAGE_H
+#define GOMALLOC_IMAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GOMALLOC_IMAGE_MAGIC   "GMIMAGE\n" /* 8 bytes, no terminator in the file */
+#define GOMALLOC_IMAGE_VERSION 1u
+
+/* Header. */
+struct gomalloc_image {
+    char magic[8];            /* GOMALLOC_IMAGE_MAGIC */
+    uint32_t version;         /* GOMALLOC_IMAGE_VERSION */
+    uint32_t header_size;     /* sizeof(struct gomalloc_image) = offset of the directory */
+    uint64_t checksum;        /* of header and directory, this field taken as 0 */
+    uint64_t file_size;       /* bytes, a multiple of 8 */
+    uint32_t nsections;       /* entries in the directory */
+    uint32_t section_size;    /* sizeof(struct gomalloc_section) */
+    uint64_t flags;           /* GOMALLOC_IMAGE_* */
+    uint8_t image_id[16];     /* random; the same image imported twice is known by it */
+    uint64_t captured_ns;     /* CLOCK_REALTIME when the capture began, ns since 1970 */
+    uint64_t capture_time_ns; /* how long the capture took */
+    uint64_t reserved[5];     /* 0 */
+};
+
+/* gomalloc_image.flags */
+#define GOMALLOC_IMAGE_LIVE                                                                        \
+    0x1u                            /* threads ran while it was captured: figures of different     \
+                                       spans may be some microseconds apart */
+#define GOMALLOC_IMAGE_EXIT    0x2u /* written when the program ended */
+#define GOMALLOC_IMAGE_PARTIAL 0x4u /* only the sections asked for */
+#define GOMALLOC_IMAGE_CUT     0x8u /* a bound was met and records are missing: see counters */
+
+/* Directory entry. */
+struct gomalloc_section {
+    char name[16];        /* NUL-padded, one of GOMALLOC_SECTIONS */
+    uint32_t record_size; /* bytes of one record */
+    uint32_t reserved0;   /* 0 */
+    uint64_t count;       /* records */
+    uint64_t offset;      /* of the first record from the start of the file; multiple of 8 */
+    uint64_t checksum;    /* of the record bytes, padded with zero to a multiple of 8 */
+    uint64_t reserved[2]; /* 0 */
+};
+
+/*
+ * The sections: X(id, name, record type).  The id is the bit in a request's section mask.
+ */
+#define GOMALLOC_SECTIONS(X)                                                                       \
+    X(STRING, "string", char)                                                                      \
+    X(PROCESS, "process", struct gomalloc_process)                                                 \
+    X(THREAD, "thread", struct gomalloc_thread)                                                    \
+    X(MAPPING, "mapping", struct gomalloc_mapping)                                                 \
+    X(SIZE_CLASS, "size_class", struct gomalloc_size_class)                                        \
+    X(ARENA, "arena", struct gomalloc_arena)                                                       \
+    X(SPAN, "span", struct gomalloc_span)                                                          \
+    X(BITMAP, "bitmap", uint64_t)                                                                  \
+    X(SLOT, "slot", struct gomalloc_slot)                                                          \
+    X(SUMMARY, "summary", struct gomalloc_summary)                                                 \
+    X(CHUNK, "chunk", struct gomalloc_chunk)                                                       \
+    X(FRAME, "frame", struct gomalloc_frame)                                                       \
+    X(SITE, "site", struct gomalloc_site)                                                          \
+    X(MEMSTAT, "memstat", struct gomalloc_memstat)                                                 \
+    X(COUNTER, "counter", struct gomalloc_counter)
+
+enum gomalloc_section_id {
+#define GOMALLOC_SECTION_ID(id, name, type) GOMALLOC_SECTION_##id,
+    GOMALLOC_SECTIONS(GOMALLOC_SECTION_ID)
+#undef GOMALLOC_SECTION_ID
+        GOMALLOC_NSECTIONS
+};
+
+/* process: exactly one record. */
+struct gomalloc_process {
+    uint32_t pid;            /* in the process's own pid namespace */
+    uint32_t ppid;           /* parent when captured */
+    uint32_t uid;            /* effective user */
+    uint32_t nthreads;       /* threads of the process, the library's own included */
+    uint64_t start_ticks;    /* /proc/PID/stat field 22: with pid and boot_id, the identity */
+    uint8_t boot_id[16];     /* /proc/sys/kernel/random/boot_id */
+    uint64_t start_ns;       /* CLOCK_REALTIME when the library started, ns since 1970 */
+    uint64_t rate;           /* sampling rate in bytes; 1 = every allocation, 0 = off */
+    uint64_t rss_bytes;      /* /proc/self/statm when captured */
+    uint64_t page_size;      /* of the heap: 8192 */
+    uint64_t os_page_size;   /* of the kernel: 4096 */
+    uint64_t forked_ns;      /* CLOCK_REALTIME of the fork that made this process, 0 if exec'd */
+    uint32_t host_str;       /* node name */
+    uint32_t exe_str;        /* /proc/self/exe */
+    uint32_t cmdline_str;    /* arguments, separated by one space */
+    uint32_t comm_str;       /* /proc/self/comm */
+    uint32_t version_str;    /* of the library */
+    uint32_t unwinder_str;   /* "libunwind", "none", ... */
+    uint64_t exact_since_ns; /* CLOCK_REALTIME since when rate has been 1 without a break and
+                                every live object has a slot record, 0 if not so */
+};
+
+/* thread: one record for each mcache, idle ones (whose thread has ended) included. */
+struct gomalloc_thread {
+    uint32_t mcache;       /* index: gomalloc_span.owner refers to it */
+    uint32_t tid;          /* kernel thread id of the thread attached, 0 = idle */
+    char comm[16];         /* thread name, NUL-padded, empty if idle */
+    uint64_t cached_bytes; /* free slots in the spans it owns, in bytes */
+    uint64_t nspans;       /* spans it owns */
+};
+
+/* mapping: one record for each mapping of /proc/self/maps that is file-backed and executable or
+ * named; enough to tell which module and file offset a pc belongs to. */
+struct gomalloc_mapping {
+    uint64_t start;       /* address */
+    uint64_t end;         /* address after the last byte */
+    uint64_t file_offset; /* bytes */
+    uint64_t inode;
+    uint32_t dev_major;
+    uint32_t dev_minor;
+    uint32_t prot;         /* PROT_READ 1 | PROT_WRITE 2 | PROT_EXEC 4 */
+    uint32_t path_str;     /* empty: anonymous */
+    uint32_t build_id_len; /* bytes used of build_id, 0 = none or not read */
+    uint8_t build_id[20];  /* GNU build-id */
+};
+
+/* size_class: 68 records, class 0 (large objects) first. */
+struct gomalloc_size_class {
+    uint32_t size_class;
+    uint32_t bytes;  /* of a slot; 0 for class 0 */
+    uint32_t npages; /* of a span */
+    uint32_t nelems; /* slots in a span */
+};
+
+/* arena: one record for each heapArena (64 MiB of address space). */
+struct gomalloc_arena {
+    uint64_t base;            /* address */
+    uint64_t size;            /* bytes: 64 MiB */
+    uint64_t reserved_bytes;  /* address space only; reserved + prepared + ready = size */
+    uint64_t prepared_bytes;  /* may be used, not backed: never touched, or scavenged */
+    uint64_t ready_bytes;     /* backed by the kernel as soon as touched */
+    uint64_t in_use_pages;    /* heap pages in spans */
+    uint64_t free_pages;      /* heap pages grown and in no span */
+    uint64_t scavenged_pages; /* of the free ones, those given back to the kernel */
+    uint64_t zeroed_base;     /* offset of the first byte never used since mmap */
+};
+
+/* gomalloc_span.state, Go's mSpanState */
+enum gomalloc_span_state {
+    GOMALLOC_SPAN_DEAD = 0,
+    GOMALLOC_SPAN_IN_USE = 1, /* holds objects */
+    GOMALLOC_SPAN_MANUAL = 2  /* stack spans and the like */
+};
+/* gomalloc_span.place: where the span is kept */
+enum gomalloc_span_place {
+    GOMALLOC_PLACE_NONE = 0,          /* full and owned by a thread, or large */
+    GOMALLOC_PLACE_CURRENT = 1,       /* an mcache allocates from it */
+    GOMALLOC_PLACE_LISTED = 2,        /* on its owner's list of spans with free slots */
+    GOMALLOC_PLACE_PARTIAL_SWEPT = 3, /* mcentral's four span sets */
+    GOMALLOC_PLACE_PARTIAL_UNSWEPT = 4,
+    GOMALLOC_PLACE_FULL_SWEPT = 5,
+    GOMALLOC_PLACE_FULL_UNSWEPT = 6,
+    GOMALLOC_PLACE_CACHED_LARGE = 7 /* freed large span, kept for reuse */
+};
+#define GOMALLOC_OWNER_CENTRAL 0xffffffffu /* gomalloc_span.owner: mcentral */
+#define GOMALLOC_OWNER_HEAP    0xfffffffeu /* mheap itself (large objects, manual spans) */
+
+/* span: one record for each span in use. */
+struct gomalloc_span {
+    uint64_t base;         /* address of the first byte */
+    uint64_t npages;       /* of 8 KiB */
+    uint64_t elem_size;    /* bytes given to each object; large: npages * 8192 */
+    uint32_t nelems;       /* slots */
+    uint32_t live;         /* slots allocated: the ones in its bitmap */
+    uint32_t marked;       /* of the free slots, those freed by other threads and not yet swept */
+    uint32_t owner;        /* mcache index, or GOMALLOC_OWNER_* */
+    uint16_t span_class;   /* size class * 2 + noscan */
+    uint8_t state;         /* enum gomalloc_span_state */
+    uint8_t place;         /* enum gomalloc_span_place */
+    uint8_t needzero;      /* 1: free slots may hold old data */
+    uint8_t reserved0[3];  /* 0 */
+    uint32_t sweepgen;     /* sweep cycle in which it was last swept */
+    uint32_t freeindex;    /* slot at which the next search begins */
+    uint64_t bitmap_index; /* its first word in section "bitmap": (nelems + 63) / 64 words */
+    uint64_t slot_index;   /* its first record in section "slot", nelems records; or
+                              GOMALLOC_NO_SLOTS: nothing recorded in this span */
+    uint64_t large_requested; /* class 0 only: bytes asked for, 0 = not recorded */
+};
+#define GOMALLOC_NO_SLOTS UINT64_MAX
+
+/* bitmap: 64-bit words, bit i of word w of a span = slot w * 64 + i is live. */
+
+/* slot: what is recorded of one slot; meaningful where the bitmap says live. */
+struct gomalloc_slot {
+    uint32_t site;  /* site id, 0 = not sampled */
+    uint32_t slack; /* bytes given beyond those asked for: requested = elem_size - slack */
+};
+
+/* summary: the radix tree's entries that are not all zero (a zero entry: nothing free, or nothing
+ * grown, there), Go's pallocSum unpacked. */
+struct gomalloc_summary {
+    uint32_t level;    /* 0 = root ... 4 = leaf (one chunk of 4 MiB) */
+    uint32_t reserved; /* 0 */
+    uint64_t index;    /* entry in its level */
+    uint64_t base;     /* address that it covers from */
+    uint64_t npages;   /* pages that it covers */
+    uint64_t start;    /* free pages at its start */
+    uint64_t max;      /* longest run of free pages */
+    uint64_t end;      /* free pages at its end */
+};
+
+/* chunk: one record for each chunk (512 pages, 4 MiB) that has been grown. */
+struct gomalloc_chunk {
+    uint64_t index;        /* Go's chunkIdx */
+    uint64_t base;         /* address */
+    uint64_t alloc[8];     /* bit p: page p is in use, or not grown, or in a page cache */
+    uint64_t scavenged[8]; /* bit p: page p has been given back, or was never backed */
+    uint64_t grown[8];     /* bit p: page p belongs to the heap */
+    uint64_t cached[8];    /* bit p: page p is free in some mcache's page cache */
+};
+
+/* frame: a node of the stack trie; node n is record n - 1; node 0 is the root (no frame). */
+struct gomalloc_frame {
+    uint64_t pc;     /* return address (of the caller's next instruction) */
+    uint32_t parent; /* node of the caller, < own number; 0 = outermost */
+    uint32_t depth;  /* frames from here outwards, this one included */
+};
+
+/* site: an interned stack that has allocated. */
+struct gomalloc_site {
+    uint32_t site;         /* id, 1 and up */
+    uint32_t frame;        /* node of the innermost frame (the caller of malloc), 0 = no stack */
+    uint32_t flags;        /* GOMALLOC_SITE_* */
+    uint32_t reserved;     /* 0 */
+    uint64_t samples;      /* allocations recorded since start */
+    uint64_t sample_bytes; /* bytes they asked for */
+    double alloc_objects;  /* estimate of all allocations since start: sum over the samples of
+                              1 / (1 - exp(-size / rate)); exact at rate=1 */
+    double alloc_bytes;    /* the same, weighted with the bytes asked for */
+};
+#define GOMALLOC_SITE_TRUNCATED 0x1u /* deeper than the bound: outermost frames are missing */
+#define GOMALLOC_SITE_STOPPED   0x2u /* the unwinder gave up before the outermost frame */
+
+/* memstat: the library's memory by purpose; the four address-space states in bytes. */
+struct gomalloc_memstat {
+    char name[24];     /* "heap", "span", "bitmap", "summary", "chunk", "mcache", "recorder", ... */
+    uint64_t reserved; /* Reserved: address space only */
+    uint64_t prepared; /* Prepared: may be used, not backed */
+    uint64_t ready;    /* Ready: in use */
+    uint64_t used;     /* of Ready, handed out by the purpose's own allocator */
+};
+
+/* counter: everything else that is counted. */
+struct gomalloc_counter {
+    char name[40]; /* "heap.grow", "recorder.dropped", ... lower case, dotted */
+    char unit[16]; /* "bytes", "objects", "calls", "ns", ... */
+    uint64_t value;
+};
+
+/*
+ * gomalloc_checksum returns the checksum of n bytes at p (n a multiple of 8), continuing from h
+ * (0 to begin).  Every word is mixed in by a bijection of the state.
+ */
+static inline uint64_t gomalloc_checksum(uint64_t h, const void *p, size_t n) {
+    const unsigned char *b = (const unsigned char *)p;
+    for (size_t i = 0; i + 8 <= n; i += 8) {
+        uint64_t w;
+        __builtin_memcpy(&w, b + i, 8);
+        h ^= w;
+        h = (h << 29) | (h >> 35);
+        h = h * 0x9e3779b97f4a7c15u + 0x632be59bd9b4e019u;
+    }
+    return h;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif
