@@ -58,7 +58,7 @@ struct gomalloc_image {
     uint8_t image_id[16];     /* random; the same image imported twice is known by it */
     uint64_t captured_ns;     /* CLOCK_REALTIME when the capture began, ns since 1970 */
     uint64_t capture_time_ns; /* how long the capture took */
-    uint64_t reserved[5];     /* 0 */
+    uint64_t reserved[6];     /* 0 */
 };
 
 /* gomalloc_image.flags */
