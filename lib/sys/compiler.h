@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What the compiler is told, in one place.
+ */
+#ifndef GM_SYS_COMPILER_H
+#define GM_SYS_COMPILER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define gm_likely(x)   __builtin_expect(!!(x), 1)
+#define gm_unlikely(x) __builtin_expect(!!(x), 0)
+#define gm_noinline    __attribute__((noinline))
+#define gm_inline      static inline __attribute__((always_inline))
+#define gm_cold        __attribute__((noinline, cold))
+#define gm_export      __attribute__((visibility("default")))
+/* The .so is never loaded late in a way that lacks static TLS (we use 32 bytes of it), and any
+ * other model calls __tls_get_addr, which may allocate. */
+#define gm_tls _Thread_local __attribute__((tls_model("initial-exec")))
+
+#ifdef GOMALLOC_DEBUG
+static const bool gm_debug = true;
+#else
+static const bool gm_debug = false;
+#endif
+
+#endif

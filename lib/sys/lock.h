@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Mutexes on a futex, with ranks.
+ *
+ * A thread may take a lock only if its rank is greater than that of every lock it holds: so no two
+ * threads can wait for each other.  Go: runtime/lockrank.go.  With GOMALLOC_DEBUG the rule is
+ * checked at each lock; in a release build the rank costs nothing.
+ *
+ * pthread mutexes are not used: they are part of the program's world (interposed by race
+ * detectors, not reinitialised in a forked child).
+ */
+#ifndef GM_SYS_LOCK_H
+#define GM_SYS_LOCK_H
+
+#include <stdatomic.h>
+
+#include "sys/compiler.h"
+
+/* In the order in which they may be nested, outermost first. */
+enum lock_rank {
+    LOCK_RANK_NONE,
+    LOCK_RANK_AGENT,    /* one request at a time */
+    LOCK_RANK_PROF,     /* recorder's configuration */
+    LOCK_RANK_IDLE,     /* the list of mcaches */
+    LOCK_RANK_MCENTRAL, /* one size class's span sets */
+    LOCK_RANK_MHEAP,    /* pages, arenas, span headers */
+    LOCK_RANK_SLOT,     /* slot tables' free lists */
+    LOCK_RANK_STACK,    /* growth of the stack table */
+    LOCK_RANK_PERSISTENT,
+    LOCK_NRANKS
+};
+
+/* state: 0 free, 1 held, 2 held and somebody may be waiting */
+struct mutex {
+    _Atomic uint32_t state;
+    uint32_t rank; /* enum lock_rank */
+};
+
+#define MUTEX_INIT(r)                                                                              \
+    { .state = 0, .rank = (r) }
+
+void mutex_lock(struct mutex *m);
+bool mutex_try_lock(struct mutex *m);
+void mutex_unlock(struct mutex *m);
+
+/* mutex_reset makes the mutex free, whoever held it: for the only thread of a forked child. */
+void mutex_reset(struct mutex *m);
+
+/* mutex_assert_held throws unless somebody holds the mutex; a debug build also asks that it be
+ * this thread. */
+void mutex_assert_held(const struct mutex *m);
+
+/* mutex_forget_held clears the calling thread's record of the ranks it holds: for a forked child.
+ */
+void mutex_forget_held(void);
+
+#endif

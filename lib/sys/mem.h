@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Memory from the operating system, in Go's four states.  Go: runtime/mem.go, mem_linux.go.
+ *
+ *   None      not ours
+ *   Reserved  address space of ours, any access faults (PROT_NONE)
+ *   Prepared  may be used, is not expected to be backed: never touched, or given back
+ *   Ready     in use, backed as soon as it is touched
+ *
+ *   mem_alloc:   None -> Ready        mem_reserve: None -> Reserved
+ *   mem_map:     Reserved -> Prepared mem_used:    Prepared -> Ready
+ *   mem_unused:  Ready -> Prepared    mem_free:    any -> None
+ *
+ * Each purpose has a struct mem_stat; the four sums of all of them are what this library has asked
+ * the kernel for, and the image prints them.  Departure: Go accounts totals by purpose, the
+ * states only for the heap; we keep the states of each.
+ *
+ * All sizes are bytes and multiples of 4096.  None of these change errno.
+ */
+#ifndef GM_SYS_MEM_H
+#define GM_SYS_MEM_H
+
+#include <stdatomic.h>
+
+#include "sys/compiler.h"
+
+/* One purpose.  Counted by atomic adds: no lock. */
+struct mem_stat {
+    char name[24];
+    _Atomic uint64_t reserved; /* bytes in each state now */
+    _Atomic uint64_t prepared;
+    _Atomic uint64_t ready;
+    _Atomic uint64_t used; /* of Ready, handed out by the purpose's own allocator */
+};
+
+/* All purposes, in the order in which the image lists them. */
+enum mem_purpose {
+    MEM_HEAP,     /* heapArenas: where objects live */
+    MEM_ARENA,    /* struct heap_arena: the page -> span map */
+    MEM_SPAN,     /* span headers and bitmaps */
+    MEM_SUMMARY,  /* the radix tree's summaries */
+    MEM_CHUNK,    /* the chunks' bitmaps */
+    MEM_MCACHE,   /* mcaches and their hint stacks */
+    MEM_SLOT,     /* site ids and slacks per slot */
+    MEM_STACK,    /* the stack table */
+    MEM_RECORDER, /* the rest of the recorder */
+    MEM_AGENT,    /* the agent's buffers */
+    MEM_OTHER,
+    MEM_NPURPOSES
+};
+extern struct mem_stat mem_stats[MEM_NPURPOSES];
+
+/* mem_alloc returns n zeroed bytes in Ready, or NULL. */
+void *mem_alloc(size_t n, enum mem_purpose why);
+
+/* mem_reserve returns n bytes of address space in Reserved, at hint if it is free (hint may be
+ * NULL), or NULL. */
+void *mem_reserve(void *hint, size_t n, enum mem_purpose why);
+
+/* mem_reserve_aligned is mem_reserve with the result a multiple of align (a power of two). */
+void *mem_reserve_aligned(size_t n, size_t align, enum mem_purpose why);
+
+/* mem_map makes Reserved memory Prepared.  False if the kernel refuses. */
+bool mem_map(void *p, size_t n, enum mem_purpose why);
+
+/* mem_used makes Prepared memory Ready.  Pages given back by mem_unused read as zero. */
+void mem_used(void *p, size_t n, enum mem_purpose why);
+
+/* mem_unused gives Ready memory back to the kernel: it becomes Prepared. */
+void mem_unused(void *p, size_t n, enum mem_purpose why);
+
+/* mem_free unmaps memory of which the given parts are in each state (reserved + prepared + ready
+ * = n). */
+void mem_free(void *p, size_t n, enum mem_purpose why, size_t reserved, size_t prepared);
+
+/* mem_alloc_sparse returns n zeroed bytes (address space reserved and readable/writable at once,
+ * without commitment: MAP_NORESERVE), for big tables of which a few pages are touched.  Accounted
+ * as Prepared.  NULL on failure. */
+void *mem_alloc_sparse(size_t n, enum mem_purpose why);
+
+#endif
