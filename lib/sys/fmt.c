@@ -4,7 +4,7 @@
  */
 #include "sys/fmt.h"
 
-#include "sys/syscall.h"
+#include "sys/rawcall.h"
 
 struct fmt fmt_on(char *buf, size_t cap) {
     buf[0] = '\0';

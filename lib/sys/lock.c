@@ -6,7 +6,7 @@
 
 #include <linux/futex.h>
 
-#include "sys/syscall.h"
+#include "sys/rawcall.h"
 #include "sys/throw.h"
 
 /* Bit r: this thread holds a lock of rank r.  Debug builds only. */

@@ -6,7 +6,7 @@
 
 #include <sys/mman.h>
 
-#include "sys/syscall.h"
+#include "sys/rawcall.h"
 #include "sys/throw.h"
 
 struct mem_stat mem_stats[MEM_NPURPOSES] = {

@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "sys/syscall.h"
+#include "sys/rawcall.h"
 
 extern char *program_invocation_short_name;
 

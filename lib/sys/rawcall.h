@@ -5,8 +5,8 @@
  * malloc and free must not change errno, and libc's wrappers do.  These return the kernel's
  * answer: a result, or a negative errno.
  */
-#ifndef GM_SYS_SYSCALL_H
-#define GM_SYS_SYSCALL_H
+#ifndef GM_SYS_RAWCALL_H
+#define GM_SYS_RAWCALL_H
 
 #include <sys/syscall.h>
 
