@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A thread's cache: for each span class the span it allocates from.  Go: runtime/mcache.go.
+ *
+ * In front of the current span's free bits stands a small stack of hints.  A free of a slot in a
+ * span of ours sets the slot's bit (the truth) and pushes a hint, (address, bit address); malloc
+ * pops a hint and clears that bit.  If the bit is clear already, the hint is stale and is dropped.
+ * Hints are advice: losing one loses nothing, and no reader of the heap ever looks at them.  What
+ * they buy is that memory freed last, still in the CPU's cache, is used first, whichever of many
+ * spans it lies in: 3-5 times the speed of refilling span by span on random replacement.
+ *
+ * A span that we own is in exactly one of these places: current; listed (has free slots); or none,
+ * which means that all its free slots, if any, are referred to by hints, or that it waits on our
+ * pending list.  free lists a span only if the hint did not fit.
+ *
+ * mcaches are Go's Ps and mcaches in one: a thread attaches to one at its first malloc and leaves
+ * it, spans and all, when it ends; the next new thread adopts it.  They are never freed.
+ */
+#ifndef GM_HEAP_MCACHE_H
+#define GM_HEAP_MCACHE_H
+
+#include "heap/mpagecache.h"
+#include "heap/mspan.h"
+
+/* A slot that was free when this was written. */
+struct hint {
+    uintptr_t p;        /* address */
+    uintptr_t bit_addr; /* of its bit in free_bits: word address * 8 + bit */
+};
+
+#define HINTS_PER_CLASS 64
+
+/* One span class's state in an mcache.  A cache line. */
+struct mcache_entry {
+    struct hint *sp;     /* the stack's top, one behind the last hint */
+    struct hint *bottom; /* where the stack begins */
+    struct hint *end;    /* where it is full */
+    uint64_t *word;      /* of the current span's free_bits; a zero word if there is no span */
+    uintptr_t word_base; /* address of the slot that bit 0 of the word stands for */
+    uint64_t elem_size;  /* bytes */
+    struct mspan *span;  /* current span, or NULL */
+    uint64_t reserved;
+} __attribute__((aligned(64)));
+
+#define LARGE_CACHE_SLOTS 16
+
+struct mcache {
+    struct span_owner owner; /* must be first */
+    int64_t next_sample;     /* bytes until the recorder wants to see an allocation; see prof */
+    struct mcache_entry alloc[NUM_SPAN_CLASSES];
+    struct mspan_list listed[NUM_SPAN_CLASSES]; /* spans of ours with free slots, not current */
+    struct page_cache pcache;                   /* Go: p.pcache */
+
+    uintptr_t tiny; /* current tiny block, 0 = none.  Go: mcache.tiny */
+    uintptr_t tiny_offset;
+
+    struct mcache *next_idle;     /* guarded by mcaches.lock */
+    _Atomic uint32_t tid;         /* kernel thread id attached, 0 = idle */
+    uint32_t flush_gen;           /* heap's sweepgen when this was last prepared for sweeping */
+    bool attached;                /* a living thread uses it */
+    bool orphan;                  /* its thread was lost in a fork: lists must be rebuilt */
+    _Atomic uint32_t rate_gen;    /* the recorder's rate generation that next_sample follows */
+    _Atomic uint32_t in_recorder; /* the recorder is at work in this thread: do not record */
+    uint64_t rng;                 /* recorder's random state */
+    void *prof;                   /* recorder's per-thread counts, lasting as long as the mcache */
+
+    /* Freed large spans kept for reuse; each has its bit free.  Guarded by nothing: the thread. */
+    struct mspan *large[LARGE_CACHE_SLOTS];
+    size_t large_bytes;
+
+    /* Counted by the thread, read by anybody. */
+    _Atomic uint64_t nrefill;
+    _Atomic uint64_t nspan_alloc;
+    _Atomic uint64_t nspan_free;
+};
+
+/* The calling thread's mcache; &mcache0, whose entries are all empty, before it attaches. */
+extern gm_tls struct mcache *mcache_self;
+extern struct mcache mcache0;
+
+/* All mcaches ever made, by owner.id. */
+#define MAX_MCACHES 65536
+struct mcaches {
+    struct mutex lock;   /* LOCK_RANK_IDLE */
+    _Atomic uint32_t n;  /* made */
+    struct mcache **all; /* sparse array of MAX_MCACHES */
+    struct mcache *idle; /* linked by next_idle */
+    _Atomic uint32_t nidle;
+};
+extern struct mcaches mcaches;
+
+/* mcache_attach gives the calling thread an mcache: an idle one, else a new one.  NULL: out of
+ * memory. */
+struct mcache *mcache_attach(void);
+
+/* mcache_detach parks the calling thread's mcache for the next thread; its free memory is given to
+ * the mcentrals and the heap. */
+void mcache_detach(void);
+
+/* mcache_alloc_slow returns a slot of the class when the fast path has none, or 0. */
+uintptr_t mcache_alloc_slow(struct mcache *c, struct span_class spc);
+
+/* mcache_enlist puts a span of c's that got a free slot, for which no hint could be kept, on c's
+ * list. */
+void mcache_enlist(struct mcache *c, struct mspan *s);
+
+/* mcache_flush gives back what the thread does not use: empty spans to the heap, surplus partial
+ * ones to the mcentrals, the page cache and the large cache.  For the mcache's thread. */
+void mcache_flush(struct mcache *c);
+
+/* mcaches_after_fork makes every mcache but the caller's idle and re-lists their spans: for the
+ * only thread of a forked child. */
+void mcaches_after_fork(void);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The heap: pages, arenas, spans.  Go: runtime/mheap.go.
+ *
+ * The address space is cut into heapArenas of 64 MiB, each with a table page -> span.  Pages of an
+ * arena are handed to the page allocator (mpagealloc.h) as the heap grows, and from there, or by
+ * way of a thread's page cache, to spans.
+ */
+#ifndef GM_HEAP_MHEAP_H
+#define GM_HEAP_MHEAP_H
+
+#include "heap/mcache.h"
+#include "heap/mcentral.h"
+#include "heap/mgcscavenge.h"
+#include "heap/mpagealloc.h"
+#include "sys/mem.h"
+
+/* Arenas by address >> 26: 4 Mi entries for 48-bit addresses, untouched ones cost nothing. */
+#define ARENA_SHIFT 26
+#define NUM_ARENAS  ((size_t)1 << (48 - ARENA_SHIFT))
+
+struct heap_arena {
+    _Atomic(struct mspan *) spans[PAGES_PER_ARENA]; /* of each page in use; stale otherwise */
+    uintptr_t base;
+    uintptr_t zeroed_base; /* offset of the first byte never used.  Heap's lock */
+    uintptr_t mapped;      /* offset up to which the heap has grown.  Heap's lock */
+};
+
+struct mheap {
+    struct mutex lock; /* LOCK_RANK_MHEAP: everything below unless it says otherwise */
+    struct page_alloc pages;
+    struct scavenger scav;
+    _Atomic uint32_t sweepgen; /* even; two more at each sweep cycle.  Go: mheap.sweepgen */
+
+    struct heap_arena **all_arenas; /* in the order of their making */
+    _Atomic uint32_t narenas;
+    uintptr_t cur_arena; /* reserved space not yet grown into.  Go: curArena */
+    uintptr_t cur_arena_end;
+    uintptr_t arena_hint; /* where the next arena is asked for */
+
+    struct mspan **allspans; /* sparse array; entries are never removed, headers are re-used */
+    _Atomic uint32_t nallspans;
+    struct mspan_list free_headers;
+
+    _Atomic uint64_t pages_in_use; /* in spans */
+    uint64_t reclaim_at;           /* pages in use at which growth first looks for empty spans */
+    _Atomic uint64_t nlarge;       /* large spans allocated since start */
+    _Atomic uint64_t ngrow;
+    _Atomic uint64_t nreclaim;
+    bool ready;
+
+    struct span_owner owner;                   /* of large and manual spans: nobody's "mine" */
+    struct mcentral central[NUM_SPAN_CLASSES]; /* each with its own lock */
+};
+
+extern struct mheap mheap_;
+extern struct heap_arena *mheap_arenas[NUM_ARENAS];
+
+/* mheap_init makes the heap usable; called by the first allocation, by one thread at a time.
+ * False: the kernel refuses address space. */
+bool mheap_init(struct mheap *h);
+
+/* mheap_alloc returns a span of npages for the class, all slots free, owned by `owner`; zeroed
+ * unless needzero is set in it.  c: the caller's mcache, for its page cache, or NULL.  NULL: out
+ * of memory.  For class 0 (large) the span has one slot, which is taken already. */
+struct mspan *mheap_alloc(struct mheap *h, struct mcache *c, size_t npages, struct span_class spc,
+                          struct span_owner *owner);
+
+/* mheap_alloc_aligned is mheap_alloc for one large object at a multiple of align_pages. */
+struct mspan *mheap_alloc_aligned(struct mheap *h, size_t npages, size_t align_pages);
+
+/* mheap_free takes an empty span from its owner, who is the caller. */
+void mheap_free(struct mheap *h, struct mspan *s);
+
+/* mheap_grow_in_place makes a large span npages long if the pages behind it are free; and
+ * mheap_shrink gives its tail back. */
+bool mheap_grow_in_place(struct mheap *h, struct mspan *s, size_t npages);
+void mheap_shrink(struct mheap *h, struct mspan *s, size_t npages);
+
+/* mheap_scavenge gives all free pages back to the kernel; returns bytes. */
+size_t mheap_scavenge(struct mheap *h);
+
+/* mheap_reclaim releases empty spans that nobody uses: the mcentrals' and the idle mcaches'. */
+size_t mheap_reclaim(struct mheap *h);
+
+/* mheap_background does what is due: scavenging, a sweep cycle, rebuilding of idle mcaches; returns
+ * ns until the next call is wanted.  Called by the library's own thread. */
+uint64_t mheap_background(struct mheap *h, uint64_t now_ns);
+
+/* mheap_span_of returns the span in use that p points into, or NULL. */
+gm_inline struct mspan *mheap_span_of(uintptr_t p) {
+    if (gm_unlikely(p >> ARENA_SHIFT >= NUM_ARENAS))
+        return NULL;
+    struct heap_arena *ha = mheap_arenas[p >> ARENA_SHIFT];
+    if (gm_unlikely(ha == NULL))
+        return NULL;
+    return atomic_load_explicit(&ha->spans[p >> PAGE_SHIFT & (PAGES_PER_ARENA - 1)],
+                                memory_order_acquire);
+}
+
+/* mheap_read_span copies a header that may change meanwhile: false if it is not in use or did not
+ * hold still.  Takes no lock. */
+bool mheap_read_span(const struct mspan *s, struct mspan *copy);
+
+/* mheap_consistent recounts everything from scratch; for a heap at rest.  On failure *ret_why says
+ * what is wrong. */
+bool mheap_consistent(struct mheap *h, const char **ret_why);
+
+void mheap_lock_all(struct mheap *h);   /* before fork: every lock of this layer, in rank order */
+void mheap_unlock_all(struct mheap *h); /* after it, in the parent */
+void mheap_reset_all(struct mheap *h);  /* after it, in the child */
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Slot tables: four bytes of site and two of slack for each slot of a span.
+ *
+ * The recorder keeps a site id for each sampled object.  It stands in a table beside the span (not
+ * in the object: that would change the heap that is watched), made when the first object of the
+ * span is recorded, and cleared at free.  An entry is meaningful while its slot is live.
+ * Large objects have a table of one slot.
+ */
+#ifndef GM_HEAP_MSLOTS_H
+#define GM_HEAP_MSLOTS_H
+
+#include "heap/mspan.h"
+
+/* mslots_record notes that slot i of s, which the caller has just allocated and whose span the
+ * caller owns, came from the site and was asked to hold elem - slack bytes.  False: no memory, the
+ * slot stays unrecorded.  slack is capped at 65535 for small objects; a large object's size goes to
+ * large_requested. */
+bool mslots_record(struct mspan *s, size_t i, uint32_t site, size_t slack);
+
+/* mslots_site returns the site of slot i, 0 if not recorded; mslots_slack what was not asked for.
+ * Anybody may ask. */
+uint32_t mslots_site(const struct mspan *s, size_t i);
+size_t mslots_slack(const struct mspan *s, size_t i);
+
+/* mslots_clear forgets slot i: called before it is freed, by who frees it. */
+void mslots_clear(struct mspan *s, size_t i);
+
+/* mslots_release takes the table from an empty span.  The caller owns the span. */
+void mslots_release(struct mspan *s);
+
+extern struct mutex mslots_lock; /* for fork handlers */
+
+#endif
