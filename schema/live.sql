@@ -1,0 +1,74 @@
+-- SPDX-License-Identifier: BSD-3-Clause
+--
+-- The tables of tables.sql over one image: views of the same names and columns over goinspect's
+-- virtual tables image_*, with snapshot_id = 1 and process_id = 1.  views.sql works on both.
+
+CREATE VIEW process AS
+SELECT 1 AS process_id, boot_id, pid, start_ticks, host FROM image_process;
+
+CREATE VIEW snapshot AS
+SELECT 1 AS snapshot_id, 1 AS process_id, h.image_id, h.captured_ns, h.capture_time_ns,
+       h.flags & 1 AS live, (h.flags >> 1) & 1 AS at_exit, (h.flags >> 2) & 1 AS partial,
+       (h.flags >> 3) & 1 AS cut, p.ppid, p.uid, p.nthreads, p.start_ns, p.forked_ns, p.rate,
+       p.exact_since_ns, p.rss_bytes, p.page_size, p.os_page_size, p.comm, p.exe, p.cmdline,
+       p.library_version, p.unwinder
+FROM image_header h JOIN image_process p;
+
+CREATE VIEW thread AS
+SELECT 1 AS snapshot_id, mcache, tid, comm, cached_bytes, nspans FROM image_thread;
+
+CREATE VIEW mapping AS
+SELECT 1 AS snapshot_id, start, end, file_offset, inode, dev_major, dev_minor, prot, path, build_id
+FROM image_mapping;
+
+CREATE VIEW size_class AS
+SELECT 1 AS snapshot_id, size_class, bytes, npages, nelems FROM image_size_class;
+
+CREATE VIEW arena AS
+SELECT 1 AS snapshot_id, base, size, reserved_bytes, prepared_bytes, ready_bytes, in_use_pages,
+       free_pages, scavenged_pages, zeroed_base
+FROM image_arena;
+
+CREATE VIEW span AS
+SELECT 1 AS snapshot_id, base, npages, elem_size, nelems, live, marked, owner,
+       span_class >> 1 AS size_class, span_class & 1 AS noscan, state, place, needzero, sweepgen,
+       freeindex, slot_index IS NOT NULL AS recorded, large_requested, bitmap
+FROM image_span;
+
+CREATE VIEW radix_summary AS
+SELECT 1 AS snapshot_id, level, idx, base, npages, start_free, max_free, end_free
+FROM image_summary;
+
+CREATE VIEW chunk AS
+SELECT 1 AS snapshot_id, idx, base, map FROM image_chunk;
+
+CREATE VIEW frame AS
+SELECT code AS frame_id, module, build_id, module_offset FROM image_code;
+
+CREATE VIEW symbol AS
+SELECT code AS frame_id, inline_depth, function, file, line, inlined, allocator FROM image_symbol;
+
+CREATE VIEW stack AS
+SELECT stack AS stack_id, parent AS parent_id, code AS frame_id, depth, caller AS caller_id
+FROM image_stack;
+
+CREATE VIEW site AS
+SELECT 1 AS snapshot_id, 0 AS site_id, 0 AS stack_id, 0 AS truncated, 0 AS stopped, 0 AS samples,
+       0 AS sample_bytes, 0.0 AS alloc_objects, 0.0 AS alloc_bytes
+UNION ALL
+SELECT 1, site, frame, flags & 1, (flags >> 1) & 1, samples, sample_bytes, alloc_objects,
+       alloc_bytes
+FROM image_site;
+
+CREATE VIEW site_live AS
+SELECT 1 AS snapshot_id, site AS site_id, given, requested, objects, weight FROM image_site_live;
+
+CREATE VIEW object AS
+SELECT 1 AS snapshot_id, address, span, slot, given, requested, site AS site_id FROM image_object;
+
+CREATE VIEW memstat AS
+SELECT 1 AS snapshot_id, name, reserved_bytes, prepared_bytes, ready_bytes, used_bytes
+FROM image_memstat;
+
+CREATE VIEW counter AS
+SELECT 1 AS snapshot_id, name, unit, value FROM image_counter;

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The texts of schema/NAME.sql, built into goinspect by embed.cmake.
+ */
+#ifndef GOINSPECT_SCHEMA_SQL_H
+#define GOINSPECT_SCHEMA_SQL_H
+
+extern const char schema_tables_sql[]; /* the tables of a snapshot file */
+extern const char schema_live_sql[];   /* the same as views over the virtual tables of an image */
+extern const char schema_views_sql[];  /* the v1_* views, over either */
+
+#endif

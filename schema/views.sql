@@ -1,0 +1,409 @@
+-- SPDX-License-Identifier: BSD-3-Clause
+--
+-- The v1_* views: what goinspect's commands show, and the stable interface for everybody else.
+-- They read the tables of tables.sql, or over a single image the views of live.sql, and say the
+-- same on both.  A column is never removed from a v1_* view and never changes its meaning; new ones
+-- are added at the end.  Views without v1_ in their name are scaffolding.
+--
+-- Sampling.  Unless the rate is 1, live_* and alloc_* of a site are estimates: each recorded object
+-- stands for 1 / (1 - exp(-size / rate)) objects (site_live.weight).  At rate 1 the weight is 1,
+-- and the figures of sites, spans, classes and status add up exactly: see v1_balance.
+
+-- The first function outside of the allocator on each stack.
+CREATE VIEW stack_name AS
+SELECT k.stack_id,
+       f.frame_id,
+       y.function,
+       y.file,
+       y.line,
+       f.module,
+       f.module_offset,
+       CASE WHEN y.file IS NOT NULL THEN
+                replace(y.file, rtrim(y.file, replace(y.file, '/', '')), '') || ':' || y.line
+            WHEN f.module <> '' THEN
+                replace(f.module, rtrim(f.module, replace(f.module, '/', '')), '')
+                || printf('+0x%x', f.module_offset)
+            WHEN f.module_offset IS NOT NULL THEN printf('0x%x', f.module_offset)
+       END AS location
+FROM stack k
+LEFT JOIN stack c ON c.stack_id = CASE k.caller_id WHEN 0 THEN k.stack_id ELSE k.caller_id END
+LEFT JOIN frame f ON f.frame_id = c.frame_id
+LEFT JOIN symbol y ON y.frame_id = f.frame_id
+     AND y.inline_depth = coalesce((SELECT min(z.inline_depth) FROM symbol z
+                                    WHERE z.frame_id = f.frame_id AND z.allocator = 0), 0);
+
+-- What is live of each site, sizes summed up.
+CREATE VIEW site_total AS
+SELECT snapshot_id, site_id,
+       sum(objects) AS recorded_objects,
+       sum(objects * coalesce(requested, given)) AS recorded_bytes,
+       sum(objects * given) AS recorded_given,
+       sum(objects * weight) AS live_objects,
+       sum(objects * weight * coalesce(requested, given)) AS live_bytes,
+       sum(objects * weight * given) AS live_given
+FROM site_live
+GROUP BY snapshot_id, site_id;
+
+-- Sites as whole numbers, without names.
+CREATE VIEW site_figure AS
+SELECT s.snapshot_id, s.site_id, s.stack_id,
+       CAST(round(coalesce(t.live_objects, 0)) AS INTEGER) AS live_objects,
+       CAST(round(coalesce(t.live_bytes, 0)) AS INTEGER) AS live_bytes,
+       CAST(round(coalesce(t.live_given, 0)) AS INTEGER) AS live_given_bytes,
+       coalesce(t.recorded_objects, 0) AS recorded_objects,
+       CAST(round(s.alloc_objects) AS INTEGER) AS alloc_objects,
+       CAST(round(s.alloc_bytes) AS INTEGER) AS alloc_bytes,
+       s.samples, s.truncated, s.stopped
+FROM snapshot p
+JOIN site s ON s.snapshot_id = p.snapshot_id
+LEFT JOIN site_total t ON t.snapshot_id = s.snapshot_id AND t.site_id = s.site_id
+WHERE s.site_id > 0 OR (p.rate <= 1 AND t.recorded_objects > 0);
+
+-- One row for each snapshot: what it is a snapshot of, and its main figures.
+CREATE VIEW v1_snapshot AS
+SELECT s.snapshot_id, s.process_id, p.host, p.pid, s.comm,
+       strftime('%Y-%m-%d %H:%M:%S', s.captured_ns / 1000000000, 'unixepoch') AS captured_utc,
+       CASE WHEN s.at_exit THEN 'exit' WHEN s.live THEN 'live' ELSE 'saved' END AS kind,
+       s.rate, s.rss_bytes, s.nthreads,
+       (SELECT count(*) FROM span a WHERE a.snapshot_id = s.snapshot_id AND a.state = 1) AS spans,
+       (SELECT coalesce(sum(live), 0) FROM span a
+        WHERE a.snapshot_id = s.snapshot_id AND a.state = 1) AS live_objects,
+       (SELECT coalesce(sum(live * elem_size), 0) FROM span a
+        WHERE a.snapshot_id = s.snapshot_id AND a.state = 1) AS live_bytes,
+       s.partial, s.cut, s.exe, s.cmdline, s.captured_ns, s.capture_time_ns, s.exact_since_ns,
+       s.start_ns, s.forked_ns, p.boot_id, p.start_ticks, s.image_id, s.library_version, s.unwinder
+FROM snapshot s JOIN process p ON p.process_id = s.process_id;
+
+-- One row for each span.
+CREATE VIEW v1_span AS
+SELECT s.snapshot_id,
+       printf('0x%x', s.base) AS address,
+       s.npages,
+       s.size_class,
+       s.noscan,
+       s.elem_size,
+       s.nelems,
+       s.live AS live_objects,
+       s.live * s.elem_size AS live_bytes,
+       s.nelems - s.live AS free_objects,
+       (s.nelems - s.live) * s.elem_size AS free_bytes,
+       s.marked AS unswept_objects,
+       CASE s.state WHEN 0 THEN 'dead' WHEN 1 THEN 'in use' ELSE 'manual' END AS state,
+       CASE s.owner WHEN 4294967295 THEN 'central' WHEN 4294967294 THEN 'heap'
+            ELSE coalesce((SELECT CASE t.tid WHEN 0 THEN 'idle cache ' || t.mcache
+                                       ELSE 'thread ' || t.tid END
+                           FROM thread t
+                           WHERE t.snapshot_id = s.snapshot_id AND t.mcache = s.owner),
+                          'cache ' || s.owner) END AS owner,
+       CASE s.place WHEN 1 THEN 'current' WHEN 2 THEN 'listed' WHEN 3 THEN 'partial swept'
+            WHEN 4 THEN 'partial unswept' WHEN 5 THEN 'full swept' WHEN 6 THEN 'full unswept'
+            WHEN 7 THEN 'cached large' ELSE '-' END AS place,
+       s.recorded,
+       s.needzero, s.sweepgen, s.freeindex, s.base, s.npages * p.page_size AS span_bytes,
+       s.owner AS owner_number
+FROM snapshot p JOIN span s ON s.snapshot_id = p.snapshot_id;
+
+-- One row for each size class; class 0 is the large objects, a span each.
+CREATE VIEW v1_class AS
+SELECT c.snapshot_id, c.size_class, c.bytes AS slot_bytes, c.npages AS span_pages,
+       c.nelems AS span_slots,
+       count(s.base) AS spans,
+       coalesce(sum(s.live), 0) AS live_objects,
+       coalesce(sum(s.live * s.elem_size), 0) AS live_bytes,
+       coalesce(sum(s.nelems - s.live), 0) AS free_objects,
+       coalesce(sum((s.nelems - s.live) * s.elem_size), 0) AS free_bytes,
+       coalesce(sum(s.npages * p.page_size - s.nelems * s.elem_size), 0) AS tail_bytes,
+       coalesce(sum(s.npages * p.page_size), 0) AS span_bytes,
+       coalesce(sum(s.noscan), 0) AS noscan_spans,
+       round(100.0 * sum(s.live * s.elem_size) / sum(s.npages * p.page_size), 1) AS used_percent
+FROM snapshot p
+JOIN size_class c ON c.snapshot_id = p.snapshot_id
+LEFT JOIN (SELECT * FROM span WHERE state = 1) s
+     ON s.snapshot_id = c.snapshot_id AND s.size_class = c.size_class
+GROUP BY c.snapshot_id, c.size_class;
+
+-- The part of each span that lies in one arena: large spans may reach over several.
+CREATE VIEW span_piece AS
+WITH RECURSIVE piece(snapshot_id, base, npages, state, live_bytes) AS (
+    SELECT s.snapshot_id, s.base, s.npages, s.state, s.live * s.elem_size FROM span s
+    UNION ALL
+    SELECT snapshot_id, base - base % 67108864 + 67108864,
+           npages - (67108864 - base % 67108864) / 8192, state, 0
+    FROM piece WHERE base % 67108864 + npages * 8192 > 67108864
+)
+SELECT snapshot_id, base - base % 67108864 AS arena, live_bytes,
+       min(npages, (67108864 - base % 67108864) / 8192) AS npages
+FROM piece WHERE state <> 0;
+
+-- One row for each arena.  in_use_pages is the library's count, span_pages is counted from the
+-- spans; live_bytes of a span that reaches over several arenas stand in its first.
+CREATE VIEW v1_arena AS
+SELECT a.snapshot_id, printf('0x%x', a.base) AS address, a.size,
+       a.reserved_bytes, a.prepared_bytes, a.ready_bytes,
+       a.in_use_pages, a.free_pages, a.scavenged_pages,
+       coalesce(s.span_pages, 0) AS span_pages,
+       coalesce(s.live_bytes, 0) AS live_bytes,
+       a.zeroed_base, a.base
+FROM arena a
+LEFT JOIN (SELECT snapshot_id, arena, sum(npages) AS span_pages, sum(live_bytes) AS live_bytes
+           FROM span_piece GROUP BY snapshot_id, arena) s
+     ON s.snapshot_id = a.snapshot_id AND s.arena = a.base;
+
+-- One row for each entry of the radix tree that is not all zero.
+CREATE VIEW v1_page_summary AS
+SELECT snapshot_id, level, idx, printf('0x%x', base) AS address, npages, start_free, max_free,
+       end_free, base
+FROM radix_summary;
+
+-- One row for each level of the radix tree.
+CREATE VIEW v1_page_level AS
+SELECT snapshot_id, level, count(*) AS entries, min(npages) AS entry_pages,
+       max(max_free) AS max_free, sum(max_free = npages) AS wholly_free
+FROM radix_summary
+GROUP BY snapshot_id, level;
+
+-- One row for each chunk; map has a character for each of its 512 pages: '#' in use, '.' free,
+-- '_' free and given back, 'c' in a page cache, 'C' in a page cache and given back, '-' not of the
+-- heap.
+CREATE VIEW v1_chunk AS
+SELECT snapshot_id, idx, printf('0x%x', base) AS address,
+       512 - length(replace(map, '#', '')) AS in_use_pages,
+       2048 - length(replace(map, '.', '')) - length(replace(map, '_', ''))
+            - length(replace(map, 'c', '')) - length(replace(map, 'C', '')) AS free_pages,
+       1024 - length(replace(map, '_', '')) - length(replace(map, 'C', '')) AS scavenged_pages,
+       1024 - length(replace(map, 'c', '')) - length(replace(map, 'C', '')) AS cached_pages,
+       map, base
+FROM chunk;
+
+-- One row for each site: function and location are those of the first frame outside of the
+-- allocator.  Site 0, when there is one, is what is live and not recorded.
+CREATE VIEW v1_site AS
+SELECT s.snapshot_id, s.site_id,
+       CASE WHEN s.site_id = 0 THEN '(not recorded)' WHEN s.stack_id = 0 THEN '(no stack)'
+            ELSE coalesce(n.function, '(unknown)') END AS function,
+       n.location,
+       s.live_objects, s.live_bytes, s.alloc_objects, s.alloc_bytes,
+       s.live_given_bytes, s.recorded_objects, s.samples,
+       n.file, n.line, n.module, n.module_offset,
+       CASE s.site_id WHEN 0 THEN NULL ELSE s.stack_id END AS stack_id,
+       s.truncated, s.stopped
+FROM site_figure s JOIN stack_name n ON n.stack_id = s.stack_id;
+
+-- One row for each function on the stack of each site, from the innermost outwards.  frame counts
+-- frames; functions inlined into one frame have the same frame and count in inline_depth.
+CREATE VIEW v1_stack AS
+WITH RECURSIVE walk(snapshot_id, site_id, frame, stack_id) AS (
+    SELECT snapshot_id, site_id, 0, stack_id FROM site WHERE stack_id <> 0
+    UNION ALL
+    SELECT w.snapshot_id, w.site_id, w.frame + 1, k.parent_id
+    FROM walk w JOIN stack k ON k.stack_id = w.stack_id
+    WHERE k.parent_id <> 0
+)
+SELECT w.snapshot_id, w.site_id, w.frame, y.inline_depth, y.function, y.file, y.line,
+       f.module, f.module_offset, y.inlined, y.allocator,
+       printf('#%d %s', w.frame, coalesce(y.function, '??'))
+       || coalesce(' at ' || y.file || ':' || y.line, '')
+       || CASE WHEN f.module = '' THEN printf(' (0x%x)', f.module_offset)
+               ELSE printf(' (%s+0x%x)',
+                           replace(f.module, rtrim(f.module, replace(f.module, '/', '')), ''),
+                           f.module_offset) END
+       || CASE y.inlined WHEN 1 THEN ' inlined' ELSE '' END AS text
+FROM walk w
+JOIN stack k ON k.stack_id = w.stack_id
+JOIN frame f ON f.frame_id = k.frame_id
+JOIN symbol y ON y.frame_id = f.frame_id;
+
+-- One row for each live object that is stored: those of an image are all there, in a file those
+-- that the import was asked to store.
+CREATE VIEW v1_object AS
+SELECT o.snapshot_id, printf('0x%x', o.address) AS address, o.given, o.requested, o.site_id,
+       CASE WHEN o.site_id = 0 THEN '(not recorded)' WHEN s.stack_id = 0 THEN '(no stack)'
+            ELSE coalesce(n.function, '(unknown)') END AS function,
+       n.location, printf('0x%x', o.span) AS span, o.slot, o.address AS address_number
+FROM object o
+JOIN site s ON s.snapshot_id = o.snapshot_id AND s.site_id = o.site_id
+JOIN stack_name n ON n.stack_id = s.stack_id;
+
+-- One row for each call stack and pair of snapshots: what grew from snapshot_a to snapshot_b.  Ask
+-- with WHERE snapshot_a = ... AND snapshot_b = ...  Sites are matched by their stack (module and
+-- offset of each frame), so the snapshots may be of different processes of the same program.
+CREATE VIEW v1_site_growth AS
+SELECT g.snapshot_a, g.snapshot_b,
+       CASE WHEN g.stack_id IS NULL THEN '(not recorded)' WHEN g.stack_id = 0 THEN '(no stack)'
+            ELSE coalesce(n.function, '(unknown)') END AS function,
+       n.location,
+       g.live_objects_b - g.live_objects_a AS grown_objects,
+       g.live_bytes_b - g.live_bytes_a AS grown_bytes,
+       g.live_objects_a, g.live_objects_b, g.live_bytes_a, g.live_bytes_b,
+       g.alloc_objects_b - g.alloc_objects_a AS alloc_objects,
+       g.alloc_bytes_b - g.alloc_bytes_a AS alloc_bytes,
+       n.file, n.line, n.module, n.module_offset, g.stack_id, g.site_a, g.site_b
+FROM (SELECT a.snapshot_id AS snapshot_a, b.snapshot_id AS snapshot_b,
+             CASE s.site_id WHEN 0 THEN NULL ELSE s.stack_id END AS stack_id,
+             min(CASE s.snapshot_id WHEN a.snapshot_id THEN s.site_id END) AS site_a,
+             min(CASE s.snapshot_id WHEN b.snapshot_id THEN s.site_id END) AS site_b,
+             sum(CASE s.snapshot_id WHEN a.snapshot_id THEN s.live_objects ELSE 0 END) AS live_objects_a,
+             sum(CASE s.snapshot_id WHEN b.snapshot_id THEN s.live_objects ELSE 0 END) AS live_objects_b,
+             sum(CASE s.snapshot_id WHEN a.snapshot_id THEN s.live_bytes ELSE 0 END) AS live_bytes_a,
+             sum(CASE s.snapshot_id WHEN b.snapshot_id THEN s.live_bytes ELSE 0 END) AS live_bytes_b,
+             sum(CASE s.snapshot_id WHEN a.snapshot_id THEN s.alloc_objects ELSE 0 END) AS alloc_objects_a,
+             sum(CASE s.snapshot_id WHEN b.snapshot_id THEN s.alloc_objects ELSE 0 END) AS alloc_objects_b,
+             sum(CASE s.snapshot_id WHEN a.snapshot_id THEN s.alloc_bytes ELSE 0 END) AS alloc_bytes_a,
+             sum(CASE s.snapshot_id WHEN b.snapshot_id THEN s.alloc_bytes ELSE 0 END) AS alloc_bytes_b
+      FROM snapshot a
+      JOIN snapshot b ON b.snapshot_id <> a.snapshot_id
+      JOIN site_figure s ON s.snapshot_id IN (a.snapshot_id, b.snapshot_id)
+      GROUP BY a.snapshot_id, b.snapshot_id, CASE s.site_id WHEN 0 THEN NULL ELSE s.stack_id END) g
+JOIN stack_name n ON n.stack_id = coalesce(g.stack_id, 0);
+
+-- One row for each thread's cache.
+CREATE VIEW v1_thread AS
+SELECT snapshot_id, mcache, tid, CASE tid WHEN 0 THEN '(idle)' ELSE comm END AS name, nspans,
+       cached_bytes
+FROM thread;
+
+-- One row for each purpose that the library has memory for.
+CREATE VIEW v1_memory AS
+SELECT snapshot_id, name, reserved_bytes, prepared_bytes, ready_bytes, used_bytes FROM memstat;
+
+-- One row for each counter.
+CREATE VIEW v1_counter AS
+SELECT snapshot_id, name, value, unit FROM counter;
+
+-- One row for each named mapping.
+CREATE VIEW v1_mapping AS
+SELECT snapshot_id, printf('0x%x', start) AS address, end - start AS size, file_offset,
+       CASE WHEN prot & 1 THEN 'r' ELSE '-' END || CASE WHEN prot & 2 THEN 'w' ELSE '-' END
+       || CASE WHEN prot & 4 THEN 'x' ELSE '-' END AS prot,
+       path, build_id, start, end
+FROM mapping;
+
+-- Sums over the spans of a snapshot.
+CREATE VIEW span_total AS
+SELECT p.snapshot_id,
+       sum(s.state = 1) AS spans,
+       sum(CASE s.state WHEN 1 THEN s.live ELSE 0 END) AS live_objects,
+       sum(CASE s.state WHEN 1 THEN s.live * s.elem_size ELSE 0 END) AS live_bytes,
+       sum(CASE s.state WHEN 1 THEN s.nelems - s.live ELSE 0 END) AS free_objects,
+       sum(CASE s.state WHEN 1 THEN (s.nelems - s.live) * s.elem_size ELSE 0 END) AS free_bytes,
+       sum(CASE s.state WHEN 1 THEN s.marked ELSE 0 END) AS unswept_objects,
+       sum(CASE s.state WHEN 1 THEN s.npages * p.page_size - s.nelems * s.elem_size ELSE 0 END) AS tail_bytes,
+       sum(CASE s.state WHEN 2 THEN s.npages * p.page_size ELSE 0 END) AS manual_bytes,
+       sum(CASE s.state WHEN 0 THEN 0 ELSE s.npages END) AS span_pages
+FROM snapshot p JOIN span s ON s.snapshot_id = p.snapshot_id
+GROUP BY p.snapshot_id;
+
+-- One row for each figure of the summary; item is a stable name, meaning a text for people.
+CREATE VIEW v1_status AS
+SELECT snapshot_id, 1 AS ord, 'process.rss' AS item, rss_bytes AS value, 'bytes' AS unit,
+       'resident set of the whole process' AS meaning FROM snapshot
+UNION ALL SELECT snapshot_id, 2, 'process.threads', nthreads, 'threads',
+       'threads, the library''s own included' FROM snapshot
+UNION ALL SELECT snapshot_id, 10, 'heap.reserved', sum(reserved_bytes), 'bytes',
+       'arenas: address space only' FROM arena GROUP BY snapshot_id
+UNION ALL SELECT snapshot_id, 11, 'heap.prepared', sum(prepared_bytes), 'bytes',
+       'arenas: not backed, never touched or given back' FROM arena GROUP BY snapshot_id
+UNION ALL SELECT snapshot_id, 12, 'heap.ready', sum(ready_bytes), 'bytes',
+       'arenas: backed as soon as touched' FROM arena GROUP BY snapshot_id
+UNION ALL SELECT a.snapshot_id, 13, 'heap.spans', sum(a.in_use_pages) * p.page_size, 'bytes',
+       'pages in spans' FROM snapshot p JOIN arena a ON a.snapshot_id = p.snapshot_id
+       GROUP BY a.snapshot_id
+UNION ALL SELECT a.snapshot_id, 14, 'heap.free', sum(a.free_pages) * p.page_size, 'bytes',
+       'free pages' FROM snapshot p JOIN arena a ON a.snapshot_id = p.snapshot_id
+       GROUP BY a.snapshot_id
+UNION ALL SELECT a.snapshot_id, 15, 'heap.scavenged', sum(a.scavenged_pages) * p.page_size, 'bytes',
+       'of the free pages, given back to the kernel'
+       FROM snapshot p JOIN arena a ON a.snapshot_id = p.snapshot_id GROUP BY a.snapshot_id
+UNION ALL SELECT snapshot_id, 20, 'objects.live', live_objects, 'objects',
+       'live objects' FROM span_total
+UNION ALL SELECT snapshot_id, 21, 'objects.live_bytes', live_bytes, 'bytes',
+       'given to live objects' FROM span_total
+UNION ALL SELECT snapshot_id, 22, 'objects.recorded', coalesce(sum(objects), 0), 'objects',
+       'live objects with a site recorded' FROM site_live WHERE site_id > 0 GROUP BY snapshot_id
+UNION ALL SELECT snapshot_id, 23, 'objects.recorded_bytes', sum(objects * given), 'bytes',
+       'given to the recorded objects' FROM site_live WHERE site_id > 0 GROUP BY snapshot_id
+UNION ALL SELECT snapshot_id, 24, 'objects.recorded_requested', sum(objects * requested), 'bytes',
+       'of these, asked for: the rest is slack' FROM site_live WHERE site_id > 0
+       GROUP BY snapshot_id
+UNION ALL SELECT snapshot_id, 30, 'spans.count', spans, 'spans', 'spans in use' FROM span_total
+UNION ALL SELECT snapshot_id, 31, 'spans.free_slots', free_objects, 'slots',
+       'free slots in spans' FROM span_total
+UNION ALL SELECT snapshot_id, 32, 'spans.free_bytes', free_bytes, 'bytes',
+       'free slots in spans' FROM span_total
+UNION ALL SELECT snapshot_id, 33, 'spans.unswept_slots', unswept_objects, 'slots',
+       'of the free slots, freed by other threads and not swept' FROM span_total
+UNION ALL SELECT snapshot_id, 34, 'spans.cached_bytes', sum(cached_bytes), 'bytes',
+       'of the free slots, in threads'' caches' FROM thread GROUP BY snapshot_id
+UNION ALL SELECT snapshot_id, 35, 'spans.tail_bytes', tail_bytes, 'bytes',
+       'ends of spans that hold no slot' FROM span_total
+UNION ALL SELECT snapshot_id, 36, 'spans.manual_bytes', manual_bytes, 'bytes',
+       'spans that hold no objects' FROM span_total
+UNION ALL SELECT snapshot_id, 40, 'memory.' || name, ready_bytes, 'bytes',
+       'ready memory of the library: ' || name FROM memstat
+UNION ALL SELECT snapshot_id, 50, 'recorder.rate', rate, 'bytes',
+       'mean distance of samples; 1 = every allocation, 0 = off' FROM snapshot
+UNION ALL SELECT snapshot_id, 51, 'recorder.sites', sum(site_id > 0), 'sites',
+       'call stacks that have allocated' FROM site GROUP BY snapshot_id
+UNION ALL SELECT snapshot_id, 52, 'recorder.samples', sum(samples), 'samples',
+       'allocations recorded since the start' FROM site GROUP BY snapshot_id;
+
+-- Bits set in the bitmap of each span, counted digit by digit of its hexadecimal form.
+CREATE VIEW span_bits AS
+SELECT snapshot_id, base,
+       32 * length(h) - length(replace(h, '1', '')) - length(replace(h, '2', ''))
+       - 2 * length(replace(h, '3', '')) - length(replace(h, '4', ''))
+       - 2 * length(replace(h, '5', '')) - 2 * length(replace(h, '6', ''))
+       - 3 * length(replace(h, '7', '')) - length(replace(h, '8', ''))
+       - 2 * length(replace(h, '9', '')) - 2 * length(replace(h, 'A', ''))
+       - 3 * length(replace(h, 'B', '')) - 2 * length(replace(h, 'C', ''))
+       - 3 * length(replace(h, 'D', '')) - 3 * length(replace(h, 'E', ''))
+       - 4 * length(replace(h, 'F', '')) AS bits
+FROM (SELECT snapshot_id, base, hex(bitmap) AS h FROM span WHERE state = 1);
+
+-- One row for each pair of figures that must be equal in a process at rest; holds is 1 if they are.
+CREATE VIEW v1_balance AS
+SELECT snapshot_id, what, a, b, a = b AS holds
+FROM (
+    SELECT t.snapshot_id, 'live objects: bitmaps, spans' AS what,
+           (SELECT sum(bits) FROM span_bits i WHERE i.snapshot_id = t.snapshot_id) AS a,
+           t.live_objects AS b
+    FROM span_total t
+    UNION ALL
+    SELECT t.snapshot_id, 'live objects: classes, spans',
+           (SELECT sum(live_objects) FROM v1_class c WHERE c.snapshot_id = t.snapshot_id),
+           t.live_objects
+    FROM span_total t
+    UNION ALL
+    SELECT t.snapshot_id, 'live bytes: classes, spans',
+           (SELECT sum(live_bytes) FROM v1_class c WHERE c.snapshot_id = t.snapshot_id),
+           t.live_bytes
+    FROM span_total t
+    UNION ALL
+    SELECT t.snapshot_id, 'live objects: sites, spans',
+           (SELECT sum(live_objects) FROM site_figure s WHERE s.snapshot_id = t.snapshot_id),
+           t.live_objects
+    FROM span_total t JOIN snapshot p ON p.snapshot_id = t.snapshot_id WHERE p.rate <= 1
+    UNION ALL
+    SELECT t.snapshot_id, 'live bytes: sites, spans',
+           (SELECT sum(live_given_bytes) FROM site_figure s WHERE s.snapshot_id = t.snapshot_id),
+           t.live_bytes
+    FROM span_total t JOIN snapshot p ON p.snapshot_id = t.snapshot_id WHERE p.rate <= 1
+    UNION ALL
+    SELECT t.snapshot_id, 'pages: arenas, spans',
+           (SELECT sum(in_use_pages) FROM arena a WHERE a.snapshot_id = t.snapshot_id),
+           t.span_pages
+    FROM span_total t
+    UNION ALL
+    SELECT t.snapshot_id, 'pages: chunks in use, spans',
+           (SELECT sum(in_use_pages) FROM v1_chunk c WHERE c.snapshot_id = t.snapshot_id),
+           t.span_pages
+    FROM span_total t
+    UNION ALL
+    SELECT a.snapshot_id, 'free pages: arenas, chunks', sum(a.free_pages),
+           (SELECT sum(free_pages) FROM v1_chunk c WHERE c.snapshot_id = a.snapshot_id)
+    FROM arena a GROUP BY a.snapshot_id
+    UNION ALL
+    SELECT a.snapshot_id, 'scavenged pages: arenas, chunks', sum(a.scavenged_pages),
+           (SELECT sum(scavenged_pages) FROM v1_chunk c WHERE c.snapshot_id = a.snapshot_id)
+    FROM arena a GROUP BY a.snapshot_id
+);
