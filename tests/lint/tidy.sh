@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# tidy.sh PART runs clang-tidy (.clang-tidy) over the sources of a part of the tree: a folder, or
+# FOLDER/A-Z for those of its files whose names begin with one of the letters.
+set -euo pipefail
+cd "$SOURCE_DIR"
+case $1 in
+*/?-?) pattern="${1%/*}/[${1##*/}]*" ;;
+*) pattern="$1/*" ;;
+esac
+# Only what this build compiles: clang-tidy needs its flags.
+mapfile -t files < <("$SOURCE_DIR/tests/lint/tree.sh" "$pattern.c" "$pattern.cc" | while read -r file; do
+    ! grep -qF "\"file\": \"$SOURCE_DIR/$file\"" "$BUILD_DIR/compile_commands.json" || echo "$file"
+done)
+if [ ${#files[@]} -eq 0 ]; then
+    echo "nothing to look at in $1"
+    exit 0
+fi
+clang-tidy -p "$BUILD_DIR" --quiet --extra-arg=-Wno-unknown-warning-option "${files[@]}"
