@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The agent: one thread that answers goinspect on a Unix socket (gomalloc/agent.h) and does the
+ * heap's background work.
+ *
+ * Nothing here fails the program: without a socket, or without a thread, the program goes on as
+ * before and a counter says so.
+ */
+#ifndef GM_AGENT_AGENT_H
+#define GM_AGENT_AGENT_H
+
+#include "sys/compiler.h"
+
+struct agent_options {
+    bool on;      /* make a socket; if not, the thread does the background work only */
+    bool control; /* accept verbs that change something */
+};
+
+/* agent_init remembers the options and starts the thread: from the constructor, once. */
+void agent_init(const struct agent_options *o);
+
+/* agent_fork_child forgets the parent's thread, socket and descriptors: for the only thread of a
+ * forked child.  The thread is started again by agent_poke. */
+void agent_fork_child(void);
+
+/* agent_poke starts the thread of a forked child once the child has lived for 10 ms (most children
+ * exec at once).  From a malloc slow path with no lock held; may allocate.  One load if nothing is
+ * to be done. */
+void agent_poke(void);
+
+/* agent_exit removes the socket's name if it is this process's: from the destructor. */
+void agent_exit(void);
+
+#endif
