@@ -27,6 +27,8 @@
 
 struct image;
 
+#define GOMALLOC_IMAGE_PAGE 8192u /* bytes of a heap page, in every version */
+
 /* What image_open and the db_* functions return beside 0 and other negative errno values. */
 #define IMAGE_DAMAGED   (-EBADMSG)         /* cut short, changed, or nonsense: exit status 2 */
 #define IMAGE_VERSION   (-EPROTONOSUPPORT) /* whole, but of another version: exit status 5 */

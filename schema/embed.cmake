@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
+# SPDX-License-Identifier: BSD-3-Clause
+#
 # Writes each SQL file as a NUL-terminated byte array `schema_NAME_sql` into one C file.
 string(REPLACE "," ";" NAMES "${NAMES}")
 set(text "/* Made by schema/embed.cmake from schema/*.sql. */\n#include \"schema_sql.h\"\n")

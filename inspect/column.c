@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * One column table for each section of the image.  To add a field of a record: one line here.
+ */
+#include "column.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Columns that are fields of struct type. */
+#define FIELD(type, kind, column, field, text)                                                     \
+    { column, COLUMN_##kind, offsetof(struct type, field), sizeof(((struct type *)0)->field), text }
+#define TABLE(id, table, type, columns, key, text)                                                 \
+    {                                                                                              \
+        "image_" table, text, GOMALLOC_SECTION_##id, sizeof(type), columns,                        \
+            sizeof(columns) / sizeof(columns)[0], key                                              \
+    }
+
+/* column_uint finds the length there. */
+static_assert(offsetof(struct gomalloc_mapping, build_id) ==
+                  offsetof(struct gomalloc_mapping, build_id_len) + sizeof(uint32_t),
+              "a COLUMN_BUILD_ID follows its length");
+
+#define F(kind, column, field, text) FIELD(gomalloc_image, kind, column, field, text)
+static const struct image_column header_columns[] = {
+    F(HEX, "image_id", image_id, "random, hex: the same image is known by it"),
+    F(UINT, "version", version, "of the format"),
+    F(UINT, "flags", flags, "1 live | 2 at exit | 4 partial | 8 cut"),
+    F(UINT, "captured_ns", captured_ns, "when the capture began, ns since 1970"),
+    F(UINT, "capture_time_ns", capture_time_ns, "how long it took, ns"),
+    F(UINT, "file_size", file_size, "bytes"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_process, kind, column, field, text)
+static const struct image_column process_columns[] = {
+    F(UINT, "pid", pid, "in the process's own pid namespace"),
+    F(UINT, "ppid", ppid, "parent's pid"),
+    F(UINT, "uid", uid, "effective user"),
+    F(UINT, "nthreads", nthreads, "threads, the library's own included"),
+    F(UINT, "start_ticks", start_ticks, "/proc/PID/stat field 22, clock ticks since boot"),
+    F(HEX, "boot_id", boot_id, "kernel's boot id, hex"),
+    F(UINT, "start_ns", start_ns, "when the library started, ns since 1970"),
+    F(UINT, "rate", rate, "bytes between samples; 1 = every allocation, 0 = off"),
+    F(UINT, "rss_bytes", rss_bytes, "resident set, bytes"),
+    F(UINT, "page_size", page_size, "of the heap, bytes: 8192"),
+    F(UINT, "os_page_size", os_page_size, "of the kernel, bytes"),
+    F(UINT, "forked_ns", forked_ns, "when a fork made the process, ns since 1970, 0 = exec'd"),
+    F(STRING, "host", host_str, "node name"),
+    F(STRING, "exe", exe_str, "path of the program"),
+    F(STRING, "cmdline", cmdline_str, "arguments, separated by one space"),
+    F(STRING, "comm", comm_str, "command name, at most 15 bytes"),
+    F(STRING, "library_version", version_str, "of libgomalloc"),
+    F(STRING, "unwinder", unwinder_str, "who took the stacks"),
+    F(UINT, "exact_since_ns", exact_since_ns,
+      "since when every live object is recorded, ns since 1970, 0 = not so"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_thread, kind, column, field, text)
+static const struct image_column thread_columns[] = {
+    F(UINT, "mcache", mcache, "index; image_span.owner refers to it"),
+    F(UINT, "tid", tid, "kernel thread id, 0 = idle cache"),
+    F(CHARS, "comm", comm, "thread name, '' = idle"),
+    F(UINT, "cached_bytes", cached_bytes, "free slots in the spans it owns, bytes"),
+    F(UINT, "nspans", nspans, "spans it owns"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_mapping, kind, column, field, text)
+static const struct image_column mapping_columns[] = {
+    F(BITS, "start", start, "address"),
+    F(BITS, "end", end, "address after the last byte"),
+    F(UINT, "file_offset", file_offset, "where it begins in the file, bytes"),
+    F(UINT, "inode", inode, "0 = not a file"),
+    F(UINT, "dev_major", dev_major, "device"),
+    F(UINT, "dev_minor", dev_minor, "device"),
+    F(UINT, "prot", prot, "PROT_READ 1 | PROT_WRITE 2 | PROT_EXEC 4"),
+    F(STRING, "path", path_str, "'' = anonymous"),
+    F(BUILD_ID, "build_id", build_id, "GNU build-id, hex, '' = none or not read"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_size_class, kind, column, field, text)
+static const struct image_column size_class_columns[] = {
+    F(UINT, "size_class", size_class, "0 = large objects"),
+    F(UINT, "bytes", bytes, "of a slot, 0 for class 0"),
+    F(UINT, "npages", npages, "of a span, pages of 8 KiB"),
+    F(UINT, "nelems", nelems, "slots in a span"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_arena, kind, column, field, text)
+static const struct image_column arena_columns[] = {
+    F(UINT, "base", base, "address"),
+    F(UINT, "size", size, "bytes: 64 MiB"),
+    F(UINT, "reserved_bytes", reserved_bytes, "address space only"),
+    F(UINT, "prepared_bytes", prepared_bytes, "may be used, not backed: untouched or given back"),
+    F(UINT, "ready_bytes", ready_bytes, "backed by the kernel as soon as touched"),
+    F(UINT, "in_use_pages", in_use_pages, "pages of 8 KiB in spans"),
+    F(UINT, "free_pages", free_pages, "pages grown and in no span"),
+    F(UINT, "scavenged_pages", scavenged_pages, "of the free ones, given back to the kernel"),
+    F(UINT, "zeroed_base", zeroed_base, "offset of the first byte never used"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_span, kind, column, field, text)
+static const struct image_column span_columns[] = {
+    F(UINT, "base", base, "address of the first byte"),
+    F(UINT, "npages", npages, "of 8 KiB"),
+    F(UINT, "elem_size", elem_size, "bytes given to each object"),
+    F(UINT, "nelems", nelems, "slots"),
+    F(UINT, "live", live, "slots allocated"),
+    F(UINT, "marked", marked, "free slots whose free is not swept yet"),
+    F(UINT, "owner", owner, "mcache; 4294967295 = central list, 4294967294 = page heap"),
+    F(UINT, "span_class", span_class, "size class * 2 + noscan"),
+    F(UINT, "state", state, "0 dead, 1 in use, 2 manual"),
+    F(UINT, "place", place, "where it is kept: enum gomalloc_span_place"),
+    F(UINT, "needzero", needzero, "1: free slots may hold old data"),
+    F(UINT, "sweepgen", sweepgen, "sweep cycle in which it was last swept"),
+    F(UINT, "freeindex", freeindex, "slot at which the next search begins"),
+    F(BITS, "bitmap_index", bitmap_index, "rowid - 1 of its first word in image_bitmap"),
+    F(INDEX, "slot_index", slot_index, "rowid - 1 of its first record in image_slot, NULL = none"),
+    F(UINT, "large_requested", large_requested, "class 0: bytes asked for, 0 = not recorded"),
+    F(BITMAP, "bitmap", bitmap_index, "bit i % 8 of byte i / 8: slot i is live"),
+};
+#undef F
+
+static const struct image_column bitmap_columns[] = {
+    {"word", COLUMN_BITS, 0, 8, "bit i of word w of a span: slot 64 * w + i is live"},
+};
+
+#define F(kind, column, field, text) FIELD(gomalloc_slot, kind, column, field, text)
+static const struct image_column slot_columns[] = {
+    F(UINT, "site", site, "0 = not recorded; means nothing unless the slot is live"),
+    F(UINT, "slack", slack, "bytes given beyond those asked for"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_summary, kind, column, field, text)
+static const struct image_column summary_columns[] = {
+    F(UINT, "level", level, "0 = root, 4 = leaf: one chunk"),
+    F(UINT, "idx", index, "entry in its level"),
+    F(UINT, "base", base, "address that it covers from"),
+    F(UINT, "npages", npages, "pages that it covers"),
+    F(UINT, "start_free", start, "free pages at its start"),
+    F(UINT, "max_free", max, "longest run of free pages"),
+    F(UINT, "end_free", end, "free pages at its end"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_chunk, kind, column, field, text)
+static const struct image_column chunk_columns[] = {
+    F(UINT, "idx", index, "chunk number in the address space"),
+    F(UINT, "base", base, "address"),
+    F(HEX, "alloc", alloc, "little-endian bits, hex: in use, or not grown, or in a page cache"),
+    F(HEX, "scavenged", scavenged, "the same: given back, or never backed"),
+    F(HEX, "grown", grown, "the same: belongs to the heap"),
+    F(HEX, "cached", cached, "the same: free in some page cache"),
+    F(MAP, "map", alloc,
+      "a character a page: # in use, . free, _ free and given back, c in a page cache, "
+      "C in a page cache and given back, - not of the heap"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_frame, kind, column, field, text)
+static const struct image_column frame_columns[] = {
+    F(BITS, "pc", pc, "return address"),
+    F(UINT, "parent", parent, "rowid of the caller's frame, 0 = outermost"),
+    F(UINT, "depth", depth, "frames from here outwards"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_site, kind, column, field, text)
+static const struct image_column site_columns[] = {
+    F(UINT, "site", site, "id, 1 and up"),
+    F(UINT, "frame", frame, "rowid of the innermost frame, 0 = no stack"),
+    F(UINT, "flags", flags, "1 deeper than the bound | 2 the unwinder gave up"),
+    F(UINT, "samples", samples, "allocations recorded since the start"),
+    F(UINT, "sample_bytes", sample_bytes, "bytes they asked for"),
+    F(REAL, "alloc_objects", alloc_objects, "estimate of all allocations since the start"),
+    F(REAL, "alloc_bytes", alloc_bytes, "the same in bytes asked for"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_memstat, kind, column, field, text)
+static const struct image_column memstat_columns[] = {
+    F(CHARS, "name", name, "purpose"),
+    F(UINT, "reserved_bytes", reserved, "address space only"),
+    F(UINT, "prepared_bytes", prepared, "may be used, not backed"),
+    F(UINT, "ready_bytes", ready, "backed by the kernel as soon as touched"),
+    F(UINT, "used_bytes", used, "of the ready ones, handed out"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_counter, kind, column, field, text)
+static const struct image_column counter_columns[] = {
+    F(CHARS, "name", name, "what is counted"),
+    F(CHARS, "unit", unit, "of value"),
+    F(UINT, "value", value, "count"),
+};
+#undef F
+
+const struct image_table image_tables[] = {
+    {"image_header", "the image", GOMALLOC_NSECTIONS, sizeof(struct gomalloc_image), header_columns,
+     sizeof header_columns / sizeof header_columns[0], -1},
+    TABLE(PROCESS, "process", struct gomalloc_process, process_columns, -1, "the process"),
+    TABLE(THREAD, "thread", struct gomalloc_thread, thread_columns, 0, "a thread's cache"),
+    TABLE(MAPPING, "mapping", struct gomalloc_mapping, mapping_columns, 0, "a named mapping"),
+    TABLE(SIZE_CLASS, "size_class", struct gomalloc_size_class, size_class_columns, 0,
+          "a size class"),
+    TABLE(ARENA, "arena", struct gomalloc_arena, arena_columns, 0, "64 MiB of address space"),
+    TABLE(SPAN, "span", struct gomalloc_span, span_columns, 0, "a span"),
+    TABLE(BITMAP, "bitmap", uint64_t, bitmap_columns, -1, "64 slots"),
+    TABLE(SLOT, "slot", struct gomalloc_slot, slot_columns, -1, "a slot of a span with sites"),
+    TABLE(SUMMARY, "summary", struct gomalloc_summary, summary_columns, -1,
+          "an entry of the radix tree"),
+    TABLE(CHUNK, "chunk", struct gomalloc_chunk, chunk_columns, 0, "a chunk of 512 pages"),
+    TABLE(FRAME, "frame", struct gomalloc_frame, frame_columns, -1, "a node of the stack trie"),
+    TABLE(SITE, "site", struct gomalloc_site, site_columns, 0, "a stack that has allocated"),
+    TABLE(MEMSTAT, "memstat", struct gomalloc_memstat, memstat_columns, -1,
+          "a purpose of the library's memory"),
+    TABLE(COUNTER, "counter", struct gomalloc_counter, counter_columns, -1, "a counter"),
+};
+const size_t nimage_tables = sizeof image_tables / sizeof image_tables[0];
+
+const struct image_table *image_table_of(enum gomalloc_section_id section) {
+    for (size_t i = 0; i < nimage_tables; i++)
+        if (image_tables[i].section == section)
+            return &image_tables[i];
+    return NULL;
+}
+
+const char *column_sql_type(const struct image_column *column) {
+    switch (column->type) {
+    case COLUMN_UINT:
+    case COLUMN_BITS:
+    case COLUMN_INDEX:
+    case COLUMN_DERIVED_INTEGER:
+        return "INTEGER";
+    case COLUMN_REAL:
+    case COLUMN_DERIVED_REAL:
+        return "REAL";
+    case COLUMN_BITMAP:
+        return "BLOB";
+    case COLUMN_STRING:
+    case COLUMN_CHARS:
+    case COLUMN_HEX:
+    case COLUMN_BUILD_ID:
+    case COLUMN_MAP:
+    case COLUMN_DERIVED_TEXT:
+        break;
+    }
+    return "TEXT";
+}
+
+uint64_t column_uint(const struct image_column *column, const void *record) {
+    uint64_t value = 0;
+    memcpy(&value, (const char *)record + column->offset, column->width);
+    return value; /* the format is little-endian, and so are we */
+}
+
+static bool page_bit(const uint64_t words[8], unsigned page) {
+    return (words[page / 64] >> (page % 64)) & 1;
+}
+
+void chunk_map(const struct gomalloc_chunk *chunk, char map[CHUNK_PAGES]) {
+    for (unsigned page = 0; page < CHUNK_PAGES; page++) {
+        bool scavenged = page_bit(chunk->scavenged, page);
+        if (!page_bit(chunk->grown, page))
+            map[page] = '-';
+        else if (page_bit(chunk->cached, page))
+            map[page] = scavenged ? 'C' : 'c';
+        else if (page_bit(chunk->alloc, page))
+            map[page] = '#';
+        else
+            map[page] = scavenged ? '_' : '.';
+    }
+}

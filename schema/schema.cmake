@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# The SQL of the snapshot files: as C strings for goinspect, and installed to be read.  Included by
+# inspect/CMakeLists.txt, because a generated file belongs to the folder of its target.
+set(SCHEMA_DIR ${CMAKE_CURRENT_LIST_DIR})
+set(SCHEMA_SQL_C ${CMAKE_CURRENT_BINARY_DIR}/schema_sql.c)
+add_custom_command(
+  OUTPUT ${SCHEMA_SQL_C}
+  COMMAND ${CMAKE_COMMAND} -DOUT=${SCHEMA_SQL_C} -DDIR=${SCHEMA_DIR} -DNAMES=tables,live,views -P
+          ${SCHEMA_DIR}/embed.cmake
+  DEPENDS ${SCHEMA_DIR}/tables.sql ${SCHEMA_DIR}/live.sql ${SCHEMA_DIR}/views.sql
+          ${SCHEMA_DIR}/embed.cmake
+  VERBATIM)
+install(FILES ${SCHEMA_DIR}/tables.sql ${SCHEMA_DIR}/live.sql ${SCHEMA_DIR}/views.sql
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/gomalloc/schema)
