@@ -52,6 +52,14 @@ void *mem_alloc_sparse(size_t n, enum mem_purpose why) {
     return p;
 }
 
+void *mem_grow(void *p, size_t n, size_t newn, enum mem_purpose why) {
+    long r = sys_call4(SYS_mremap, (long)p, (long)n, (long)newn, MREMAP_MAYMOVE);
+    if (sys_is_error(r))
+        return NULL;
+    add(&mem_stats[why].ready, newn - n);
+    return (void *)r;
+}
+
 void *mem_reserve(void *hint, size_t n, enum mem_purpose why) {
     void *p = map(hint, n, PROT_NONE, MAP_NORESERVE);
     if (p != NULL)

@@ -73,6 +73,10 @@ void mem_unused(void *p, size_t n, enum mem_purpose why);
  * = n). */
 void mem_free(void *p, size_t n, enum mem_purpose why, size_t reserved, size_t prepared);
 
+/* mem_grow makes n bytes of Ready memory newn bytes long, moving them if need be; what is new is
+ * zero.  NULL: the kernel refuses, and they stay as they are. */
+void *mem_grow(void *p, size_t n, size_t newn, enum mem_purpose why);
+
 /* mem_alloc_sparse returns n zeroed bytes (address space reserved and readable/writable at once,
  * without commitment: MAP_NORESERVE), for big tables of which a few pages are touched.  Accounted
  * as Prepared.  NULL on failure. */
