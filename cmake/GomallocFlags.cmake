@@ -2,8 +2,9 @@
 #
 # The compiler flags, in one place.
 #
-#   gomalloc_flags      for all code of ours: language, warnings, frame pointers, sanitizers
-#   gomalloc_lib_flags  for the layers of the library on top of it
+#   gomalloc_warnings   for programs that run while building
+#   gomalloc_flags      for all other code of ours: that, and sanitizers
+#   gomalloc_lib_flags  for the layers of the library: that, and how they are built and found
 #
 # GOMALLOC_PRELOADABLE says whether libgomalloc.so is built.  It is not when the code is
 # instrumented: a sanitizer has an allocator of its own and must come first in the process, and
@@ -22,15 +23,18 @@ set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g")
 set(CMAKE_C_FLAGS_DEBUG "-Og -g")
 set(CMAKE_CXX_FLAGS_DEBUG "-Og -g")
 
-add_library(gomalloc_flags INTERFACE)
-target_compile_definitions(gomalloc_flags INTERFACE _GNU_SOURCE)
+add_library(gomalloc_warnings INTERFACE)
+target_compile_definitions(gomalloc_warnings INTERFACE _GNU_SOURCE)
 target_compile_options(
-  gomalloc_flags
+  gomalloc_warnings
   INTERFACE -Wall -Wextra -Wshadow -fno-omit-frame-pointer
             $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>)
 if(GOMALLOC_WERROR)
-  target_compile_options(gomalloc_flags INTERFACE -Werror)
+  target_compile_options(gomalloc_warnings INTERFACE -Werror)
 endif()
+
+add_library(gomalloc_flags INTERFACE)
+target_link_libraries(gomalloc_flags INTERFACE gomalloc_warnings)
 if(GOMALLOC_DEBUG)
   target_compile_definitions(gomalloc_flags INTERFACE GOMALLOC_DEBUG)
 endif()
