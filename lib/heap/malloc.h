@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Allocation and free: the fast paths.  Go: runtime/malloc.go mallocgc.
+ * Allocation and free.  Go: runtime/malloc.go mallocgc.
  *
- * heap_alloc serves small objects from the thread's mcache and large ones from the heap;
- * heap_free gives them back.  Nothing here sets errno, prints or records.
+ * The fast paths are here, to be compiled into malloc and free themselves; what they can't do is in
+ * malloc.c.  Nothing here sets errno, prints or records.
  */
 #ifndef GM_HEAP_MALLOC_H
 #define GM_HEAP_MALLOC_H
@@ -18,30 +18,99 @@ enum free_result {
     FREE_DOUBLE,  /* the object is free already */
 };
 
+/* Size classes for malloc, which unlike Go must align everything above 8 bytes to 16: class 24 is
+ * passed over.  Filled by heap_init_classes; all 0 before, which is a class that never has a slot,
+ * so that the first allocation takes the slow path.  size 0 counts as 1. */
+extern uint8_t malloc_class8[SMALL_SIZE_MAX / SMALL_SIZE_DIV + 1];
+extern uint8_t malloc_class128[(MAX_SMALL_SIZE - SMALL_SIZE_MAX) / LARGE_SIZE_DIV + 1];
+void heap_init_classes(void);
+
+gm_inline unsigned malloc_class(size_t size) {
+    return size <= SMALL_SIZE_MAX - 8
+               ? malloc_class8[(size + SMALL_SIZE_DIV - 1) / SMALL_SIZE_DIV]
+               : malloc_class128[(size - SMALL_SIZE_MAX + LARGE_SIZE_DIV - 1) / LARGE_SIZE_DIV];
+}
+
+/* heap_alloc_slow is heap_alloc without the fast path. */
+void *heap_alloc_slow(size_t size, bool noscan);
+
+/* heap_free_slow is heap_free without the fast path; p may be anything but NULL. */
+enum free_result heap_free_slow(uintptr_t p);
+
+/* mcache_take returns a slot of the class by way of a hint or the current word, or 0. */
+gm_inline uintptr_t mcache_take(struct mcache *c, unsigned spc) {
+    struct mcache_entry *e = &c->alloc[spc];
+    if (e->sp != e->bottom) {
+        struct hint *h = --e->sp;
+        uint64_t *word = (uint64_t *)(h->bit_addr >> 6 << 3);
+        uint64_t bit = UINT64_C(1) << (h->bit_addr & 63);
+        uint64_t v = __atomic_load_n(word, __ATOMIC_RELAXED);
+        if (gm_likely(v & bit)) {
+            __atomic_store_n(word, v & ~bit, __ATOMIC_RELAXED);
+            return h->p;
+        }
+    }
+    uint64_t v = __atomic_load_n(e->word, __ATOMIC_RELAXED);
+    if (gm_unlikely(v == 0))
+        return 0;
+    __atomic_store_n(e->word, v & (v - 1), __ATOMIC_RELAXED);
+    return e->word_base + (size_t)__builtin_ctzll(v) * e->elem_size;
+}
+
 /* heap_alloc returns size bytes, aligned as malloc must, or NULL.  noscan: they will hold no
  * pointers. */
-void *heap_alloc(size_t size, bool noscan);
+gm_inline void *heap_alloc(struct mcache *c, size_t size, bool noscan) {
+    if (gm_likely(size <= MAX_SMALL_SIZE)) {
+        uintptr_t p = mcache_take(c, malloc_class(size) << 1 | noscan);
+        if (gm_likely(p != 0))
+            return (void *)p;
+    }
+    return heap_alloc_slow(size, noscan);
+}
+
+/* heap_free frees the object that begins at p.  NULL is not an object. */
+gm_inline enum free_result heap_free(void *ptr) {
+    uintptr_t p = (uintptr_t)ptr;
+    struct mspan *s = mheap_span_of(p);
+    struct mcache *c = mcache_self;
+    if (gm_unlikely(s == NULL ||
+                    atomic_load_explicit(&s->owner, memory_order_relaxed) != (uintptr_t)c))
+        return heap_free_slow(p);
+    /* Lemire: the low half of offset * ceil(2^32 / size) is less than the multiplier exactly if
+     * offset is a multiple of size; the high half is the quotient. */
+    uint64_t product = (p - s->base) * (uint64_t)s->div_mul;
+    size_t i = product >> 32;
+    if (gm_unlikely((uint32_t)product >= s->div_mul || i >= s->nelems))
+        return FREE_INVALID;
+    uintptr_t bit_addr = s->bit_base + i;
+    uint64_t *word = (uint64_t *)(bit_addr >> 6 << 3);
+    uint64_t bit = UINT64_C(1) << (bit_addr & 63);
+    uint64_t v = __atomic_load_n(word, __ATOMIC_RELAXED);
+    if (gm_unlikely(v & bit))
+        return FREE_DOUBLE;
+    __atomic_store_n(word, v | bit, __ATOMIC_RELAXED);
+    struct mcache_entry *e = (struct mcache_entry *)((char *)c + s->entry_off);
+    if (gm_likely(e->sp != e->end))
+        *e->sp++ = (struct hint){p, bit_addr};
+    else if (s->place == GOMALLOC_PLACE_NONE)
+        mcache_enlist(c, s);
+    return FREE_OK;
+}
 
 /* heap_alloc_zeroed is heap_alloc of cleared memory. */
-void *heap_alloc_zeroed(size_t size, bool noscan);
+void *heap_alloc_zeroed(struct mcache *c, size_t size, bool noscan);
 
 /* heap_alloc_aligned returns size bytes at a multiple of align (a power of two, any), or NULL. */
-void *heap_alloc_aligned(size_t size, size_t align);
+void *heap_alloc_aligned(struct mcache *c, size_t size, size_t align);
 
-/* heap_realloc_in_place makes the object at p hold size bytes without moving it, if it can and if
- * it would not waste half of it. */
+/* heap_realloc_in_place makes the object at p hold size bytes without moving it.  False: it can't,
+ * or more than half of the object would be waste. */
 bool heap_realloc_in_place(void *p, size_t size);
+
+/* heap_find returns the span of the live object that begins at p and its slot, or NULL. */
+struct mspan *heap_find(const void *p, size_t *ret_slot);
 
 /* heap_usable returns the bytes of the object that begins at p, 0 if there is none. */
 size_t heap_usable(const void *p);
-
-/* heap_free frees the object that begins at p, which is not NULL. */
-enum free_result heap_free(void *p);
-
-/* heap_free_slow is heap_free without the fast path. */
-enum free_result heap_free_slow(uintptr_t p);
-
-/* heap_alloc_slow is heap_alloc without it. */
-void *heap_alloc_slow(size_t size, bool noscan);
 
 #endif

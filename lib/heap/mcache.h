@@ -66,6 +66,7 @@ struct mcache {
 
     /* Freed large spans kept for reuse; each has its bit free.  Guarded by nothing: the thread. */
     struct mspan *large[LARGE_CACHE_SLOTS];
+    size_t nlarge;
     size_t large_bytes;
 
     /* Counted by the thread, read by anybody. */
@@ -86,6 +87,7 @@ struct mcaches {
     struct mcache **all; /* sparse array of MAX_MCACHES */
     struct mcache *idle; /* linked by next_idle */
     _Atomic uint32_t nidle;
+    bool have_orphans; /* some mcache is an orphan */
 };
 extern struct mcaches mcaches;
 
@@ -107,6 +109,15 @@ void mcache_enlist(struct mcache *c, struct mspan *s);
 /* mcache_flush gives back what the thread does not use: empty spans to the heap, surplus partial
  * ones to the mcentrals, the page cache and the large cache.  For the mcache's thread. */
 void mcache_flush(struct mcache *c);
+
+/* mcache_take_large returns a cached large span of npages or a little more, its object taken, or
+ * NULL; mcache_keep_large keeps a freed one.  False: no room. */
+struct mspan *mcache_take_large(struct mcache *c, size_t npages);
+bool mcache_keep_large(struct mcache *c, struct mspan *s);
+
+/* mcaches_reclaim_idle gives back what was freed into idle mcaches' spans; returns how many mcaches
+ * had something. */
+size_t mcaches_reclaim_idle(void);
 
 /* mcaches_after_fork makes every mcache but the caller's idle and re-lists their spans: for the
  * only thread of a forked child. */

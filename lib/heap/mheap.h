@@ -43,8 +43,12 @@ struct mheap {
     struct mspan_list free_headers;
 
     _Atomic uint64_t pages_in_use; /* in spans */
-    uint64_t reclaim_at;           /* pages in use at which growth first looks for empty spans */
-    _Atomic uint64_t nlarge;       /* large spans allocated since start */
+    _Atomic uint64_t reclaim_at;   /* pages in use at which a refill looks for empty spans first */
+    uint64_t last_cycle_ns;        /* when the last sweep cycle began.  Background thread */
+    uint64_t last_cycle_work;      /* spans allocated and freed by then.  Background thread */
+    _Atomic uint64_t nspan_alloc;  /* spans made and freed since start */
+    _Atomic uint64_t nspan_free;
+    _Atomic uint64_t nlarge; /* large spans allocated since start */
     _Atomic uint64_t ngrow;
     _Atomic uint64_t nreclaim;
     bool ready;
@@ -69,7 +73,8 @@ struct mspan *mheap_alloc(struct mheap *h, struct mcache *c, size_t npages, stru
 /* mheap_alloc_aligned is mheap_alloc for one large object at a multiple of align_pages. */
 struct mspan *mheap_alloc_aligned(struct mheap *h, size_t npages, size_t align_pages);
 
-/* mheap_free takes an empty span from its owner, who is the caller. */
+/* mheap_free takes an empty span from its owner, who is the caller; or a large span whose object
+ * the caller has freed.  It is in no list. */
 void mheap_free(struct mheap *h, struct mspan *s);
 
 /* mheap_grow_in_place makes a large span npages long if the pages behind it are free; and
@@ -81,7 +86,14 @@ void mheap_shrink(struct mheap *h, struct mspan *s, size_t npages);
 size_t mheap_scavenge(struct mheap *h);
 
 /* mheap_reclaim releases empty spans that nobody uses: the mcentrals' and the idle mcaches'. */
-size_t mheap_reclaim(struct mheap *h);
+void mheap_reclaim(struct mheap *h);
+
+/* mheap_reclaim_due tells whether the heap has grown by an eighth since the last reclaim: time to
+ * look for memory to use again before taking more.  Cheap. */
+gm_inline bool mheap_reclaim_due(const struct mheap *h) {
+    return atomic_load_explicit(&h->pages_in_use, memory_order_relaxed) >=
+           atomic_load_explicit(&h->reclaim_at, memory_order_relaxed);
+}
 
 /* mheap_background does what is due: scavenging, a sweep cycle, rebuilding of idle mcaches; returns
  * ns until the next call is wanted.  Called by the library's own thread. */
@@ -94,7 +106,7 @@ gm_inline struct mspan *mheap_span_of(uintptr_t p) {
     struct heap_arena *ha = mheap_arenas[p >> ARENA_SHIFT];
     if (gm_unlikely(ha == NULL))
         return NULL;
-    return atomic_load_explicit(&ha->spans[p >> PAGE_SHIFT & (PAGES_PER_ARENA - 1)],
+    return atomic_load_explicit(&ha->spans[p >> GM_PAGE_SHIFT & (PAGES_PER_ARENA - 1)],
                                 memory_order_acquire);
 }
 

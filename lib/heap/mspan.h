@@ -107,7 +107,7 @@ gm_inline struct span_owner *mspan_owner(const struct mspan *s) {
 
 /* mspan_elem_bytes returns the bytes given to each object. */
 gm_inline size_t mspan_elem_bytes(const struct mspan *s) {
-    return s->elem_size != 0 ? s->elem_size : (size_t)s->npages << PAGE_SHIFT;
+    return s->elem_size != 0 ? s->elem_size : (size_t)s->npages << GM_PAGE_SHIFT;
 }
 
 /* mspan_object_index returns the slot that p points into, or nelems or more if none. */

@@ -37,13 +37,23 @@ static void lock_slow(struct mutex *m) {
         sys_call4(SYS_futex, (long)&m->state, FUTEX_WAIT_PRIVATE, 2, 0);
 }
 
-void mutex_lock(struct mutex *m) {
-    check_rank(m);
+static void acquire(struct mutex *m) {
     uint32_t free = 0;
     if (!atomic_compare_exchange_strong_explicit(&m->state, &free, 1, memory_order_acquire,
                                                  memory_order_relaxed))
         lock_slow(m);
     note_held(m);
+}
+
+void mutex_lock(struct mutex *m) {
+    check_rank(m);
+    acquire(m);
+}
+
+void mutex_lock_next(struct mutex *m) {
+    if (gm_debug && held_ranks >> (m->rank + 1) != 0)
+        throw_values("lock rank violated: held ranks, wanted rank", held_ranks, m->rank);
+    acquire(m);
 }
 
 bool mutex_try_lock(struct mutex *m) {

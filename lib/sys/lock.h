@@ -40,6 +40,9 @@ struct mutex {
     { .state = 0, .rank = (r) }
 
 void mutex_lock(struct mutex *m);
+/* mutex_lock_next takes one more lock of a rank already held; the caller takes all of that rank in
+ * one order everywhere. */
+void mutex_lock_next(struct mutex *m);
 bool mutex_try_lock(struct mutex *m);
 void mutex_unlock(struct mutex *m);
 

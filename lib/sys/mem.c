@@ -94,12 +94,14 @@ void mem_used(void *p, size_t n, enum mem_purpose why) {
     add(&mem_stats[why].ready, n);
 }
 
-void mem_unused(void *p, size_t n, enum mem_purpose why) {
+bool mem_unused(void *p, size_t n, enum mem_purpose why) {
     /* DONTNEED, not FREE: the pages leave the RSS now and read as zero, so needzero can be told
      * from the scavenged bits. */
-    sys_call3(SYS_madvise, (long)p, (long)n, MADV_DONTNEED);
+    if (sys_call3(SYS_madvise, (long)p, (long)n, MADV_DONTNEED) != 0)
+        return false;
     sub(&mem_stats[why].ready, n);
     add(&mem_stats[why].prepared, n);
+    return true;
 }
 
 void mem_free(void *p, size_t n, enum mem_purpose why, size_t reserved, size_t prepared) {

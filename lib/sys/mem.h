@@ -66,8 +66,9 @@ bool mem_map(void *p, size_t n, enum mem_purpose why);
 /* mem_used makes Prepared memory Ready.  Pages given back by mem_unused read as zero. */
 void mem_used(void *p, size_t n, enum mem_purpose why);
 
-/* mem_unused gives Ready memory back to the kernel: it becomes Prepared. */
-void mem_unused(void *p, size_t n, enum mem_purpose why);
+/* mem_unused gives Ready memory back to the kernel: it becomes Prepared.  False: the kernel refused
+ * (the program has locked its memory), nothing was changed, and the pages do not read as zero. */
+bool mem_unused(void *p, size_t n, enum mem_purpose why);
 
 /* mem_free unmaps memory of which the given parts are in each state (reserved + prepared + ready
  * = n). */

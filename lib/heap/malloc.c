@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Allocation and free: what the fast paths leave.  Go: runtime/malloc.go mallocgc.
+ */
+#include "heap/malloc.h"
+
+#include <string.h>
+
+#include "sys/throw.h"
+
+/* The largest request: beyond PTRDIFF_MAX pointer differences overflow, and with a page of rounding
+ * nothing else can. */
+#define MAX_ALLOC ((size_t)PTRDIFF_MAX - GM_PAGE_SIZE)
+
+uint8_t malloc_class8[SMALL_SIZE_MAX / SMALL_SIZE_DIV + 1];
+uint8_t malloc_class128[(MAX_SMALL_SIZE - SMALL_SIZE_MAX) / LARGE_SIZE_DIV + 1];
+
+static unsigned aligned_class(size_t size) {
+    unsigned size_class = size_to_class(size == 0 ? 1 : size);
+    while (size > 8 && class_to_size[size_class] % 16 != 0)
+        size_class++;
+    return size_class;
+}
+
+void heap_init_classes(void) {
+    for (size_t i = 0; i < sizeof malloc_class8; i++)
+        malloc_class8[i] = (uint8_t)aligned_class(i * SMALL_SIZE_DIV);
+    for (size_t i = 0; i < sizeof malloc_class128; i++)
+        malloc_class128[i] = (uint8_t)aligned_class(SMALL_SIZE_MAX + i * LARGE_SIZE_DIV);
+}
+
+static struct mcache *self_or_attach(void) {
+    struct mcache *c = mcache_self;
+    return c != &mcache0 ? c : mcache_attach();
+}
+
+static size_t pages_for(size_t size) {
+    return (size + GM_PAGE_SIZE - 1) >> GM_PAGE_SHIFT;
+}
+
+static struct mspan *alloc_large(struct mcache *c, size_t size, bool noscan) {
+    if (size > MAX_ALLOC)
+        return NULL;
+    size_t npages = pages_for(size);
+    struct mspan *s = noscan ? NULL : mcache_take_large(c, npages);
+    if (s == NULL) {
+        if (mheap_reclaim_due(&mheap_)) {
+            mcache_flush(c);
+            mheap_reclaim(&mheap_);
+        }
+        s = mheap_alloc(&mheap_, c, npages, make_span_class(0, noscan), &mheap_.owner);
+    }
+    if (s != NULL)
+        atomic_fetch_add_explicit(&mheap_.nlarge, 1, memory_order_relaxed);
+    return s;
+}
+
+void *heap_alloc_slow(size_t size, bool noscan) {
+    struct mcache *c = self_or_attach();
+    if (c == NULL)
+        return NULL;
+    if (size <= MAX_SMALL_SIZE)
+        return (void *)mcache_alloc_slow(c, make_span_class(malloc_class(size), noscan));
+    struct mspan *s = alloc_large(c, size, noscan);
+    return s != NULL ? (void *)s->base : NULL;
+}
+
+void *heap_alloc_zeroed(struct mcache *c, size_t size, bool noscan) {
+    if (size <= MAX_SMALL_SIZE) {
+        void *p = heap_alloc(c, size, noscan);
+        return p != NULL ? memset(p, 0, size) : NULL;
+    }
+    c = self_or_attach();
+    struct mspan *s = c != NULL ? alloc_large(c, size, noscan) : NULL;
+    if (s == NULL)
+        return NULL;
+    if (s->needzero)
+        memset((void *)s->base, 0, size);
+    return (void *)s->base;
+}
+
+/* Slots begin at multiples of their size from a page boundary, so a class whose size is a multiple
+ * of the alignment will do. */
+static void *alloc_aligned_small(struct mcache *c, size_t size, size_t align) {
+    for (unsigned k = size_to_class(size < align ? align : size); k < NUM_SIZE_CLASSES; k++)
+        if (class_to_size[k] % align == 0) {
+            uintptr_t p = mcache_take(c, k << 1);
+            return (void *)(p != 0 ? p : mcache_alloc_slow(c, make_span_class(k, false)));
+        }
+    return NULL;
+}
+
+void *heap_alloc_aligned(struct mcache *c, size_t size, size_t align) {
+    if (align <= 8 || (align == 16 && size > 8))
+        return heap_alloc(c, size, false);
+    c = self_or_attach();
+    if (c == NULL || size > MAX_ALLOC || align > MAX_ALLOC || size + align > MAX_ALLOC)
+        return NULL;
+    if (size <= MAX_SMALL_SIZE && align <= GM_PAGE_SIZE) {
+        void *p = alloc_aligned_small(c, size, align);
+        if (p != NULL)
+            return p;
+    }
+    struct mspan *s =
+        align <= GM_PAGE_SIZE
+            ? alloc_large(c, size == 0 ? 1 : size, false)
+            : mheap_alloc_aligned(&mheap_, pages_for(size == 0 ? 1 : size), align >> GM_PAGE_SHIFT);
+    return s != NULL ? (void *)s->base : NULL;
+}
+
+/* The slot that begins at p, live or not; false if none does. */
+static bool slot_at(const struct mspan *s, uintptr_t p, size_t *ret_slot) {
+    if (s->elem_size == 0) {
+        *ret_slot = 0;
+        return p == s->base;
+    }
+    uint64_t product = (p - s->base) * (uint64_t)s->div_mul;
+    *ret_slot = product >> 32;
+    return (uint32_t)product < s->div_mul && *ret_slot < s->nelems;
+}
+
+static struct mspan *span_in_use(uintptr_t p) {
+    struct mspan *s = mheap_span_of(p);
+    return s != NULL &&
+                   atomic_load_explicit(&s->state, memory_order_acquire) == GOMALLOC_SPAN_IN_USE &&
+                   p - s->base < (uintptr_t)s->npages << GM_PAGE_SHIFT
+               ? s
+               : NULL;
+}
+
+struct mspan *heap_find(const void *ptr, size_t *ret_slot) {
+    struct mspan *s = span_in_use((uintptr_t)ptr);
+    if (s == NULL || !slot_at(s, (uintptr_t)ptr, ret_slot) ||
+        (mspan_live_word(s, *ret_slot / 64) >> *ret_slot % 64 & 1) == 0)
+        return NULL;
+    return s;
+}
+
+size_t heap_usable(const void *ptr) {
+    size_t slot;
+    struct mspan *s = heap_find(ptr, &slot);
+    return s != NULL ? mspan_elem_bytes(s) : 0;
+}
+
+/* The mark is the claim: of two who free it, one wins. */
+static enum free_result free_large(struct mspan *s) {
+    if (s->free_bits0 != 0 || atomic_fetch_or(&s->free_marks0, 1) != 0)
+        return FREE_DOUBLE;
+    mslots_release(s);
+    s->large_requested = 0;
+    if (s->spc.v != 0 || !mcache_keep_large(mcache_self, s))
+        mheap_free(&mheap_, s);
+    return FREE_OK;
+}
+
+/* A free in a span of ours that has a slot table. */
+static enum free_result free_recorded(struct mcache *c, struct mspan *s, size_t i, uintptr_t p) {
+    uintptr_t bit_addr = s->bit_base + i;
+    uint64_t *word = (uint64_t *)(bit_addr >> 6 << 3);
+    uint64_t bit = UINT64_C(1) << (bit_addr & 63);
+    uint64_t v = __atomic_load_n(word, __ATOMIC_RELAXED);
+    if (v & bit)
+        return FREE_DOUBLE;
+    mslots_clear(s, i);
+    __atomic_store_n(word, v | bit, __ATOMIC_RELAXED);
+    struct mcache_entry *e = &c->alloc[s->spc.v];
+    if (e->sp != e->end)
+        *e->sp++ = (struct hint){p, bit_addr};
+    else if (s->place == GOMALLOC_PLACE_NONE)
+        mcache_enlist(c, s);
+    return FREE_OK;
+}
+
+enum free_result heap_free_slow(uintptr_t p) {
+    struct mspan *s = span_in_use(p);
+    size_t i;
+    if (s == NULL || !slot_at(s, p, &i))
+        return FREE_INVALID;
+    if (s->elem_size == 0)
+        return free_large(s);
+    struct mcache *c = mcache_self;
+    if (mspan_owner(s) == &c->owner)
+        return free_recorded(c, s, i, p);
+    if (atomic_load_explicit(&s->sites, memory_order_acquire) != NULL &&
+        (mspan_live_word(s, i / 64) >> i % 64 & 1) != 0)
+        mslots_clear(s, i);
+    return mspan_mark_free(s, i) == MARK_OK ? FREE_OK : FREE_DOUBLE;
+}
+
+static bool resize_large(struct mspan *s, size_t size) {
+    size_t npages = pages_for(size);
+    if (npages == s->npages)
+        return true;
+    if (npages > s->npages)
+        return mheap_grow_in_place(&mheap_, s, npages);
+    mheap_shrink(&mheap_, s, npages);
+    return true;
+}
+
+bool heap_realloc_in_place(void *p, size_t size) {
+    size_t slot;
+    struct mspan *s = heap_find(p, &slot);
+    if (s == NULL || size > MAX_ALLOC)
+        return false;
+    if (s->elem_size == 0)
+        return size > MAX_SMALL_SIZE && resize_large(s, size);
+    return size <= s->elem_size && (size > s->elem_size / 2 || s->elem_size <= 16);
+}

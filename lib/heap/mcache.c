@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Threads' caches.  Go: runtime/mcache.go; what Go's Ps do for mcaches is here too.
+ */
+#include "heap/mcache.h"
+
+#include <pthread.h>
+
+#include "heap/mheap.h"
+#include "heap/mslots.h"
+#include "sys/rawcall.h"
+#include "sys/throw.h"
+
+/* What an entry without a span looks at.  Never written: a zero word has no bit to take. */
+static uint64_t no_slots;
+
+/* Its entries' words are NULL-free by static initialisation only of what the fast path reads before
+ * it finds nothing: so each points to no_slots. */
+#define EMPTY4(i)                                                                                  \
+    [i] = {.word = &no_slots}, [(i) + 1] = {.word = &no_slots}, [(i) + 2] = {.word = &no_slots},   \
+    [(i) + 3] = {.word = &no_slots}
+#define EMPTY16(i) EMPTY4(i), EMPTY4((i) + 4), EMPTY4((i) + 8), EMPTY4((i) + 12)
+
+struct mcache mcache0 = {
+    .owner = {.id = UINT32_MAX},
+    .next_sample = INT64_MAX,
+    .alloc = {EMPTY16(0), EMPTY16(16), EMPTY16(32), EMPTY16(48), EMPTY16(64), EMPTY16(80),
+              EMPTY16(96), EMPTY16(112), EMPTY4(128), EMPTY4(132)},
+};
+
+gm_tls struct mcache *mcache_self = &mcache0;
+struct mcaches mcaches = {.lock = MUTEX_INIT(LOCK_RANK_IDLE)};
+static pthread_key_t exit_key;
+static bool have_exit_key;
+
+static uint32_t heap_sweepgen(void) {
+    return atomic_load_explicit(&mheap_.sweepgen, memory_order_relaxed);
+}
+
+static void count(_Atomic uint64_t *n) {
+    /* One writer: a plain addition, but no torn reading. */
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+/* ---- hints and words -------------------------------------------------------------------- */
+
+static uintptr_t take_hint(struct mcache_entry *e) {
+    while (e->sp != e->bottom) {
+        struct hint h = *--e->sp;
+        uint64_t *word = (uint64_t *)(h.bit_addr >> 6 << 3);
+        uint64_t bit = UINT64_C(1) << (h.bit_addr & 63);
+        uint64_t v = __atomic_load_n(word, __ATOMIC_RELAXED);
+        if (v & bit) {
+            __atomic_store_n(word, v & ~bit, __ATOMIC_RELAXED);
+            return h.p;
+        }
+    }
+    return 0;
+}
+
+static uintptr_t take_from_word(struct mcache_entry *e, struct mspan *s, size_t w) {
+    uint64_t *word = &mspan_free_bits(s)[w];
+    uint64_t v = __atomic_load_n(word, __ATOMIC_RELAXED);
+    if (v == 0)
+        return 0;
+    e->word = word;
+    e->word_base = s->base + w * 64 * e->elem_size;
+    s->freeindex = (uint16_t)w;
+    __atomic_store_n(word, v & (v - 1), __ATOMIC_RELAXED);
+    return e->word_base + (size_t)__builtin_ctzll(v) * e->elem_size;
+}
+
+/* Looks through all words of the current span, from where the search stands and round. */
+static uintptr_t take_from_span(struct mcache_entry *e) {
+    struct mspan *s = e->span;
+    for (size_t i = 0; i < s->nwords; i++) {
+        size_t w = s->freeindex + i;
+        uintptr_t p = take_from_word(e, s, w < s->nwords ? w : w - s->nwords);
+        if (p != 0)
+            return p;
+    }
+    return 0;
+}
+
+static void set_current(struct mcache_entry *e, struct mspan *s) {
+    if (e->span != NULL)
+        e->span->place = GOMALLOC_PLACE_NONE;
+    e->span = s;
+    e->word = &no_slots;
+    if (s == NULL)
+        return;
+    s->place = GOMALLOC_PLACE_CURRENT;
+    e->elem_size = s->elem_size;
+}
+
+void mcache_enlist(struct mcache *c, struct mspan *s) {
+    gm_assert(s->place == GOMALLOC_PLACE_NONE);
+    s->place = GOMALLOC_PLACE_LISTED;
+    mspan_list_push(&c->listed[s->spc.v], s);
+}
+
+static void unlist(struct mcache *c, struct mspan *s) {
+    mspan_list_remove(&c->listed[s->spc.v], s);
+    s->place = GOMALLOC_PLACE_NONE;
+}
+
+/* ---- marks by other threads --------------------------------------------------------------- */
+
+/* Sweeps the spans of ours that others have freed into. */
+static void drain_pending(struct mcache *c) {
+    struct mspan *next;
+    for (struct mspan *s = mspan_take_pending(&c->owner); s != NULL; s = next) {
+        next = mspan_pop_pending(s);
+        if (mspan_owner(s) != &c->owner) {
+            mspan_note_pending(s);
+            continue;
+        }
+        mspan_sweep(s, heap_sweepgen());
+        if (s->place == GOMALLOC_PLACE_NONE && mspan_has_free(s))
+            mcache_enlist(c, s);
+    }
+}
+
+/* ---- refill ------------------------------------------------------------------------------- */
+
+static uintptr_t use_listed(struct mcache *c, struct mcache_entry *e, struct span_class spc) {
+    struct mspan *s;
+    while ((s = c->listed[spc.v].first) != NULL) {
+        unlist(c, s);
+        set_current(e, s);
+        uintptr_t p = take_from_span(e);
+        if (p != 0)
+            return p;
+        set_current(e, NULL); /* its slots have been taken through hints */
+    }
+    return 0;
+}
+
+static uintptr_t use_span(struct mcache_entry *e, struct mspan *s) {
+    if (s == NULL)
+        return 0;
+    s->freeindex = 0;
+    set_current(e, s);
+    return take_from_span(e);
+}
+
+static struct mspan *new_span(struct mcache *c, struct span_class spc) {
+    struct mspan *s = mheap_alloc(&mheap_, c, class_to_allocnpages[spc.v >> 1], spc, &c->owner);
+    if (s != NULL)
+        count(&c->nspan_alloc);
+    return s;
+}
+
+/* Go: mcache.refill. */
+static uintptr_t refill(struct mcache *c, struct mcache_entry *e, struct span_class spc) {
+    count(&c->nrefill);
+    if (c->flush_gen != heap_sweepgen())
+        mcache_flush(c);
+    drain_pending(c);
+    uintptr_t p = use_listed(c, e, spc);
+    if (p != 0)
+        return p;
+    p = use_span(e, mcentral_cache_span(&mheap_.central[spc.v], &c->owner));
+    if (p != 0)
+        return p;
+    if (mheap_reclaim_due(&mheap_)) {
+        mcache_flush(c);
+        mheap_reclaim(&mheap_);
+    }
+    return use_span(e, new_span(c, spc));
+}
+
+uintptr_t mcache_alloc_slow(struct mcache *c, struct span_class spc) {
+    struct mcache_entry *e = &c->alloc[spc.v];
+    uintptr_t p = take_hint(e);
+    if (p != 0)
+        return p;
+    if (e->span != NULL) {
+        p = take_from_span(e);
+        if (p != 0)
+            return p;
+        if (mspan_sweep(e->span, heap_sweepgen()) != 0)
+            return take_from_span(e);
+        set_current(e, NULL);
+    }
+    return refill(c, e, spc);
+}
+
+/* ---- giving back -------------------------------------------------------------------------- */
+
+/* Forgets the hints of a class; spans that only hints knew of are listed. */
+static void drop_hints(struct mcache *c, struct mcache_entry *e) {
+    for (struct hint *h = e->bottom; h != e->sp; h++) {
+        struct mspan *s = mheap_span_of(h->p);
+        if (s->place == GOMALLOC_PLACE_NONE && mspan_has_free(s))
+            mcache_enlist(c, s);
+    }
+    e->sp = e->bottom;
+}
+
+static void give_span(struct mcache *c, struct mspan *s) {
+    unlist(c, s);
+    count(&c->nspan_free);
+    mcentral_uncache_span(&mheap_.central[s->spc.v], s);
+}
+
+/* Gives the class's listed spans back: the empty ones, or all. */
+static void give_listed(struct mcache *c, size_t spc, bool all) {
+    struct mspan *next;
+    for (struct mspan *s = c->listed[spc].first; s != NULL; s = next) {
+        next = s->next;
+        mspan_sweep(s, heap_sweepgen());
+        if (all || mspan_is_empty(s))
+            give_span(c, s);
+    }
+}
+
+/* ---- large spans -------------------------------------------------------------------------- */
+
+#define LARGE_CACHE_BYTES ((size_t)4 << 20) /* kept by a thread at most */
+#define LARGE_CACHE_PAGES (LARGE_CACHE_BYTES / 2 / GM_PAGE_SIZE)
+
+struct mspan *mcache_take_large(struct mcache *c, size_t npages) {
+    for (size_t i = 0; i < c->nlarge; i++) {
+        struct mspan *s = c->large[i];
+        if (s->npages < npages || s->npages - npages > npages / 8)
+            continue;
+        c->large[i] = c->large[--c->nlarge];
+        c->large_bytes -= mspan_elem_bytes(s);
+        s->place = GOMALLOC_PLACE_NONE;
+        s->needzero = 1;
+        __atomic_store_n(&s->free_bits0, 0, __ATOMIC_RELAXED);
+        atomic_store_explicit(&s->free_marks0, 0, memory_order_release);
+        return s;
+    }
+    return NULL;
+}
+
+bool mcache_keep_large(struct mcache *c, struct mspan *s) {
+    if (c == &mcache0 || c->nlarge == LARGE_CACHE_SLOTS || s->npages > LARGE_CACHE_PAGES ||
+        c->large_bytes + mspan_elem_bytes(s) > LARGE_CACHE_BYTES)
+        return false;
+    s->place = GOMALLOC_PLACE_CACHED_LARGE;
+    c->large[c->nlarge++] = s;
+    c->large_bytes += mspan_elem_bytes(s);
+    return true;
+}
+
+static void flush_large(struct mcache *c) {
+    while (c->nlarge > 0) {
+        struct mspan *s = c->large[--c->nlarge];
+        s->place = GOMALLOC_PLACE_NONE;
+        mheap_free(&mheap_, s);
+    }
+    c->large_bytes = 0;
+}
+
+/* ---- all of it ---------------------------------------------------------------------------- */
+
+static void flush_pages(struct mcache *c) {
+    mutex_lock(&mheap_.lock);
+    page_cache_flush(&c->pcache, &mheap_.pages);
+    mutex_unlock(&mheap_.lock);
+}
+
+void mcache_flush(struct mcache *c) {
+    c->flush_gen = heap_sweepgen();
+    drain_pending(c);
+    for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++) {
+        drop_hints(c, &c->alloc[spc]);
+        give_listed(c, spc, false);
+    }
+    flush_large(c);
+}
+
+/* Gives everything back but full spans, which stay with the mcache until somebody frees into
+ * them. */
+static void release_all(struct mcache *c) {
+    drain_pending(c);
+    for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++) {
+        struct mcache_entry *e = &c->alloc[spc];
+        drop_hints(c, e);
+        struct mspan *s = e->span;
+        set_current(e, NULL);
+        if (s != NULL && mspan_has_free(s))
+            mcache_enlist(c, s);
+        give_listed(c, spc, true);
+    }
+    flush_large(c);
+    flush_pages(c);
+}
+
+/* ---- threads ------------------------------------------------------------------------------ */
+
+static struct mcache *new_mcache(void) {
+    uint32_t id = atomic_load_explicit(&mcaches.n, memory_order_relaxed);
+    if (id == MAX_MCACHES)
+        return NULL;
+    size_t hints = NUM_SPAN_CLASSES * HINTS_PER_CLASS * sizeof(struct hint);
+    size_t size = (sizeof(struct mcache) + hints + 4095) & ~(size_t)4095;
+    struct mcache *c = mem_alloc_sparse(size, MEM_MCACHE);
+    if (c == NULL)
+        return NULL;
+    struct hint *stack = (struct hint *)(c + 1);
+    for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++, stack += HINTS_PER_CLASS) {
+        struct mcache_entry *e = &c->alloc[spc];
+        e->sp = e->bottom = stack;
+        e->end = stack + HINTS_PER_CLASS;
+        e->word = &no_slots;
+    }
+    c->owner.id = id;
+    mcaches.all[id] = c;
+    atomic_store_explicit(&mcaches.n, id + 1, memory_order_release);
+    return c;
+}
+
+/* Spans of threads that were lost in a fork have no list that can be trusted: walk them all.
+ * mcaches.lock is held. */
+static void rebuild_orphans(void) {
+    uint32_t n = atomic_load_explicit(&mheap_.nallspans, memory_order_acquire);
+    for (uint32_t i = 0; i < n; i++) {
+        struct mspan *s = mheap_.allspans[i];
+        uint32_t id = mspan_owner(s) != NULL ? mspan_owner(s)->id : UINT32_MAX;
+        if (id >= mcaches.n || !mcaches.all[id]->orphan)
+            continue;
+        s->place = GOMALLOC_PLACE_NONE;
+        s->next = s->prev = NULL;
+        mcentral_uncache_span(&mheap_.central[s->spc.v], s);
+    }
+    for (uint32_t i = 0; i < mcaches.n; i++)
+        if (mcaches.all[i]->orphan) {
+            mcaches.all[i]->orphan = false;
+            drain_pending(mcaches.all[i]);
+        }
+    mcaches.have_orphans = false;
+}
+
+static struct mcache *take_idle(void) {
+    if (mcaches.have_orphans)
+        rebuild_orphans();
+    struct mcache *c = mcaches.idle;
+    if (c != NULL) {
+        mcaches.idle = c->next_idle;
+        atomic_fetch_sub_explicit(&mcaches.nidle, 1, memory_order_relaxed);
+    }
+    return c != NULL ? c : new_mcache();
+}
+
+static void on_thread_exit(void *unused) {
+    (void)unused;
+    mcache_detach();
+}
+
+/* The first caller makes the heap.  mcaches.lock is held. */
+static bool init_once(void) {
+    if (mheap_.ready)
+        return true;
+    if (mcaches.all == NULL)
+        mcaches.all = mem_alloc_sparse(MAX_MCACHES * sizeof *mcaches.all, MEM_MCACHE);
+    if (mcaches.all == NULL || !mheap_init(&mheap_))
+        return false;
+    have_exit_key = pthread_key_create(&exit_key, on_thread_exit) == 0;
+    return true;
+}
+
+struct mcache *mcache_attach(void) {
+    mutex_lock(&mcaches.lock);
+    struct mcache *c = init_once() ? take_idle() : NULL;
+    if (c != NULL)
+        c->attached = true;
+    mutex_unlock(&mcaches.lock);
+    if (c == NULL)
+        return NULL;
+    atomic_store_explicit(&c->tid, (uint32_t)sys_call3(SYS_gettid, 0, 0, 0), memory_order_relaxed);
+    c->flush_gen = heap_sweepgen();
+    c->next_sample = -1; /* the recorder decides at the first allocation */
+    mcache_self = c;
+    if (have_exit_key) /* may allocate: this thread has its mcache by now */
+        pthread_setspecific(exit_key, c);
+    return c;
+}
+
+void mcache_detach(void) {
+    struct mcache *c = mcache_self;
+    if (c == &mcache0)
+        return;
+    mcache_self = &mcache0;
+    release_all(c);
+    atomic_store_explicit(&c->tid, 0, memory_order_relaxed);
+    mutex_lock(&mcaches.lock);
+    c->attached = false;
+    c->next_idle = mcaches.idle;
+    mcaches.idle = c;
+    atomic_fetch_add_explicit(&mcaches.nidle, 1, memory_order_relaxed);
+    mutex_unlock(&mcaches.lock);
+}
+
+size_t mcaches_reclaim_idle(void) {
+    mutex_lock(&mcaches.lock);
+    if (mcaches.have_orphans)
+        rebuild_orphans();
+    size_t n = 0;
+    for (struct mcache *c = mcaches.idle; c != NULL; c = c->next_idle) {
+        if (atomic_load_explicit(&c->owner.pending, memory_order_relaxed) == NULL)
+            continue;
+        release_all(c);
+        n++;
+    }
+    mutex_unlock(&mcaches.lock);
+    return n;
+}
+
+/* Lists that a lost thread may have been changing: their spans are found again by
+ * rebuild_orphans. */
+static void forget_lists(struct mcache *c) {
+    for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++) {
+        struct mcache_entry *e = &c->alloc[spc];
+        e->sp = e->bottom;
+        e->span = NULL;
+        e->word = &no_slots;
+        c->listed[spc] = (struct mspan_list){0};
+    }
+    c->tiny = 0;
+}
+
+void mcaches_after_fork(void) {
+    mcaches.idle = NULL;
+    uint32_t nidle = 0;
+    for (uint32_t i = 0; i < mcaches.n; i++) {
+        struct mcache *c = mcaches.all[i];
+        if (c == mcache_self)
+            continue;
+        c->orphan = c->attached;
+        mcaches.have_orphans |= c->attached;
+        if (c->attached)
+            forget_lists(c);
+        c->attached = false;
+        atomic_store_explicit(&c->tid, 0, memory_order_relaxed);
+        c->next_idle = mcaches.idle;
+        mcaches.idle = c;
+        nidle++;
+    }
+    atomic_store_explicit(&mcaches.nidle, nidle, memory_order_relaxed);
+    if (mcache_self != &mcache0)
+        atomic_store_explicit(&mcache_self->tid, (uint32_t)sys_call3(SYS_gettid, 0, 0, 0),
+                              memory_order_relaxed);
+}

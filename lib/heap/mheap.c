@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The heap: pages, arenas, spans.  Go: runtime/mheap.go, malloc.go sysAlloc.
+ */
+#include "heap/mheap.h"
+
+#include "heap/mslots.h"
+#include "heap/malloc.h"
+#include "sys/persistent.h"
+#include "sys/rawcall.h"
+#include "sys/throw.h"
+
+#include <time.h>
+
+/* Where Go puts its heap: few other things live there, and 0xc0.. is easily told in a dump. */
+#define ARENA_HINT ((uintptr_t)0xc000000000)
+
+/* Span headers that the heap can have at all; the table of pointers to them is sparse. */
+#define MAX_SPANS ((size_t)1 << 25)
+
+/* Growth below this many pages is not worth looking for empty spans. */
+#define RECLAIM_MIN_PAGES 256u
+
+/* A sweep cycle at most once in this time. */
+#define SWEEP_CYCLE_NS UINT64_C(1000000000)
+
+struct mheap mheap_ = {.lock = MUTEX_INIT(LOCK_RANK_MHEAP)};
+struct heap_arena *mheap_arenas[NUM_ARENAS];
+
+static uint64_t nanotime(void) {
+    struct timespec ts;
+    sys_call3(SYS_clock_gettime, CLOCK_MONOTONIC, (long)&ts, 0);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void add(_Atomic uint64_t *n, uint64_t d) {
+    atomic_fetch_add_explicit(n, d, memory_order_relaxed);
+}
+
+bool mheap_init(struct mheap *h) {
+    if (!page_alloc_init(&h->pages, &h->lock, false))
+        return false;
+    h->allspans = mem_alloc_sparse(MAX_SPANS * sizeof *h->allspans, MEM_SPAN);
+    h->all_arenas = mem_alloc_sparse(NUM_ARENAS * sizeof *h->all_arenas, MEM_ARENA);
+    if (h->allspans == NULL || h->all_arenas == NULL)
+        return false;
+    for (unsigned spc = 0; spc < NUM_SPAN_CLASSES; spc++)
+        mcentral_init(&h->central[spc], (struct span_class){(uint8_t)spc});
+    scavenger_init(&h->scav, &h->pages, nanotime);
+    h->owner.id = GOMALLOC_OWNER_HEAP;
+    h->arena_hint = ARENA_HINT;
+    h->reclaim_at = RECLAIM_MIN_PAGES;
+    h->sweepgen = 2;
+    heap_init_classes();
+    h->ready = true;
+    return true;
+}
+
+/* ---- arenas ------------------------------------------------------------------------------- */
+
+static bool add_arena(struct mheap *h, uintptr_t base) {
+    struct heap_arena *ha = mem_alloc_sparse(align_up(sizeof *ha, PHYS_PAGE_SIZE), MEM_ARENA);
+    if (ha == NULL)
+        return false;
+    ha->base = base;
+    __atomic_store_n(&mheap_arenas[base >> ARENA_SHIFT], ha, __ATOMIC_RELEASE);
+    h->all_arenas[h->narenas] = ha;
+    atomic_fetch_add_explicit(&h->narenas, 1, memory_order_release);
+    return true;
+}
+
+/* Reserves address space for size bytes (a multiple of an arena): at the hint, which makes the heap
+ * contiguous, else wherever there is room.  Go: sysAlloc. */
+static uintptr_t reserve_arenas(struct mheap *h, size_t size) {
+    char *p = mem_reserve((void *)h->arena_hint, size, MEM_HEAP);
+    if (p != NULL && (uintptr_t)p != h->arena_hint) {
+        mem_free(p, size, MEM_HEAP, size, 0);
+        p = mem_reserve_aligned(size, HEAP_ARENA_BYTES, MEM_HEAP);
+    }
+    if (p == NULL)
+        return 0;
+    for (size_t off = 0; off < size; off += HEAP_ARENA_BYTES)
+        if (!add_arena(h, (uintptr_t)p + off))
+            return 0;
+    h->arena_hint = (uintptr_t)p + size;
+    return (uintptr_t)p;
+}
+
+/* Makes [base, base+size) free pages. */
+static bool grow_into(struct mheap *h, uintptr_t base, size_t size) {
+    if (!mem_map((void *)base, size, MEM_HEAP))
+        return false;
+    if (!page_alloc_grow(&h->pages, base, size))
+        return false;
+    for (uintptr_t p = base; p < base + size; p += PALLOC_CHUNK_BYTES)
+        mheap_arenas[p >> ARENA_SHIFT]->mapped = (p & (HEAP_ARENA_BYTES - 1)) + PALLOC_CHUNK_BYTES;
+    return true;
+}
+
+/* Adds npages at least.  Returns the bytes added, 0 = out of memory.  Go: mheap.grow. */
+static size_t grow(struct mheap *h, size_t npages) {
+    mutex_assert_held(&h->lock);
+    size_t ask = align_up(npages, PALLOC_CHUNK_PAGES) << GM_PAGE_SHIFT;
+    size_t grown = 0;
+    if (h->cur_arena_end - h->cur_arena < ask) {
+        size_t size = align_up(ask, HEAP_ARENA_BYTES);
+        uintptr_t v = reserve_arenas(h, size);
+        if (v == 0)
+            return 0;
+        if (v == h->cur_arena_end) {
+            h->cur_arena_end += size;
+        } else {
+            /* The rest of the old arena would be lost: make it free pages. */
+            size_t rest = h->cur_arena_end - h->cur_arena;
+            if (rest != 0 && grow_into(h, h->cur_arena, rest))
+                grown += rest;
+            h->cur_arena = v;
+            h->cur_arena_end = v + size;
+        }
+    }
+    if (!grow_into(h, h->cur_arena, ask))
+        return 0;
+    h->cur_arena += ask;
+    add(&h->ngrow, 1);
+    return grown + ask;
+}
+
+/* ---- span headers ------------------------------------------------------------------------- */
+
+static struct mspan *new_header(struct mheap *h) {
+    struct mspan *s = h->free_headers.first;
+    if (s != NULL) {
+        mspan_list_remove(&h->free_headers, s);
+        return s;
+    }
+    uint32_t n = atomic_load_explicit(&h->nallspans, memory_order_relaxed);
+    if (n == MAX_SPANS)
+        return NULL;
+    s = persistent_alloc(sizeof *s, 64, MEM_SPAN);
+    if (s == NULL)
+        return NULL;
+    s->index = n;
+    h->allspans[n] = s;
+    atomic_store_explicit(&h->nallspans, n + 1, memory_order_release);
+    return s;
+}
+
+static void set_spans(uintptr_t base, size_t npages, struct mspan *s) {
+    for (size_t i = 0; i < npages; i++) {
+        uintptr_t p = base + (i << GM_PAGE_SHIFT);
+        atomic_store_explicit(
+            &mheap_arenas[p >> ARENA_SHIFT]->spans[p >> GM_PAGE_SHIFT & (PAGES_PER_ARENA - 1)], s,
+            memory_order_release);
+    }
+}
+
+static void set_class(struct mspan *s, struct span_class spc) {
+    unsigned size_class = spc.v >> 1;
+    s->spc = spc;
+    s->entry_off = (uint32_t)(offsetof(struct mcache, alloc) + spc.v * sizeof(struct mcache_entry));
+    s->elem_size = class_to_size[size_class];
+    s->div_mul = class_to_divmagic[size_class];
+    s->nelems =
+        size_class == 0 ? 1 : (uint16_t)((s->npages << GM_PAGE_SHIFT) / class_to_size[size_class]);
+}
+
+static void note_used(uintptr_t base, size_t npages) {
+    /* Per arena, as an object may lie across several.  Go: allocNeedsZero. */
+    uintptr_t end = base + (npages << GM_PAGE_SHIFT);
+    while (base < end) {
+        struct heap_arena *ha = mheap_arenas[base >> ARENA_SHIFT];
+        uintptr_t stop = align_up(base + 1, HEAP_ARENA_BYTES);
+        if (stop > end)
+            stop = end;
+        if (stop - ha->base > ha->zeroed_base)
+            ha->zeroed_base = stop - ha->base;
+        base = stop;
+    }
+}
+
+/* Go: initSpan.  Departure: needzero comes from the scavenged bits, which on Linux say more than
+ * zeroedBase: what was given back reads as zero too. */
+static bool init_span(struct mheap *h, struct mspan *s, uintptr_t base, size_t npages,
+                      struct span_class spc, struct span_owner *owner, uintptr_t scav) {
+    atomic_fetch_add(&s->gen, 1);
+    s->base = base;
+    s->npages = (uint32_t)npages;
+    set_class(s, spc);
+    s->place = GOMALLOC_PLACE_NONE;
+    s->freeindex = 0;
+    s->needzero = scav != npages << GM_PAGE_SHIFT;
+    s->sweepgen = atomic_load_explicit(&h->sweepgen, memory_order_relaxed);
+    s->large_requested = 0;
+    bool ok = mspan_init_bits(s);
+    if (ok) {
+        if (spc.v >> 1 == 0)
+            s->free_bits0 = 0; /* the one object is the caller's */
+        set_spans(base, npages, s);
+        note_used(base, npages);
+        atomic_store(&s->owner, (uintptr_t)owner);
+        atomic_store_explicit(&s->state, GOMALLOC_SPAN_IN_USE, memory_order_release);
+        add(&h->pages_in_use, npages);
+        add(&h->nspan_alloc, 1);
+    }
+    atomic_fetch_add(&s->gen, 1);
+    return ok;
+}
+
+/* Gives pages a header; gives them back if there is no memory for one. */
+static struct mspan *make_span(struct mheap *h, uintptr_t base, size_t npages,
+                               struct span_class spc, struct span_owner *owner, uintptr_t scav) {
+    if (scav != 0)
+        mem_used((void *)base, scav, MEM_HEAP);
+    struct mspan *s = new_header(h);
+    if (s != NULL && init_span(h, s, base, npages, spc, owner, scav))
+        return s;
+    if (s != NULL)
+        mspan_list_push(&h->free_headers, s);
+    page_alloc_free(&h->pages, base, npages, false);
+    return NULL;
+}
+
+/* Go: allocSpan's first part. */
+static uintptr_t take_pages(struct mheap *h, struct mcache *c, size_t npages, uintptr_t *scav) {
+    if (c == NULL || npages >= PAGE_CACHE_PAGES / 4)
+        return page_alloc_alloc(&h->pages, npages, scav);
+    if (page_cache_empty(&c->pcache))
+        c->pcache = page_alloc_alloc_to_cache(&h->pages);
+    uintptr_t base = page_cache_alloc(&c->pcache, npages, scav);
+    return base != 0 ? base : page_alloc_alloc(&h->pages, npages, scav);
+}
+
+struct mspan *mheap_alloc(struct mheap *h, struct mcache *c, size_t npages, struct span_class spc,
+                          struct span_owner *owner) {
+    uintptr_t scav = 0;
+    size_t grown = 0;
+    struct mspan *s = NULL;
+    mutex_lock(&h->lock);
+    uintptr_t base = take_pages(h, c, npages, &scav);
+    if (base == 0) {
+        grown = grow(h, npages);
+        if (grown != 0)
+            base = take_pages(h, c, npages, &scav);
+    }
+    if (base != 0)
+        s = make_span(h, base, npages, spc, owner, scav);
+    mutex_unlock(&h->lock);
+    if (grown != 0)
+        scavenge_for_growth(&h->scav, grown);
+    return s;
+}
+
+struct mspan *mheap_alloc_aligned(struct mheap *h, size_t npages, size_t align_pages) {
+    uintptr_t scav = 0;
+    struct mspan *s = NULL;
+    mutex_lock(&h->lock);
+    uintptr_t base = page_alloc_alloc_aligned(&h->pages, npages, align_pages, &scav);
+    if (base == 0 && grow(h, npages + align_pages) != 0)
+        base = page_alloc_alloc_aligned(&h->pages, npages, align_pages, &scav);
+    if (base != 0)
+        s = make_span(h, base, npages, make_span_class(0, false), &h->owner, scav);
+    mutex_unlock(&h->lock);
+    return s;
+}
+
+/* ---- free --------------------------------------------------------------------------------- */
+
+void mheap_free(struct mheap *h, struct mspan *s) {
+    mslots_release(s);
+    mutex_lock(&h->lock);
+    if (atomic_load_explicit(&s->state, memory_order_relaxed) != GOMALLOC_SPAN_IN_USE)
+        throw_values("mheap_free: span not in use", s->base, s->npages);
+    atomic_fetch_add(&s->gen, 1);
+    atomic_store(&s->owner, 0);
+    atomic_store_explicit(&s->state, GOMALLOC_SPAN_DEAD, memory_order_release);
+    mspan_release_bits(s);
+    atomic_fetch_sub_explicit(&h->pages_in_use, s->npages, memory_order_relaxed);
+    add(&h->nspan_free, 1);
+    page_alloc_free(&h->pages, s->base, s->npages, false);
+    atomic_fetch_add(&s->gen, 1);
+    mspan_list_push(&h->free_headers, s);
+    mutex_unlock(&h->lock);
+}
+
+/* ---- large objects that change their size ------------------------------------------------- */
+
+static void resize(struct mheap *h, struct mspan *s, size_t npages) {
+    atomic_fetch_add(&s->gen, 1);
+    if (npages > s->npages)
+        add(&h->pages_in_use, npages - s->npages);
+    else
+        atomic_fetch_sub_explicit(&h->pages_in_use, s->npages - npages, memory_order_relaxed);
+    s->npages = (uint32_t)npages;
+    atomic_fetch_add(&s->gen, 1);
+}
+
+bool mheap_grow_in_place(struct mheap *h, struct mspan *s, size_t npages) {
+    uintptr_t end = s->base + ((uintptr_t)s->npages << GM_PAGE_SHIFT);
+    size_t more = npages - s->npages;
+    uintptr_t scav = 0;
+    mutex_lock(&h->lock);
+    bool ok = page_alloc_alloc_at(&h->pages, end, more, &scav);
+    if (ok) {
+        if (scav != 0)
+            mem_used((void *)end, scav, MEM_HEAP);
+        set_spans(end, more, s);
+        note_used(end, more);
+        resize(h, s, npages);
+    }
+    mutex_unlock(&h->lock);
+    return ok;
+}
+
+void mheap_shrink(struct mheap *h, struct mspan *s, size_t npages) {
+    mutex_lock(&h->lock);
+    size_t less = s->npages - npages;
+    resize(h, s, npages);
+    page_alloc_free(&h->pages, s->base + (npages << GM_PAGE_SHIFT), less, false);
+    mutex_unlock(&h->lock);
+}
+
+/* ---- housekeeping ------------------------------------------------------------------------- */
+
+size_t mheap_scavenge(struct mheap *h) {
+    return h->ready ? page_alloc_scavenge(&h->pages, SCAVENGE_ALL) : 0;
+}
+
+void mheap_reclaim(struct mheap *h) {
+    add(&h->nreclaim, 1);
+    mcaches_reclaim_idle();
+    for (size_t spc = 2; spc < NUM_SPAN_CLASSES; spc++)
+        mcentral_sweep(&h->central[spc]);
+    uint64_t n = atomic_load_explicit(&h->pages_in_use, memory_order_relaxed);
+    uint64_t step = n / 8 > RECLAIM_MIN_PAGES ? n / 8 : RECLAIM_MIN_PAGES;
+    atomic_store_explicit(&h->reclaim_at, n + step, memory_order_relaxed);
+}
+
+/* A cycle asks every thread, by sweepgen, to give back its empty spans at its next refill.  Idle
+ * processes are left alone: no span came or went, no cycle. */
+static void sweep_cycle(struct mheap *h, uint64_t now_ns) {
+    uint64_t work = atomic_load_explicit(&h->nspan_alloc, memory_order_relaxed) +
+                    atomic_load_explicit(&h->nspan_free, memory_order_relaxed);
+    if (now_ns - h->last_cycle_ns < SWEEP_CYCLE_NS || work == h->last_cycle_work)
+        return;
+    h->last_cycle_ns = now_ns;
+    h->last_cycle_work = work;
+    atomic_fetch_add_explicit(&h->sweepgen, 2, memory_order_relaxed);
+    mheap_reclaim(h);
+}
+
+uint64_t mheap_background(struct mheap *h, uint64_t now_ns) {
+    if (!h->ready)
+        return SWEEP_CYCLE_NS;
+    sweep_cycle(h, now_ns);
+    uint64_t next = scavenger_tick(&h->scav, now_ns);
+    return next < SWEEP_CYCLE_NS ? next : SWEEP_CYCLE_NS;
+}
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+bool mheap_read_span(const struct mspan *s, struct mspan *copy) {
+    uint32_t gen = atomic_load(&s->gen);
+    if (gen & 1 || atomic_load_explicit(&s->state, memory_order_acquire) == GOMALLOC_SPAN_DEAD)
+        return false;
+    /* A torn copy is noticed by gen below. */
+    const unsigned char *from = (const unsigned char *)s;
+    unsigned char *to = (unsigned char *)copy;
+    for (size_t i = 0; i < sizeof *s; i += 8)
+        *(uint64_t *)(to + i) = __atomic_load_n((const uint64_t *)(from + i), __ATOMIC_RELAXED);
+    atomic_thread_fence(memory_order_acquire);
+    if (atomic_load(&s->gen) != gen)
+        return false;
+    if (s->nwords == 1) { /* the bitmap is in the header: read it there, not in the copy */
+        copy->bit_base = (uintptr_t)&s->free_bits0 << 3;
+        copy->free_marks = (_Atomic uint64_t *)&s->free_marks0;
+    }
+    return true;
+}
+
+/* ---- fork --------------------------------------------------------------------------------- */
+
+void mheap_lock_all(struct mheap *h) {
+    mutex_lock(&mcaches.lock);
+    for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++)
+        mutex_lock_next(&h->central[spc].lock);
+    mutex_lock(&h->lock);
+    mutex_lock(&mslots_lock);
+}
+
+void mheap_unlock_all(struct mheap *h) {
+    mutex_unlock(&mslots_lock);
+    mutex_unlock(&h->lock);
+    for (size_t spc = NUM_SPAN_CLASSES; spc-- > 0;)
+        mutex_unlock(&h->central[spc].lock);
+    mutex_unlock(&mcaches.lock);
+}
+
+void mheap_reset_all(struct mheap *h) {
+    mutex_reset(&mslots_lock);
+    mutex_reset(&h->lock);
+    for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++)
+        mutex_reset(&h->central[spc].lock);
+    mutex_reset(&mcaches.lock);
+}
+
+/* ---- recount ------------------------------------------------------------------------------ */
+
+static bool span_in_table(const struct mspan *s) {
+    for (size_t i = 0; i < s->npages; i++)
+        if (mheap_span_of(s->base + (i << GM_PAGE_SHIFT)) != s)
+            return false;
+    return true;
+}
+
+static const char *check_spans(struct mheap *h) {
+    uint64_t pages = 0;
+    uint32_t n = atomic_load_explicit(&h->nallspans, memory_order_acquire);
+    for (uint32_t i = 0; i < n; i++) {
+        struct mspan *s = h->allspans[i];
+        if (atomic_load_explicit(&s->state, memory_order_acquire) == GOMALLOC_SPAN_DEAD)
+            continue;
+        pages += s->npages;
+        if (!span_in_table(s))
+            return "a page of a span is not in the arena's table";
+        if (s->npages == 0 || s->nelems == 0 || mspan_owner(s) == NULL)
+            return "a span in use has no pages, no slots or no owner";
+    }
+    return pages == h->pages_in_use ? NULL : "pages in use are not the sum of the spans";
+}
+
+bool mheap_consistent(struct mheap *h, const char **ret_why) {
+    for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++)
+        if (!mcentral_consistent(&h->central[spc])) {
+            *ret_why = "a span set is broken";
+            return false;
+        }
+    mutex_lock(&h->lock);
+    const char *why = check_spans(h);
+    if (why == NULL)
+        why = page_alloc_consistent(&h->pages);
+    mutex_unlock(&h->lock);
+    *ret_why = why;
+    return why == NULL;
+}
