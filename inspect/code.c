@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The index of return addresses: see code.h.
+ */
+#include "code.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What the library's own file is called, with or without a version after it. */
+#define ALLOCATOR_MODULE "libgomalloc"
+
+struct code {
+    const struct image *im;
+    struct symbolizer *symbolizer; /* NULL until the first name is asked for */
+    uint64_t *pcs;                 /* distinct, ascending; id 1 is pcs[0] */
+    size_t npcs;
+};
+
+static int compare_pcs(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+struct code *code_new(const struct image *im) {
+    size_t n;
+    const struct gomalloc_frame *frames = image_section(im, GOMALLOC_SECTION_FRAME, &n);
+    struct code *code = calloc(1, sizeof *code);
+    if (!code || !(code->pcs = calloc(n + 1, sizeof *code->pcs))) {
+        free(code);
+        return NULL;
+    }
+    code->im = im;
+    for (size_t i = 0; i < n; i++)
+        code->pcs[i] = frames[i].pc;
+    qsort(code->pcs, n, sizeof *code->pcs, compare_pcs);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || code->pcs[i] != code->pcs[code->npcs - 1])
+            code->pcs[code->npcs++] = code->pcs[i];
+    return code;
+}
+
+void code_free(struct code *code) {
+    if (!code)
+        return;
+    symbolizer_free(code->symbolizer);
+    free(code->pcs);
+    free(code);
+}
+
+const struct image *code_image(const struct code *code) {
+    return code->im;
+}
+
+size_t code_count(const struct code *code) {
+    return code->npcs;
+}
+
+uint32_t code_of_node(const struct code *code, uint32_t node) {
+    size_t n;
+    const struct gomalloc_frame *frames = image_section(code->im, GOMALLOC_SECTION_FRAME, &n);
+    const uint64_t *found =
+        bsearch(&frames[node - 1].pc, code->pcs, code->npcs, sizeof *code->pcs, compare_pcs);
+    return (uint32_t)(found - code->pcs) + 1;
+}
+
+/* A frame's pc is a return address: the call lies just before it, and that may be the last
+ * instruction of its function, or even of its mapping. */
+static uint64_t call_address(const struct code *code, uint32_t id) {
+    return code->pcs[id - 1] - 1;
+}
+
+const struct gomalloc_mapping *code_mapping(const struct code *code, uint32_t id) {
+    return image_mapping_at(code->im, call_address(code, id));
+}
+
+uint64_t code_offset(const struct code *code, uint32_t id) {
+    const struct gomalloc_mapping *m = code_mapping(code, id);
+    uint64_t pc = code->pcs[id - 1];
+    return m ? pc - m->start + m->file_offset : pc;
+}
+
+int code_symbols(struct code *code, uint32_t id, const struct symbol_frame **ret_frames,
+                 size_t *ret_n) {
+    if (!code->symbolizer && !(code->symbolizer = symbolizer_new(code->im)))
+        return -ENOMEM;
+    return symbolizer_lookup(code->symbolizer, call_address(code, id), ret_frames, ret_n);
+}
+
+static bool begins(const char *s, const char *prefix) {
+    return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static bool allocator_function(const char *name) {
+    static const char *const prefixes[] = {
+        "operator new",          "std::allocator<",           "std::allocator_traits<",
+        "std::__new_allocator<", "__gnu_cxx::new_allocator<", "__gnu_cxx::__alloc_traits<"};
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
+        if (begins(name, prefixes[i]))
+            return true;
+    return false;
+}
+
+bool code_in_allocator(const struct code *code, uint32_t id, const struct symbol_frame *frame) {
+    const struct gomalloc_mapping *m = code_mapping(code, id);
+    if (m && begins(base_name(image_string(code->im, m->path_str)), ALLOCATOR_MODULE))
+        return true;
+    return frame->function && allocator_function(frame->function);
+}
+
+static bool all_in_allocator(struct code *code, uint32_t id) {
+    const struct symbol_frame *frames;
+    size_t n;
+    if (code_symbols(code, id, &frames, &n))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!code_in_allocator(code, id, &frames[i]))
+            return false;
+    return n > 0;
+}
+
+uint32_t code_caller(struct code *code, uint32_t node) {
+    size_t n;
+    const struct gomalloc_frame *frames = image_section(code->im, GOMALLOC_SECTION_FRAME, &n);
+    while (node && all_in_allocator(code, code_of_node(code, node)))
+        node = frames[node - 1].parent;
+    return node;
+}
