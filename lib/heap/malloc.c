@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "heap/mtiny.h"
 #include "sys/throw.h"
 
 /* The largest request: beyond PTRDIFF_MAX pointer differences overflow, and with a page of rounding
@@ -174,6 +175,13 @@ static enum free_result free_recorded(struct mcache *c, struct mspan *s, size_t 
 enum free_result heap_free_slow(uintptr_t p) {
     struct mspan *s = span_in_use(p);
     size_t i;
+    if (s != NULL && tiny_span(s)) {
+        enum tiny_result t = tiny_release(s, p);
+        if (t == TINY_LIVES || t == TINY_DOUBLE)
+            return t == TINY_LIVES ? FREE_OK : FREE_DOUBLE;
+        if (t == TINY_EMPTY)
+            p = align_down(p, TINY_SIZE);
+    }
     if (s == NULL || !slot_at(s, p, &i))
         return FREE_INVALID;
     if (s->elem_size == 0)
@@ -197,12 +205,12 @@ static bool resize_large(struct mspan *s, size_t size) {
     return true;
 }
 
-bool heap_realloc_in_place(void *p, size_t size) {
-    size_t slot;
-    struct mspan *s = heap_find(p, &slot);
-    if (s == NULL || size > MAX_ALLOC)
-        return false;
+bool heap_resizable(const struct mspan *s, size_t size) {
     if (s->elem_size == 0)
-        return size > MAX_SMALL_SIZE && resize_large(s, size);
+        return size > MAX_SMALL_SIZE && size <= MAX_ALLOC;
     return size <= s->elem_size && (size > s->elem_size / 2 || s->elem_size <= 16);
+}
+
+bool heap_realloc_in_place(struct mspan *s, size_t size) {
+    return heap_resizable(s, size) && (s->elem_size != 0 || resize_large(s, size));
 }

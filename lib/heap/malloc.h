@@ -103,9 +103,12 @@ void *heap_alloc_zeroed(struct mcache *c, size_t size, bool noscan);
 /* heap_alloc_aligned returns size bytes at a multiple of align (a power of two, any), or NULL. */
 void *heap_alloc_aligned(struct mcache *c, size_t size, size_t align);
 
-/* heap_realloc_in_place makes the object at p hold size bytes without moving it.  False: it can't,
+/* heap_resizable tells whether heap_realloc_in_place is worth a try. */
+bool heap_resizable(const struct mspan *s, size_t size);
+
+/* heap_realloc_in_place makes the object of s hold size bytes without moving it.  False: it can't,
  * or more than half of the object would be waste. */
-bool heap_realloc_in_place(void *p, size_t size);
+bool heap_realloc_in_place(struct mspan *s, size_t size);
 
 /* heap_find returns the span of the live object that begins at p and its slot, or NULL. */
 struct mspan *heap_find(const void *p, size_t *ret_slot);

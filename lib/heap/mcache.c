@@ -7,7 +7,9 @@
 #include <pthread.h>
 
 #include "heap/mheap.h"
+#include "heap/msize.h"
 #include "heap/mslots.h"
+#include "heap/mtiny.h"
 #include "sys/rawcall.h"
 #include "sys/throw.h"
 
@@ -277,6 +279,7 @@ void mcache_flush(struct mcache *c) {
 /* Gives everything back but full spans, which stay with the mcache until somebody frees into
  * them. */
 static void release_all(struct mcache *c) {
+    tiny_flush(c);
     drain_pending(c);
     for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++) {
         struct mcache_entry *e = &c->alloc[spc];

@@ -5,6 +5,7 @@
 #include "heap/mheap.h"
 
 #include "heap/mslots.h"
+#include "heap/mtiny.h"
 #include "heap/malloc.h"
 #include "sys/persistent.h"
 #include "sys/rawcall.h"
@@ -274,6 +275,7 @@ void mheap_free(struct mheap *h, struct mspan *s) {
     atomic_store(&s->owner, 0);
     atomic_store_explicit(&s->state, GOMALLOC_SPAN_DEAD, memory_order_release);
     mspan_release_bits(s);
+    tiny_release_table(s);
     atomic_fetch_sub_explicit(&h->pages_in_use, s->npages, memory_order_relaxed);
     add(&h->nspan_free, 1);
     page_alloc_free(&h->pages, s->base, s->npages, false);

@@ -70,7 +70,8 @@ struct mspan {
     uint8_t nwords;        /* of free_bits, (nelems + 63) / 64 */
     uint8_t log2_words;    /* size class of the bitmap memory */
     uint16_t reserved0;
-    uint64_t free_bits0; /* the bitmap itself if nwords == 1 */
+    uint64_t free_bits0;      /* the bitmap itself if nwords == 1 */
+    uint64_t large_requested; /* class 0: bytes asked for, 0 = not recorded.  Owner */
 
     /* Line 1: what others write. */
     _Atomic uint64_t *free_marks;
@@ -86,11 +87,11 @@ struct mspan {
     uint32_t set_index; /* position in its mcentral span set */
 
     /* Line 2: seldom. */
-    uint64_t large_requested; /* class 0: bytes asked for.  Owner */
-    _Atomic uint32_t gen;     /* odd while the header is being filled or emptied; a reader without
-                                 the lock reads it before and after.  Heap's lock */
-    uint32_t index;           /* in the heap's allspans */
-    uint64_t reserved[6];
+    _Atomic uint32_t gen; /* odd while the header is being filled or emptied; a reader without
+                             the lock reads it before and after.  Heap's lock */
+    uint32_t index;       /* in the heap's allspans */
+    _Atomic(_Atomic uint32_t *) tiny; /* words of tiny blocks, NULL: none.  See mtiny.h */
+    uint64_t reserved[5];
 } __attribute__((aligned(64)));
 
 static_assert(sizeof(struct mspan) == 192, "a span header is three cache lines");

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The malloc family, as glibc 2.36 documents it: the only file, with new.c, that programs see.
+ *
+ * errno is set to ENOMEM or EINVAL on failure and left alone otherwise.  Alignment is 16, or 8 for
+ * requests of up to 8 bytes, as in Go; gcc and clang assume no more for such sizes.
+ */
+#include "api/malloc.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "api/crime.h"
+#include "api/options.h"
+#include "api/start.h"
+#include "heap/malloc.h"
+#include "heap/mtiny.h"
+#include "prof/prof.h"
+
+/* What an allocation asks for, beyond its size. */
+struct request {
+    size_t size;
+    size_t align; /* power of two; 0 = malloc's */
+    bool zero;
+    bool noscan;
+};
+
+static void *serve(struct mcache *c, const struct request *r) {
+    if (r->align != 0)
+        return heap_alloc_aligned(c, r->size, r->align);
+    if (r->zero)
+        return heap_alloc_zeroed(c, r->size, r->noscan);
+    return heap_alloc(c, r->size, r->noscan);
+}
+
+/* The recorder's turn: the stack is captured before the heap is entered, so that no lock of ours is
+ * held while somebody else's code runs. */
+static gm_noinline void *serve_sampled(struct mcache *c, const struct request *r) {
+    struct prof_sample sample;
+    bool take = prof_sample(c, r->size, &sample);
+    void *p = serve(c, r);
+    if (take && p != NULL)
+        prof_record(c, p, r->size, &sample);
+    return p;
+}
+
+/* Everything but the fast path.  c->next_sample has been counted down. */
+static gm_noinline void *allocate_slow(struct mcache *c, const struct request *r) {
+    int saved = errno;
+    if (c == &mcache0)
+        c = start_thread();
+    void *p = NULL;
+    if (c != NULL) {
+        agent_poke();
+        p = c->next_sample < 0 ? serve_sampled(c, r) : serve(c, r);
+    }
+    errno = p != NULL ? saved : ENOMEM;
+    return p;
+}
+
+gm_inline bool wants_sample(struct mcache *c, size_t size) {
+    c->next_sample = (int64_t)((uint64_t)c->next_sample - size);
+    return c->next_sample < 0;
+}
+
+static void *allocate(const struct request *r) {
+    struct mcache *c = mcache_self;
+    if (gm_unlikely(wants_sample(c, r->size) || c == &mcache0))
+        return allocate_slow(c, r);
+    void *p = serve(c, r);
+    return gm_likely(p != NULL) ? p : allocate_slow(c, r);
+}
+
+static gm_noinline void *malloc_slow(struct mcache *c, size_t size) {
+    return allocate_slow(c, &(struct request){.size = size});
+}
+
+gm_export void *malloc(size_t size) {
+    struct mcache *c = mcache_self;
+    if (gm_likely(!wants_sample(c, size) && size <= MAX_SMALL_SIZE)) {
+        if (gm_unlikely(options.tiny) && size < TINY_SIZE / 2) {
+            void *p = tiny_alloc(c, size);
+            if (p != NULL)
+                return p;
+        }
+        uintptr_t p = mcache_take(c, malloc_class(size) << 1);
+        if (gm_likely(p != 0))
+            return (void *)p;
+    }
+    return malloc_slow(c, size);
+}
+
+gm_export void free(void *p) {
+    enum free_result r = heap_free(p);
+    if (gm_unlikely(r != FREE_OK) && p != NULL)
+        crime_committed(r == FREE_DOUBLE ? CRIME_double_free : CRIME_invalid_free, p, "free");
+}
+
+gm_export void cfree(void *p);
+void cfree(void *p) {
+    free(p);
+}
+
+/* C23; glibc 2.36 does not declare them yet. */
+gm_export void free_sized(void *p, size_t size);
+gm_export void free_aligned_sized(void *p, size_t align, size_t size);
+
+void free_sized(void *p, size_t size) {
+    (void)size; /* the span knows */
+    free(p);
+}
+
+void free_aligned_sized(void *p, size_t align, size_t size) {
+    (void)align;
+    (void)size;
+    free(p);
+}
+
+gm_export void *calloc(size_t n, size_t size) {
+    size_t bytes;
+    if (__builtin_mul_overflow(n, size, &bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return allocate(&(struct request){.size = bytes, .zero = true});
+}
+
+/* A resize in place counts as an allocation of the new size by the caller of realloc. */
+static bool resize_in_place(void *p, struct mspan *s, size_t slot, size_t size) {
+    struct mcache *c = mcache_self;
+    bool mine = s->elem_size == 0 || mspan_owner(s) == &c->owner;
+    bool due = c != &mcache0 && c->next_sample - (int64_t)size < 0;
+    if (due && !mine)
+        return false; /* only an owner may begin to record in a span: move it to one of ours */
+    struct prof_sample sample;
+    bool take = due && wants_sample(c, size) && prof_sample(c, size, &sample);
+    if (!heap_realloc_in_place(s, size))
+        return false;
+    if (take) {
+        prof_record(c, p, size, &sample);
+        return true;
+    }
+    uint32_t site = mslots_site(s, slot);
+    if (site != 0)
+        mslots_record(s, slot, site, mspan_elem_bytes(s) - size);
+    return true;
+}
+
+static void *move(void *p, size_t usable, size_t size) {
+    void *q = allocate(&(struct request){.size = size});
+    if (q == NULL)
+        return NULL;
+    memcpy(q, p, usable < size ? usable : size);
+    free(p);
+    return q;
+}
+
+gm_export void *realloc(void *p, size_t size) {
+    if (p == NULL)
+        return malloc(size);
+    if (size == 0) {
+        free(p);
+        return NULL;
+    }
+    size_t slot;
+    struct mspan *s = NULL;
+    size_t usable = tiny_usable(p);
+    if (usable == 0) {
+        s = heap_find(p, &slot);
+        usable = s != NULL ? mspan_elem_bytes(s) : 0;
+    }
+    if (gm_unlikely(usable == 0)) {
+        crime_committed(CRIME_invalid_realloc, p, "realloc");
+        errno = EINVAL;
+        return NULL;
+    }
+    if (s != NULL && heap_resizable(s, size) && resize_in_place(p, s, slot, size))
+        return p;
+    return move(p, usable, size);
+}
+
+gm_export void *reallocarray(void *p, size_t n, size_t size) {
+    size_t bytes;
+    if (__builtin_mul_overflow(n, size, &bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return realloc(p, bytes);
+}
+
+static bool power_of_two(size_t n) {
+    return n != 0 && (n & (n - 1)) == 0;
+}
+
+gm_export void *memalign(size_t align, size_t size) {
+    if (align > SIZE_MAX / 2 + 1) {
+        errno = EINVAL;
+        return NULL;
+    }
+    size_t a = 16;
+    while (a < align)
+        a <<= 1; /* glibc rounds an alignment up */
+    return allocate(&(struct request){.size = size, .align = a});
+}
+
+gm_export void *aligned_alloc(size_t align, size_t size) {
+    return memalign(align, size);
+}
+
+gm_export int posix_memalign(void **ret, size_t align, size_t size) {
+    if (!power_of_two(align) || align % sizeof(void *) != 0)
+        return EINVAL;
+    int saved = errno;
+    void *p = memalign(align, size);
+    errno = saved;
+    if (p == NULL)
+        return ENOMEM;
+    *ret = p;
+    return 0;
+}
+
+static size_t os_page(void) {
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+gm_export void *valloc(size_t size) {
+    return memalign(os_page(), size);
+}
+
+gm_export void *pvalloc(size_t size) {
+    size_t page = os_page();
+    size_t bytes;
+    if (__builtin_add_overflow(size, page - 1, &bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return memalign(page, bytes & ~(page - 1));
+}
+
+gm_export size_t malloc_usable_size(void *p) {
+    size_t n = p != NULL ? tiny_usable(p) : 0;
+    return n != 0 || p == NULL ? n : heap_usable(p);
+}
+
+void *api_allocate(size_t size, bool zero, bool noscan) {
+    return allocate(&(struct request){.size = size, .zero = zero, .noscan = noscan});
+}

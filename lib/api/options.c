@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The environment variable GOMALLOC.
+ *
+ * It is read at the first allocation, which may come before any constructor, so nothing here
+ * allocates or takes a lock.
+ */
+#include "api/options.h"
+
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#include "prof/prof.h"
+#include "sys/throw.h"
+
+struct options options = {
+    .rate = PROF_DEFAULT_RATE,
+    .on_error = ON_ERROR_ABORT,
+    .agent = true,
+    .inherit = true,
+    .depth = PROF_DEFAULT_DEPTH,
+};
+
+/* A piece of the variable's value. */
+struct word {
+    const char *s;
+    size_t n;
+};
+
+static bool is(struct word w, const char *s) {
+    return strlen(s) == w.n && memcmp(s, w.s, w.n) == 0;
+}
+
+static bool set_bool(struct word v, bool *ret) {
+    *ret = is(v, "on");
+    return *ret || is(v, "off");
+}
+
+static bool set_text(struct word v, char *buf, size_t cap) {
+    if (v.n == 0 || v.n >= cap)
+        return false;
+    memcpy(buf, v.s, v.n);
+    buf[v.n] = '\0';
+    return true;
+}
+
+static bool set_rate(struct word v) {
+    return parse_uint(v.s, v.n, &options.rate);
+}
+
+static bool set_exit(struct word v) {
+    return set_text(v, options.exit_path, sizeof options.exit_path);
+}
+
+static bool set_on_error(struct word v) {
+    options.on_error = is(v, "report") ? ON_ERROR_REPORT : ON_ERROR_ABORT;
+    return is(v, "report") || is(v, "abort");
+}
+
+static bool set_unwinder(struct word v) {
+    return set_text(v, options.unwinder, sizeof options.unwinder) &&
+           prof_unwinder_known(options.unwinder);
+}
+
+static bool set_depth(struct word v) {
+    uint64_t n;
+    if (!parse_uint(v.s, v.n, &n) || n == 0 || n > PROF_MAX_DEPTH)
+        return false;
+    options.depth = (unsigned)n;
+    return true;
+}
+
+static bool set_agent(struct word v) {
+    return set_bool(v, &options.agent);
+}
+static bool set_control(struct word v) {
+    return set_bool(v, &options.control);
+}
+static bool set_tiny(struct word v) {
+    return set_bool(v, &options.tiny);
+}
+
+static bool set_children(struct word v) {
+    options.inherit = is(v, "inherit");
+    return options.inherit || is(v, "off");
+}
+
+static const struct option {
+    const char *key;
+    bool (*set)(struct word value);
+    const char *values; /* for the message */
+} table[] = {
+    {"rate", set_rate, "a number of bytes, 1 for every allocation, 0 for off"},
+    {"exit", set_exit, "a path"},
+    {"on_error", set_on_error, "abort or report"},
+    {"unwinder", set_unwinder, "libunwind or none"},
+    {"stack", set_depth, "a number of frames up to 512"},
+    {"agent", set_agent, "on or off"},
+    {"control", set_control, "on or off"},
+    {"children", set_children, "inherit or off"},
+    {"tiny", set_tiny, "on or off"},
+};
+
+static void complain(struct word w, const char *what, const char *values) {
+    char buf[512];
+    struct fmt f = fmt_on(buf, sizeof buf);
+    report_begin(&f);
+    fmt_str(&f, "GOMALLOC: ");
+    fmt_mem(&f, w.s, w.n < 100 ? w.n : 100);
+    fmt_str(&f, what);
+    fmt_str(&f, values);
+    fmt_str(&f, "; ignored, see gomalloc(7)\n");
+    fmt_write(&f, 2);
+}
+
+static void parse_one(struct word item, bool talk) {
+    const char *eq = memchr(item.s, '=', item.n);
+    struct word key = {item.s, eq != NULL ? (size_t)(eq - item.s) : item.n};
+    struct word value = {eq != NULL ? eq + 1 : item.s + item.n,
+                         eq != NULL ? item.n - key.n - 1 : 0};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (is(key, table[i].key)) {
+            struct options before = options;
+            if (!table[i].set(value)) {
+                options = before;
+                if (talk)
+                    complain(item, ": the value must be ", table[i].values);
+            }
+            return;
+        }
+    if (talk)
+        complain(key, ": unknown key", "");
+}
+
+static const char *variable(void) {
+    for (char **e = environ; *e != NULL; e++)
+        if (strncmp(*e, "GOMALLOC=", 9) == 0)
+            return *e + 9;
+    return "";
+}
+
+bool options_parse(bool talk) {
+    if (getauxval(AT_SECURE) != 0)
+        return true;
+    if (environ == NULL)
+        return false;
+    const char *s = variable();
+    while (*s != '\0') {
+        size_t n = strcspn(s, ",");
+        if (n != 0)
+            parse_one((struct word){s, n}, talk);
+        s += n + (s[n] == ',');
+    }
+    return true;
+}

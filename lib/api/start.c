@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Start-up, fork and exit.
+ *
+ * The phases: 1. the first allocation, which may come from the loader or from another library's
+ * constructor: options are read, the heap is made, the recorder knows its rate but no stacks.
+ * 2. our constructor: the unwinder is loaded (dlopen is legal there, and the program has not
+ * begun), fork handlers and the agent's thread start.  3. main.  4. our destructor: the image of
+ * exit=.
+ */
+#include "api/start.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/exit_report.h"
+#include "api/options.h"
+#include "heap/mheap.h"
+#include "prof/prof.h"
+#include "sys/persistent.h"
+
+/* 0: options not read yet.  The first allocation happens before there can be a second thread. */
+static bool options_read;
+
+struct mcache *start_thread(void) {
+    if (!options_read && options_parse(false)) {
+        options_read = true;
+        if (options.rate == 1)
+            prof_set_rate(1);
+    }
+    return mcache_attach();
+}
+
+/* In rank order: no thread is inside the allocator while the process is copied. */
+static void before_fork(void) {
+    mheap_lock_all(&mheap_);
+    prof_fork_prepare();
+    mutex_lock(&persistent_lock);
+}
+
+static void after_fork_in_parent(void) {
+    mutex_unlock(&persistent_lock);
+    prof_fork_parent();
+    mheap_unlock_all(&mheap_);
+}
+
+static void after_fork_in_child(void) {
+    mutex_reset(&persistent_lock);
+    prof_fork_child();
+    mheap_reset_all(&mheap_);
+    mutex_forget_held();
+    mcaches_after_fork();
+    agent_fork_child();
+}
+
+/* children=off: our name is taken out of LD_PRELOAD where it stands, so that exec'd programs run
+ * without us. */
+static void disinherit(void) {
+    for (char **e = environ; e != NULL && *e != NULL; e++) {
+        if (strncmp(*e, "LD_PRELOAD=", 11) != 0)
+            continue;
+        char *to = *e + 11;
+        for (const char *s = to; *s != '\0';) {
+            size_t n = strcspn(s, ": ");
+            bool ours = memmem(s, n, "libgomalloc", 11) != NULL;
+            size_t step = n + (s[n] != '\0');
+            if (!ours) {
+                memmove(to, s, step);
+                to += step;
+            }
+            s += step;
+        }
+        *to = '\0';
+    }
+}
+
+__attribute__((constructor(101))) static void start(void) {
+    bool secure = getauxval(AT_SECURE) != 0;
+    options_parse(true);
+    options_read = true;
+    if (mcache_self == &mcache0)
+        start_thread();
+    if (!options.inherit)
+        disinherit();
+    prof_init(
+        &(struct prof_options){.rate = options.rate,
+                               .unwinder = options.unwinder[0] != '\0' ? options.unwinder : NULL,
+                               .depth = options.depth});
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    if (options.exit_path[0] != '\0')
+        exit_claim_root();
+    if (!secure)
+        agent_init(&(struct agent_options){.on = options.agent, .control = options.control});
+}
+
+__attribute__((destructor(101))) static void stop(void) {
+    if (options.exit_path[0] != '\0')
+        exit_image(options.exit_path);
+    agent_exit();
+}
