@@ -13,7 +13,7 @@
  *
  * Highest addresses first: allocation is first fit, so those are the least likely to be used soon.
  * madvise may take long, so it runs without the heap lock: the run is marked in use first, so that
- * nobody takes it, and is freed, as scavenged, afterwards.
+ * nobody takes it, and is freed, as scavenged, afterwards.  One run at a time: scav_lock.
  *
  * Which chunk to look at is told by an index of a bit for each chunk: free sets it, a look that
  * finds nothing clears it.  Nothing that frees pages may forget to set it.  Where the search goes
@@ -215,6 +215,7 @@ static void put_run(struct page_alloc *p, const struct scavenge_run *r, bool sca
  * the kernel refused. */
 static unsigned scavenge_one(struct page_alloc *p, enum scav_kind kind, uintptr_t max_pages) {
     struct scavenge_run r;
+    mutex_assert_held(&p->scav_lock);
     mutex_lock(p->mheap_lock);
     bool found = take_run(p, kind, max_pages, &r);
     mutex_unlock(p->mheap_lock);
@@ -233,7 +234,9 @@ size_t page_alloc_scavenge(struct page_alloc *p, size_t nbytes) {
     uintptr_t released = 0;
     enum scav_kind kind = nbytes == SCAVENGE_ALL ? SCAV_ANY : SCAV_LONG;
     while (released < want) {
+        mutex_lock(&p->scav_lock);
         unsigned n = scavenge_one(p, kind, want - released);
+        mutex_unlock(&p->scav_lock);
         if (n == 0)
             break;
         released += n;

@@ -11,7 +11,7 @@
 
 #include "heap/mcache.h"
 #include "heap/mcentral.h"
-#include "heap/mgcscavenge.h"
+#include "heap/mgcpacer.h"
 #include "heap/mpagealloc.h"
 #include "sys/mem.h"
 

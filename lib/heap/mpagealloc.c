@@ -70,6 +70,7 @@ void page_alloc_level_range(unsigned level, struct addr_range r, uintptr_t *ret_
 
 bool page_alloc_init(struct page_alloc *p, struct mutex *mheap_lock, bool test) {
     p->mheap_lock = mheap_lock;
+    p->scav_lock = (struct mutex)MUTEX_INIT(LOCK_RANK_SCAVENGE);
     p->test = test;
     p->phys_huge_pages = (2 << 20) / GM_PAGE_SIZE;
     p->search_addr = MAX_OFF_ADDR;

@@ -51,6 +51,10 @@ struct page_alloc {
                                  0 = it need not care */
     struct palloc_sum *summary[SUMMARY_LEVELS]; /* Reserved; mapped where in_use needs it */
 
+    /* Held while pages are given back: they look in use then, though nobody has them.  A fork, and
+     * a reader whose sums must be exact, take it before mheap_lock. */
+    struct mutex scav_lock;
+
     /* No page below it is free.  It is in in_use, or MAX_OFF_ADDR: nothing is free at all. */
     struct off_addr search_addr;
 

@@ -23,6 +23,7 @@ enum lock_rank {
     LOCK_RANK_PROF,     /* recorder's configuration */
     LOCK_RANK_IDLE,     /* the list of mcaches */
     LOCK_RANK_MCENTRAL, /* one size class's span sets */
+    LOCK_RANK_SCAVENGE, /* pages on their way back to the kernel */
     LOCK_RANK_MHEAP,    /* pages, arenas, span headers */
     LOCK_RANK_SLOT,     /* slot tables' free lists */
     LOCK_RANK_STACK,    /* growth of the stack table */
