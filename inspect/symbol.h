@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Names for addresses.  symbol.c is the only file that knows libdw; whoever wants names sees this.
+ * Names for addresses.  debuginfo.c is the only file that knows libdw; whoever wants names sees this.
  *
  * A lookup answers with one or more frames: if the code at an address was inlined, the innermost
  * inlined function comes first and the function that exists in the symbol table last.
@@ -28,6 +28,10 @@ struct symbol_frame {
 /* symbolizer_new returns a symbolizer for the addresses of an image, which must outlive it; NULL
  * if memory is short. */
 struct symbolizer *symbolizer_new(const struct image *im);
+
+/* symbolizer_root has the files of modules looked up below dir ("/proc/PID/root" of a process in a
+ * container; "" = here) by symbolizers made from now on. */
+void symbolizer_root(const char *dir);
 
 /*
  * symbolizer_lookup finds the frames of the code at pc, innermost first.  For a return address

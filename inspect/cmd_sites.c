@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * goinspect sites: who holds the memory, and who has asked for how much since the start.
+ *
+ * A row is a call stack; --by sums those of one line, function or module up.  On a terminal the
+ * table stops after 25 rows unless told otherwise: the rest is rarely looked at, and naming it is
+ * most of the work.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "stacks.h"
+#include "text.h"
+#include "view.h"
+
+#define TERMINAL_ROWS 25
+
+enum { BY_STACK, BY_LINE, BY_FUNCTION, BY_MODULE };
+
+static const struct column columns[] = {
+    {"live", "live_bytes", KIND_BYTES, 0, "bytes asked for by live objects"},
+    {"percent", "100.0 * live_bytes / nullif(sum(live_bytes) OVER (), 0)", KIND_PERCENT, 0,
+     "of all live bytes"},
+    {"objects", "live_objects", KIND_COUNT, 0, "live objects"},
+    {"total", "alloc_bytes", KIND_BYTES, 0, "bytes asked for since the start"},
+    {"total_objects", "alloc_objects", KIND_COUNT, COLUMN_OPTIONAL, "objects since the start"},
+    {"function", NULL, KIND_TEXT, COLUMN_CUT, "innermost one that is not malloc's or new's own"},
+    {"location", NULL, KIND_TEXT, COLUMN_CUT_LEFT, "file:line, or module+offset"},
+    {"site", "site_id", KIND_NUMBER, COLUMN_EXTRA, "number of the call stack"},
+    {"file", NULL, KIND_TEXT, COLUMN_EXTRA, "source file with its path"},
+    {"line", NULL, KIND_NUMBER, COLUMN_EXTRA, "in this file"},
+    {"module", NULL, KIND_TEXT, COLUMN_EXTRA, "program or library"},
+    {"module_offset", NULL, KIND_ADDRESS, COLUMN_EXTRA, "of the return address in its file"},
+    {"given", "live_given_bytes", KIND_BYTES, COLUMN_EXTRA, "live bytes with the slots' slack"},
+    {"recorded", "recorded_objects", KIND_COUNT, COLUMN_EXTRA, "live objects really recorded"},
+    {"samples", NULL, KIND_COUNT, COLUMN_EXTRA, "allocations recorded since the start"},
+    {"truncated", NULL, KIND_NUMBER, COLUMN_EXTRA, "1: outermost frames are missing"},
+    {"stopped", NULL, KIND_NUMBER, COLUMN_EXTRA, "1: the unwinder gave up before the end"},
+};
+
+struct own {
+    int by;
+    bool stacks;
+    int64_t site; /* 0: all */
+};
+
+enum { OPT_STACKS = 0x300, OPT_BY, OPT_SITE };
+
+static const struct argp_option options[] = {
+    {"by", OPT_BY, "WHAT", 0, "a row for each stack (default), line, function or module", 1},
+    {"stacks", OPT_STACKS, NULL, 0, "the whole call stack under each row", 1},
+    {"site", OPT_SITE, "N", 0, "only site N", 1},
+    {NULL}};
+
+static void option(struct command_line *line, int key, char *arg, struct argp_state *state) {
+    static const char *const names[] = {"stack", "line", "function", "module"};
+    struct own *own = line->own;
+    switch (key) {
+    case OPT_STACKS:
+        own->stacks = true;
+        break;
+    case OPT_SITE:
+        own->site = option_number(arg, "--site", 1, state);
+        break;
+    case OPT_BY:
+        for (own->by = 0; own->by < 4 && strcmp(arg, names[own->by]) != 0;)
+            own->by++;
+        if (own->by == 4)
+            argp_error(state, "--by: '%s' is none of stack, line, function and module", arg);
+        break;
+    }
+}
+
+/* Figures of several stacks summed up; what differs among them is NULL. */
+#define SUMS                                                                                       \
+    "sum(live_bytes) AS live_bytes, sum(live_objects) AS live_objects, "                           \
+    "sum(alloc_bytes) AS alloc_bytes, sum(alloc_objects) AS alloc_objects, "                       \
+    "sum(live_given_bytes) AS live_given_bytes, sum(recorded_objects) AS recorded_objects, "       \
+    "sum(samples) AS samples, max(truncated) AS truncated, max(stopped) AS stopped, "              \
+    "NULL AS site_id, NULL AS module_offset, "
+
+static const char *const sources[] = {
+    [BY_STACK] = "v1_site",
+    [BY_LINE] = "(SELECT snapshot_id, " SUMS "function, location, file, line, module FROM v1_site "
+                "GROUP BY snapshot_id, function, location, module)",
+    [BY_FUNCTION] = "(SELECT snapshot_id, " SUMS "function, "
+                    "CASE WHEN count(DISTINCT location) = 1 THEN min(location) END AS location, "
+                    "file, NULL AS line, module FROM v1_site "
+                    "GROUP BY snapshot_id, function, file, module)",
+    [BY_MODULE] = "(SELECT snapshot_id, " SUMS "NULL AS function, module AS location, "
+                  "NULL AS file, NULL AS line, module FROM v1_site GROUP BY snapshot_id, module)",
+};
+
+static enum status show(struct command_line *line, const struct target *target,
+                        struct failure *failure) {
+    const struct own *own = line->own;
+    const struct view_binding bindings[] = {{":site", own->site, NULL}};
+    const struct view_query query = {.from = sources[own->by],
+                                     .where = own->site ? "site_id = :site" : NULL,
+                                     .order = "live_bytes DESC, alloc_bytes DESC",
+                                     .bindings = bindings,
+                                     .nbindings = 1};
+    bool table = line->output.format == OUTPUT_TABLE;
+    int64_t all = line->output.limit;
+    uint64_t nrows = 0;
+    if (all < 0 && table && output_width(&line->output))
+        line->output.limit = own->stacks ? TERMINAL_ROWS / 5 : TERMINAL_ROWS;
+    enum status status = own->stacks ? stacks_show(line, target, &query, failure)
+                                     : view_show(line, target, &query, &nrows, failure);
+    bool cut = all < 0 && line->output.limit > 0 && nrows == (uint64_t)line->output.limit;
+    line->output.limit = all;
+    if (status == STATUS_DONE && cut && line->output.watch <= 0)
+        say("the first %d; --limit N shows more", TERMINAL_ROWS);
+    return status;
+}
+
+static enum status run(struct command_line *line) {
+    const struct own *own = line->own;
+    struct target target;
+    struct failure failure = {.status = STATUS_DONE};
+    if (own->stacks && own->by != BY_STACK) {
+        say("--stacks goes with one row for each stack, not with --by");
+        return STATUS_USAGE;
+    }
+    enum status status = view_target(line, &target, &failure);
+    if (status != STATUS_DONE)
+        return say_failure(&failure);
+    status = show(line, &target, &failure);
+    target_close(&target);
+    return status == STATUS_DONE ? status : say_failure(&failure);
+}
+
+const struct command command_verb_sites = {
+    .name = "sites",
+    .usage = "TARGET",
+    .summary = "call sites: live and cumulative objects and bytes, biggest first",
+    .details = "Unless the recording is exact (rate 1), the figures are estimates from samples.",
+    .examples = "  goinspect sites redis-server\n"
+                "  goinspect sites redis-server --stacks --limit 3\n"
+                "  goinspect sites FILE.db --snapshot 2 --by function --sort total:desc\n",
+    .takes = TAKES_FORMAT | TAKES_SNAPSHOT,
+    .min_words = 1,
+    .max_words = 1,
+    .options = options,
+    .option = option,
+    .own_size = sizeof(struct own),
+    .columns = columns,
+    .ncolumns = sizeof(columns) / sizeof(*columns),
+    .run = run,
+};

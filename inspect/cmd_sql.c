@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * goinspect sql: any question at all, to a live process too.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "view.h"
+
+/* read_all reads standard input to its end. */
+static char *read_all(void) {
+    size_t size = 0, room = 4096;
+    char *text = must_calloc(room, 1);
+    if (isatty(STDIN_FILENO))
+        say("reading a statement; ^D ends it");
+    for (size_t n; (n = fread(text + size, 1, room - size - 1, stdin)) > 0;) {
+        size += n;
+        if (size + 1 == room)
+            text = must_realloc(text, room *= 2, 1);
+    }
+    text[size] = '\0';
+    return text;
+}
+
+/* columns_of makes the column table of whatever a statement yields; the names are stmt's. */
+static struct column *columns_of(sqlite3_stmt *stmt, size_t n) {
+    struct column *columns = must_calloc(n, sizeof(*columns));
+    for (size_t i = 0; i < n; i++) {
+        columns[i].name = sqlite3_column_name(stmt, (int)i);
+        columns[i].kind = KIND_ANY;
+        columns[i].flags = COLUMN_CUT;
+    }
+    return columns;
+}
+
+static enum status run_statement(const struct command_line *line, sqlite3_stmt *stmt,
+                                 struct failure *failure) {
+    size_t n = (size_t)sqlite3_column_count(stmt);
+    if (!sqlite3_stmt_readonly(stmt) || n == 0)
+        return fail(failure, STATUS_FAILURE, "only statements that read are run");
+    struct column *columns = columns_of(stmt, n);
+    struct output *output = output_open(&line->output, "sql", columns, n, failure);
+    enum status status = failure->status;
+    if (output) {
+        status = view_rows(stmt, output, n, failure);
+        output_close(output);
+    }
+    free(columns);
+    return status;
+}
+
+static enum status run_sql(const struct command_line *line, const struct target *target,
+                           const char *sql, struct failure *failure) {
+    sqlite3_stmt *stmt = NULL, *second = NULL;
+    const char *tail = "";
+    if (sqlite3_prepare_v2(target->db, sql, -1, &stmt, &tail) != SQLITE_OK)
+        return fail(failure, STATUS_FAILURE, "sql: %s", sqlite3_errmsg(target->db));
+    if (!stmt)
+        return fail(failure, STATUS_USAGE, "sql: no statement; try \"SELECT * FROM v1_status\"");
+    /* what follows may be blanks and comments only */
+    sqlite3_prepare_v2(target->db, tail, -1, &second, NULL);
+    bool more = second || sqlite3_errcode(target->db) != SQLITE_OK;
+    sqlite3_finalize(second);
+    int index = sqlite3_bind_parameter_index(stmt, ":snapshot");
+    if (index)
+        sqlite3_bind_int64(stmt, index, target->snapshot);
+    enum status status = more ? fail(failure, STATUS_USAGE, "sql: one statement at a time")
+                              : run_statement(line, stmt, failure);
+    sqlite3_finalize(stmt);
+    return status;
+}
+
+static enum status run(struct command_line *line) {
+    struct target target;
+    struct failure failure = {.status = STATUS_DONE};
+    char *sql = line->nwords > 1 ? must_dup(line->words[1]) : read_all();
+    enum status status = view_target(line, &target, &failure);
+    if (status == STATUS_DONE) {
+        status = run_sql(line, &target, sql, &failure);
+        target_close(&target);
+    }
+    free(sql);
+    return status == STATUS_DONE ? status : say_failure(&failure);
+}
+
+const struct command command_verb_sql = {
+    .name = "sql",
+    .usage = "TARGET [STATEMENT]",
+    .summary = "an SQL query, from the command line or standard input",
+    .details =
+        "The tables and v1_* views are those of gomalloc-schema(5), over a live process and an\n"
+        "image as well as in a FILE.db.  :snapshot is the number chosen by --snapshot.\n"
+        "  SELECT name FROM sqlite_schema WHERE name LIKE 'v1_%'    lists the views.",
+    .examples = "  goinspect sql redis-server \"SELECT function, sum(live_bytes) FROM v1_site "
+                "GROUP BY 1\"\n"
+                "  goinspect sql heap.db \"SELECT * FROM v1_snapshot\" -o csv\n"
+                "  goinspect sql 1234 <query.sql\n",
+    .takes = TAKES_FORMAT | TAKES_SNAPSHOT,
+    .min_words = 1,
+    .max_words = 2,
+    .run = run,
+};

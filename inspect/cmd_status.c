@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * goinspect status: one page about one heap.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "text.h"
+#include "view.h"
+
+static const struct column columns[] = {
+    {"item", NULL, KIND_TEXT, 0, "stable name of the figure"},
+    {"value", NULL, KIND_UNIT, 0, "in the unit that the next column names"},
+    {"unit", NULL, KIND_TEXT, COLUMN_EXTRA, "bytes, objects, pages, ..."},
+    {"meaning", NULL, KIND_TEXT, COLUMN_CUT, "the same in words"},
+};
+
+static const struct view_query query = {.from = "v1_status", .order = "ord, item"};
+
+static const char *column_text(sqlite3_stmt *stmt, int i) {
+    const char *s = (const char *)sqlite3_column_text(stmt, i);
+    return s ? s : "";
+}
+
+/* print_headline writes what the figures are about. */
+static void print_headline(const struct command_line *line, const struct target *target) {
+    static const char sql[] =
+        "SELECT comm, pid, kind, rate, CASE WHEN exact_since_ns > 0 THEN 1 ELSE 0 END, "
+        "captured_ns, start_ns, cut, partial FROM v1_snapshot WHERE snapshot_id = :snapshot";
+    char rate[TEXT_NUMBER_SIZE], when[TEXT_NUMBER_SIZE], up[TEXT_NUMBER_SIZE];
+    struct failure failure;
+    sqlite3_stmt *stmt = NULL;
+    FILE *out = line->output.out;
+    if (view_prepare(target, sql, NULL, &stmt, &failure) == STATUS_DONE &&
+        sqlite3_step(stmt) == SQLITE_ROW) {
+        const char *comm = column_text(stmt, 0);
+        char *name = text_clean(comm, strlen(comm), text_utf8_locale());
+        int64_t captured = sqlite3_column_int64(stmt, 5), start = sqlite3_column_int64(stmt, 6);
+        text_bytes_plain(rate, sqlite3_column_double(stmt, 3));
+        text_moment(when, captured);
+        text_duration(up, captured > start ? captured - start : 0);
+        int64_t n = sqlite3_column_int64(stmt, 3);
+        bool bold = output_has_color(&line->output);
+        fprintf(out, "%s%s%s  pid %d  %s %s  up %s  ", bold ? "\033[1m" : "", name,
+                bold ? "\033[0m" : "", sqlite3_column_int(stmt, 1), column_text(stmt, 2), when, up);
+        if (n == 0)
+            fputs("recording off\n", out);
+        else if (n == 1)
+            fputs(sqlite3_column_int(stmt, 4)
+                      ? "every object recorded\n"
+                      : "every allocation recorded, but not from the start\n",
+                  out);
+        else
+            fprintf(out, "a sample every %s\n", rate);
+        if (sqlite3_column_int(stmt, 7))
+            fputs("Records are missing: the image met a bound.\n", out);
+        fputc('\n', out);
+        free(name);
+    }
+    sqlite3_finalize(stmt);
+}
+
+static enum status run(struct command_line *line) {
+    struct target target;
+    struct failure failure = {.status = STATUS_DONE};
+    enum status status = view_target(line, &target, &failure);
+    if (status != STATUS_DONE)
+        return say_failure(&failure);
+    if (line->output.format == OUTPUT_TABLE && !line->output.no_header)
+        print_headline(line, &target);
+    status = view_show(line, &target, &query, NULL, &failure);
+    target_close(&target);
+    return status == STATUS_DONE ? status : say_failure(&failure);
+}
+
+const struct command command_verb_status = {
+    .name = "status",
+    .usage = "TARGET",
+    .summary = "one page: resident, live, free, and what the library itself takes",
+    .examples = "  goinspect status redis-server\n"
+                "  goinspect status 1234 -o json | jq '.rows[] | {(.item): .value}'\n"
+                "  goinspect status 1234 --watch\n",
+    .takes = TAKES_FORMAT | TAKES_SNAPSHOT,
+    .min_words = 1,
+    .max_words = 1,
+    .columns = columns,
+    .ncolumns = sizeof(columns) / sizeof(*columns),
+    .run = run,
+};

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * From a view of the database to rows.
+ *
+ * The columns of a verb name expressions over a v1_* view; the statement is put together from them,
+ * so a verb is a table of columns and a few words of SQL.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "view.h"
+
+static char *statement(const struct command *command, const struct view_query *query) {
+    char *sql = NULL;
+    size_t size;
+    FILE *out = open_memstream(&sql, &size);
+    if (!out)
+        return NULL;
+    for (size_t i = 0; i < command->ncolumns; i++) {
+        const struct column *column = &command->columns[i];
+        fprintf(out, "%s%s", i ? ", " : "SELECT ", column->sql ? column->sql : column->name);
+    }
+    fprintf(out, " FROM %s", query->from);
+    if (!query->all_snapshots)
+        fprintf(out, " WHERE snapshot_id = :snapshot");
+    if (query->where)
+        fprintf(out, " %s %s", query->all_snapshots ? "WHERE" : "AND", query->where);
+    if (query->order)
+        fprintf(out, " ORDER BY %s", query->order);
+    return fclose(out) == 0 ? sql : NULL;
+}
+
+static void bind_integer(sqlite3_stmt *stmt, const char *name, int64_t value) {
+    int index = sqlite3_bind_parameter_index(stmt, name);
+    if (index)
+        sqlite3_bind_int64(stmt, index, value);
+}
+
+enum status view_prepare(const struct target *target, const char *sql,
+                         const struct view_query *query, sqlite3_stmt **ret,
+                         struct failure *failure) {
+    if (!sql || sqlite3_prepare_v2(target->db, sql, -1, ret, NULL) != SQLITE_OK)
+        return fail(failure, STATUS_FAILURE, "%s: %s", target->word, sqlite3_errmsg(target->db));
+    bind_integer(*ret, ":snapshot", target->snapshot);
+    for (size_t i = 0; query && i < query->nbindings; i++) {
+        const struct view_binding *b = &query->bindings[i];
+        int index = sqlite3_bind_parameter_index(*ret, b->name);
+        if (!b->text)
+            bind_integer(*ret, b->name, b->integer);
+        else if (index)
+            sqlite3_bind_text(*ret, index, b->text, -1, SQLITE_STATIC);
+    }
+    return STATUS_DONE;
+}
+
+static struct value column_value(sqlite3_stmt *stmt, int i) {
+    struct value value = value_null();
+    switch (sqlite3_column_type(stmt, i)) {
+    case SQLITE_INTEGER:
+        return value_integer(sqlite3_column_int64(stmt, i));
+    case SQLITE_FLOAT:
+        return value_real(sqlite3_column_double(stmt, i));
+    case SQLITE_TEXT:
+        value.type = VALUE_TEXT;
+        value.bytes = (const char *)sqlite3_column_text(stmt, i);
+        break;
+    case SQLITE_BLOB:
+        value.type = VALUE_BLOB;
+        value.bytes = sqlite3_column_blob(stmt, i);
+        break;
+    }
+    value.size = (size_t)sqlite3_column_bytes(stmt, i);
+    if (!value.bytes && value.size == 0 && value.type != VALUE_NULL)
+        value.bytes = "";
+    return value;
+}
+
+enum status view_rows(sqlite3_stmt *stmt, struct output *output, size_t ncolumns,
+                      struct failure *failure) {
+    struct value *values = must_calloc(ncolumns, sizeof(*values));
+    int step;
+    while ((step = sqlite3_step(stmt)) == SQLITE_ROW) {
+        for (size_t i = 0; i < ncolumns; i++)
+            values[i] = column_value(stmt, (int)i);
+        if (!output_row(output, values)) {
+            step = SQLITE_DONE;
+            break;
+        }
+    }
+    free(values);
+    if (step == SQLITE_DONE)
+        return STATUS_DONE;
+    return fail(failure, STATUS_FAILURE, "%s", sqlite3_errmsg(sqlite3_db_handle(stmt)));
+}
+
+enum status view_show(const struct command_line *line, const struct target *target,
+                      const struct view_query *query, uint64_t *ret_nrows,
+                      struct failure *failure) {
+    const struct command *command = line->command;
+    struct output *output =
+        output_open(&line->output, command->name, command->columns, command->ncolumns, failure);
+    if (!output)
+        return failure->status;
+    sqlite3_stmt *stmt = NULL;
+    char *sql = statement(command, query);
+    enum status status = view_prepare(target, sql, query, &stmt, failure);
+    if (status == STATUS_DONE)
+        status = view_rows(stmt, output, command->ncolumns, failure);
+    sqlite3_finalize(stmt);
+    free(sql);
+    uint64_t nrows = output_close(output);
+    if (ret_nrows)
+        *ret_nrows = nrows;
+    return status;
+}
+
+enum status view_target(const struct command_line *line, struct target *ret,
+                        struct failure *failure) {
+    return target_open(line->words[0], line->snapshot, ret, failure);
+}
+
+enum status view_run(struct command_line *line, const struct view_query *query) {
+    struct target target;
+    struct failure failure = {.status = STATUS_DONE};
+    enum status status = view_target(line, &target, &failure);
+    if (status != STATUS_DONE)
+        return say_failure(&failure);
+    status = view_show(line, &target, query, NULL, &failure);
+    target_close(&target);
+    return status == STATUS_DONE ? status : say_failure(&failure);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * From a view of the database to rows: what nearly every verb does.
+ */
+#ifndef GOINSPECT_VIEW_H
+#define GOINSPECT_VIEW_H
+
+#include "command.h"
+#include "target.h"
+
+struct view_binding {
+    const char *name; /* ":class" */
+    int64_t integer;
+    const char *text; /* not NULL: this and not integer */
+};
+
+struct view_query {
+    const char *from;  /* "v1_span" */
+    const char *where; /* more than snapshot_id = :snapshot, or NULL */
+    const char *order; /* or NULL */
+    const struct view_binding *bindings;
+    size_t nbindings;
+    bool all_snapshots; /* no "snapshot_id = :snapshot" */
+};
+
+/* view_show queries line->command's columns from target and prints the rows.  Returns STATUS_DONE
+ * or *failure; *ret_nrows, unless NULL, is the number of rows. */
+enum status view_show(const struct command_line *line, const struct target *target,
+                      const struct view_query *query, uint64_t *ret_nrows, struct failure *failure);
+
+/* view_rows prints the rows of a prepared statement whose columns are those of an output. */
+enum status view_rows(sqlite3_stmt *stmt, struct output *output, size_t ncolumns,
+                      struct failure *failure);
+
+/* view_prepare compiles a statement and binds what it names. */
+enum status view_prepare(const struct target *target, const char *sql,
+                         const struct view_query *query, sqlite3_stmt **ret,
+                         struct failure *failure);
+
+/* view_target opens the target that line's first word names. */
+enum status view_target(const struct command_line *line, struct target *ret,
+                        struct failure *failure);
+
+/* view_run is the whole of a plain verb: open the target, show the query, close, say a failure. */
+enum status view_run(struct command_line *line, const struct view_query *query);
+
+#endif
