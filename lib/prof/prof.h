@@ -26,15 +26,16 @@
 
 #include "heap/mcache.h"
 
-#define PROF_DEFAULT_RATE  524288 /* Go: MemProfileRate */
-#define PROF_DEFAULT_DEPTH 128    /* frames */
-#define PROF_MAX_DEPTH     512
+#define PROF_DEFAULT_RATE   524288 /* Go: MemProfileRate */
+#define PROF_DEFAULT_DEPTH  128    /* frames */
+#define PROF_MAX_DEPTH      512
+#define PROF_DEFAULT_FRAMES ((uint32_t)4 << 20) /* of all stacks together */
 
 struct prof_options {
     uint64_t rate;        /* bytes */
     const char *unwinder; /* "libunwind", "none"; NULL or unknown: the default */
     unsigned depth;       /* frames kept of a stack, the innermost ones; 0: the default */
-    uint32_t max_frames;  /* bound of the stack table; 0: the default, 4 Mi */
+    uint32_t max_frames;  /* bound of the stack table; 0: PROF_DEFAULT_FRAMES */
 };
 
 /* prof_unwinder_known tells whether the option's value is one that prof_init understands. */

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Slot tables.
+ *
+ * A table of n slots is 4n bytes of sites and 2n of slacks.  Tables come in sizes 2^k and 1.5 * 2^k
+ * (which 6n is for the n = 2^k slots of the smallest classes), are re-used by size, and are never
+ * given back: readers follow mspan.sites without a lock, and one that comes too late must read
+ * stale numbers, not fault.  Such a reader knows by mspan.gen (mheap_read_span) that the span has
+ * changed.
+ *
+ * Order: the table is cleared, then published (release), then the owner's word says RECORDED, so
+ * who sees the flag finds the table.  Entries are plain words of one writer at a time: the owner
+ * at allocation, whoever frees the slot at free.
+ */
+#include "heap/mslots.h"
+
+#include "sys/lock.h"
+#include "sys/persistent.h"
+#include "sys/throw.h"
+
+#define MIN_SHIFT 4 /* the smallest table: 16 bytes, a large object's */
+#define NSIZES    32
+
+/* A free table.  The link is in the table itself. */
+struct free_table {
+    struct free_table *next;
+};
+
+struct mutex mslots_lock = MUTEX_INIT(LOCK_RANK_SLOT);
+static struct free_table *free_tables[NSIZES]; /* by size class; guarded by mslots_lock */
+
+/* Class 2j is 2^(j + MIN_SHIFT) bytes, class 2j + 1 half as much again. */
+static inline size_t class_bytes(unsigned cls) {
+    size_t n = (size_t)1 << (cls / 2 + MIN_SHIFT);
+    return cls % 2 != 0 ? n + n / 2 : n;
+}
+
+static unsigned class_for(size_t bytes) {
+    unsigned cls = 0;
+    while (class_bytes(cls) < bytes)
+        cls++;
+    gm_assert(cls < NSIZES);
+    return cls;
+}
+
+static inline size_t table_bytes(size_t nelems) {
+    return nelems * (sizeof(uint32_t) + sizeof(uint16_t));
+}
+
+static inline uint32_t *load_sites(const struct mspan *s) {
+    return atomic_load_explicit(&s->sites, memory_order_acquire);
+}
+
+static inline uint16_t *slacks(const struct mspan *s, uint32_t *sites) {
+    return (uint16_t *)(sites + s->nelems);
+}
+
+static uint32_t *take_table(unsigned cls) {
+    mutex_lock(&mslots_lock);
+    struct free_table *f = free_tables[cls];
+    if (f != NULL)
+        free_tables[cls] = f->next;
+    mutex_unlock(&mslots_lock);
+    return f != NULL ? (uint32_t *)f : persistent_alloc(class_bytes(cls), 8, MEM_SLOT);
+}
+
+static void give_table(uint32_t *sites, unsigned cls) {
+    struct free_table *f = (struct free_table *)sites;
+    mutex_lock(&mslots_lock);
+    f->next = free_tables[cls];
+    free_tables[cls] = f;
+    mutex_unlock(&mslots_lock);
+}
+
+/* make_table gives the span a table of zeros; NULL: no memory. */
+static gm_noinline uint32_t *make_table(struct mspan *s) {
+    unsigned cls = class_for(table_bytes(s->nelems));
+    uint32_t *sites = take_table(cls);
+    if (sites == NULL)
+        return NULL;
+    /* Atomic stores, because a reader of the table's last life may still be in it. */
+    for (size_t i = 0; i < class_bytes(cls) / sizeof *sites; i++)
+        __atomic_store_n(&sites[i], 0, __ATOMIC_RELAXED);
+    atomic_store_explicit(&s->sites, sites, memory_order_release);
+    /* Large objects are freed on the slow path, which looks at s->sites. */
+    if (s->elem_size != 0)
+        atomic_fetch_or_explicit(&s->owner, SPAN_RECORDED, memory_order_release);
+    return sites;
+}
+
+bool mslots_record(struct mspan *s, size_t i, uint32_t site, size_t slack) {
+    gm_assert(i < s->nelems);
+    uint32_t *sites = atomic_load_explicit(&s->sites, memory_order_relaxed);
+    if (gm_unlikely(sites == NULL) && (sites = make_table(s)) == NULL)
+        return false;
+    if (s->elem_size == 0) {
+        __atomic_store_n(&s->large_requested, mspan_elem_bytes(s) - slack, __ATOMIC_RELAXED);
+    } else {
+        uint16_t capped = slack < UINT16_MAX ? (uint16_t)slack : UINT16_MAX;
+        __atomic_store_n(&slacks(s, sites)[i], capped, __ATOMIC_RELAXED);
+    }
+    /* release: who reads the site reads its slack */
+    __atomic_store_n(&sites[i], site, __ATOMIC_RELEASE);
+    return true;
+}
+
+uint32_t mslots_site(const struct mspan *s, size_t i) {
+    uint32_t *sites = load_sites(s);
+    return sites != NULL && i < s->nelems ? __atomic_load_n(&sites[i], __ATOMIC_ACQUIRE) : 0;
+}
+
+size_t mslots_slack(const struct mspan *s, size_t i) {
+    if (mslots_site(s, i) == 0)
+        return 0;
+    if (s->elem_size == 0)
+        return mspan_elem_bytes(s) - __atomic_load_n(&s->large_requested, __ATOMIC_RELAXED);
+    uint32_t *sites = load_sites(s);
+    return sites != NULL ? __atomic_load_n(&slacks(s, sites)[i], __ATOMIC_RELAXED) : 0;
+}
+
+void mslots_clear(struct mspan *s, size_t i) {
+    uint32_t *sites = load_sites(s);
+    if (sites != NULL)
+        __atomic_store_n(&sites[i], 0, __ATOMIC_RELAXED);
+}
+
+void mslots_release(struct mspan *s) {
+    uint32_t *sites = load_sites(s);
+    if (sites == NULL)
+        return;
+    uintptr_t owner = atomic_load_explicit(&s->owner, memory_order_relaxed);
+    if ((owner & SPAN_RECORDED) != 0)
+        atomic_store_explicit(&s->owner, owner & ~SPAN_RECORDED, memory_order_relaxed);
+    atomic_store_explicit(&s->sites, NULL, memory_order_release);
+    s->large_requested = 0;
+    give_table(sites, class_for(table_bytes(s->nelems)));
+}

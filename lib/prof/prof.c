@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The recorder: who allocated.  Go: runtime/mprof.go, malloc.go (profilealloc).
+ *
+ * Rates.  A thread follows a new rate when its next allocation comes by here.  One that counts down
+ * from far away (rate 0: for ever) would not for long, so prof_set_rate writes PROF_POKED into its
+ * next_sample.  That is a plain word which the thread reads and writes without atomic operations:
+ * the poke may be lost between the two.  So it is repeated, by the background thread, for every
+ * mcache that has not answered by taking over the generation.
+ */
+#include "prof/prof.h"
+
+#include <time.h>
+
+#include "gomalloc/image.h"
+#include "heap/mheap.h"
+#include "heap/mslots.h"
+#include "prof/capture.h"
+#include "prof/sampling.h"
+#include "prof/stack_table.h"
+#include "prof/state.h"
+#include "prof/thread.h"
+#include "sys/rawcall.h"
+
+/* Written by others into next_sample: far below what any allocation takes away from it. */
+#define PROF_POKED       (INT64_MIN / 2)
+#define PROF_POKED_BELOW (INT64_MIN / 4)
+#define RETRY_BYTES      ((int64_t)1 << 20) /* after running out of memory */
+#define MAX_RATE         ((uint64_t)1 << 56)
+
+static_assert(PROF_SITE_NONE == STACK_SITE_NONE, "the site of no stack is the table's first");
+
+struct prof_state prof = {
+    .lock = MUTEX_INIT(LOCK_RANK_PROF), .gen = 1, .stacks = {.lock = MUTEX_INIT(LOCK_RANK_STACK)}};
+
+uint64_t prof_rate(void) {
+    return atomic_load_explicit(&prof.rate, memory_order_relaxed);
+}
+
+/* A slot has not been recorded, or may not have been. */
+static void not_exact(void) {
+    if (atomic_load_explicit(&prof.exact_since_ns, memory_order_relaxed) != 0)
+        atomic_store_explicit(&prof.exact_since_ns, 0, memory_order_relaxed);
+}
+
+static void arm(struct mcache *c, int64_t bytes) {
+    __atomic_store_n(&c->next_sample, bytes, __ATOMIC_RELAXED);
+}
+
+static int64_t next_distance(struct mcache *c, const struct prof_thread *t) {
+    if (t->rate <= 1)
+        return t->rate == 1 ? -1 : INT64_MAX;
+    if (c->rng == 0)
+        c->rng = sampling_seed();
+    return sampling_distance(&c->rng, t->rate);
+}
+
+/* follow takes over the rate now in force and begins to count from before this allocation; returns
+ * whether it is sampled. */
+static gm_noinline bool follow(struct mcache *c, struct prof_thread *t, size_t size) {
+    uint32_t gen = atomic_load_explicit(&prof.gen, memory_order_acquire);
+    t->rate = prof_rate();
+    /* The generation was read before the rate: if it is old, the poke comes again. */
+    atomic_store_explicit(&c->rate_gen, gen, memory_order_relaxed);
+    prof_thread_count(t, THREAD_COUNTER_RATE_CHANGES, 1);
+    int64_t next = next_distance(c, t);
+    if (t->rate > 1 && size <= (uint64_t)INT64_MAX)
+        next -= (int64_t)size;
+    arm(c, next);
+    return next < 0;
+}
+
+/* capture_site captures this thread's stack and returns its site. */
+static uint32_t capture_site(struct prof_thread *t) {
+    uint64_t *pcs;
+    uint32_t flags;
+    uint32_t fresh;
+    if (capture_state() != CAPTURE_READY)
+        return PROF_SITE_NONE;
+    if (gm_unlikely(t->trail.buf == NULL)) {
+        if (!trail_init(&t->trail, capture_depth(), CAPTURE_SLACK))
+            return PROF_SITE_NONE;
+        prof_thread_count(t, THREAD_COUNTER_UNWINDER_THREADS, 1);
+    }
+    unsigned n = capture_stack(t->trail.buf, &pcs, &flags);
+    if (n == 0)
+        return PROF_SITE_NONE;
+    uint32_t site = trail_intern(&t->trail, &prof.stacks, pcs, n, flags, &fresh);
+    prof_thread_count(t, THREAD_COUNTER_CAPTURES, 1);
+    prof_thread_count(t, THREAD_COUNTER_FRAMES, n);
+    prof_thread_count(t, THREAD_COUNTER_NEW_FRAMES, fresh);
+    if ((flags & GOMALLOC_SITE_TRUNCATED) != 0)
+        prof_thread_count(t, THREAD_COUNTER_TRUNCATED, 1);
+    return site != 0 ? site : PROF_SITE_NONE;
+}
+
+/* guarded_site is capture_site, but not within itself: the unwinder may allocate, and so may a
+ * signal handler that interrupts it. */
+static uint32_t guarded_site(struct mcache *c, struct prof_thread *t) {
+    uint32_t site = PROF_SITE_NONE;
+    if (gm_unlikely(atomic_load_explicit(&c->in_recorder, memory_order_relaxed) != 0)) {
+        prof_thread_count(t, THREAD_COUNTER_NESTED, 1);
+    } else {
+        atomic_store_explicit(&c->in_recorder, 1, memory_order_relaxed);
+        atomic_signal_fence(memory_order_seq_cst);
+        site = capture_site(t);
+        atomic_signal_fence(memory_order_seq_cst);
+        atomic_store_explicit(&c->in_recorder, 0, memory_order_relaxed);
+    }
+    if (gm_unlikely(site == PROF_SITE_NONE))
+        prof_thread_count(t, THREAD_COUNTER_NO_STACK, 1);
+    return site;
+}
+
+bool prof_sample(struct mcache *c, size_t size, struct prof_sample *ret) {
+    if (gm_unlikely(c == &mcache0))
+        return false;
+    struct prof_thread *t = prof_thread_of(c);
+    if (gm_unlikely(t == NULL)) {
+        atomic_fetch_add_explicit(&prof.nomemory, 1, memory_order_relaxed);
+        not_exact();
+        arm(c, RETRY_BYTES);
+        return false;
+    }
+    if (gm_unlikely(__atomic_load_n(&c->next_sample, __ATOMIC_RELAXED) < PROF_POKED_BELOW ||
+                    atomic_load_explicit(&c->rate_gen, memory_order_relaxed) !=
+                        atomic_load_explicit(&prof.gen, memory_order_relaxed)) &&
+        !follow(c, t, size))
+        return false;
+    arm(c, next_distance(c, t));
+    if (t->rate == 0)
+        return false;
+    *ret = (struct prof_sample){.site = guarded_site(c, t), .rate = t->rate};
+    return true;
+}
+
+/* store_site puts the site beside the object's slot. */
+static bool store_site(struct mcache *c, struct prof_thread *t, void *p, size_t size,
+                       uint32_t site) {
+    struct mspan *s = mheap_span_of((uintptr_t)p);
+    if (s == NULL || (s->elem_size != 0 && mspan_owner(s) != &c->owner)) {
+        prof_thread_count(t, THREAD_COUNTER_FOREIGN, 1);
+        return false;
+    }
+    size_t elem = mspan_elem_bytes(s);
+    return mslots_record(s, mspan_object_index(s, (uintptr_t)p), site,
+                         size < elem ? elem - size : 0);
+}
+
+void prof_record(struct mcache *c, void *p, size_t size, const struct prof_sample *s) {
+    struct prof_thread *t = prof_thread_of(c);
+    struct site_figures *f = t != NULL ? prof_thread_figures(t, s->site) : NULL;
+    if (gm_unlikely(f == NULL || !store_site(c, t, p, size, s->site))) {
+        atomic_fetch_add_explicit(&prof.dropped, 1, memory_order_relaxed);
+        not_exact();
+    }
+    if (f != NULL)
+        site_figures_add(f, size, sampling_weight(size, s->rate));
+}
+
+static uint64_t now_ns(void) {
+    struct timespec ts = {0, 0};
+    sys_call3(SYS_clock_gettime, CLOCK_REALTIME, (long)&ts, 0);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* poke_all makes every thread that has not yet seen the generation come by prof_sample. */
+static void poke_all(void) {
+    uint32_t gen = atomic_load_explicit(&prof.gen, memory_order_relaxed);
+    uint32_t n = atomic_load_explicit(&mcaches.n, memory_order_acquire);
+    for (uint32_t i = 0; i < n; i++) {
+        struct mcache *c = __atomic_load_n(&mcaches.all[i], __ATOMIC_ACQUIRE);
+        if (c != NULL && atomic_load_explicit(&c->rate_gen, memory_order_relaxed) != gen)
+            arm(c, PROF_POKED);
+    }
+}
+
+uint64_t prof_set_rate(uint64_t rate) {
+    if (rate > MAX_RATE)
+        rate = MAX_RATE;
+    /* Not under the lock: dlopen waits for the loader's, whose holder may be on his way here. */
+    if (rate != 0 && atomic_load_explicit(&prof.initialised, memory_order_acquire))
+        capture_load();
+    mutex_lock(&prof.lock);
+    uint64_t old = prof_rate();
+    if (rate != old) {
+        /* Exact from the first object on, or never. */
+        bool first = atomic_load_explicit(&mheap_.pages_in_use, memory_order_relaxed) == 0;
+        atomic_store_explicit(&prof.exact_since_ns, rate == 1 && first ? now_ns() : 0,
+                              memory_order_relaxed);
+        atomic_store_explicit(&prof.rate, rate, memory_order_relaxed);
+        /* release: who sees the generation sees the rate */
+        atomic_fetch_add_explicit(&prof.gen, 1, memory_order_release);
+        poke_all();
+    }
+    mutex_unlock(&prof.lock);
+    return old;
+}
+
+bool prof_unwinder_known(const char *unwinder) {
+    const char *none = "none";
+    for (const char *p = unwinder; *p == *none; p++, none++) {
+        if (*p == '\0')
+            return true;
+    }
+    return capture_find(unwinder) != NULL;
+}
+
+void prof_init(const struct prof_options *o) {
+    const char *name =
+        o->unwinder != NULL && prof_unwinder_known(o->unwinder) ? o->unwinder : "libunwind";
+    unsigned depth = o->depth != 0 ? o->depth : PROF_DEFAULT_DEPTH;
+    if (depth > PROF_MAX_DEPTH)
+        depth = PROF_MAX_DEPTH;
+    uint32_t max = o->max_frames != 0 ? o->max_frames : PROF_DEFAULT_FRAMES;
+    bool ok = stack_table_init(&prof.stacks, max);
+    capture_configure(ok ? capture_find(name) : NULL, depth);
+    atomic_store_explicit(&prof.initialised, true, memory_order_release);
+    if (o->rate != 0)
+        capture_load(); /* also if the rate was set before */
+    prof_set_rate(o->rate);
+}
+
+void prof_background(void) {
+    poke_all();
+}
+
+void prof_fork_prepare(void) {
+    prof.fork_threads = atomic_load_explicit(&mcaches.n, memory_order_relaxed) -
+                        atomic_load_explicit(&mcaches.nidle, memory_order_relaxed);
+    mutex_lock(&prof.stacks.lock);
+}
+
+void prof_fork_parent(void) {
+    mutex_unlock(&prof.stacks.lock);
+}
+
+void prof_fork_child(void) {
+    mutex_reset(&prof.stacks.lock);
+    mutex_reset(&prof.lock);
+    uint32_t n = atomic_load_explicit(&mcaches.n, memory_order_relaxed);
+    for (uint32_t i = 0; i < n; i++) {
+        if (mcaches.all[i] == NULL)
+            continue;
+        atomic_store_explicit(&mcaches.all[i]->in_recorder, 0, memory_order_relaxed);
+        mcaches.all[i]->rng = 0; /* not the parent's samples again */
+    }
+    if (prof.fork_threads > 1)
+        capture_stop();
+    /* The rate may have been on its way. */
+    atomic_fetch_add_explicit(&prof.gen, 1, memory_order_release);
+    poke_all();
+}

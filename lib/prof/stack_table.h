@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The stack table: every distinct call stack once.
+ *
+ * Stacks are kept as a trie from the outermost frame (main's caller) inwards: a node is a return
+ * address and the node of its caller.  Two stacks that share their outer frames share those nodes,
+ * so a new stack costs only as many nodes as it has frames that were never seen there.  Example:
+ *
+ *      node 1: _start       parent 0          stack [malloc's caller f, main, _start] = node 3
+ *      node 2: main         parent 1          stack [g, main, _start]                 = node 4
+ *      node 3: f            parent 2
+ *      node 4: g            parent 2
+ *
+ * A node that has allocated has a site, a dense number from 1: that is what slots and figures refer
+ * to.
+ *
+ * Finding is lock-free: a hash of 8-byte words (32 bits of the hash, 32 bits of node number) over
+ * (parent, return address), open addressing, compared exactly with the node.  Inserting takes the
+ * table's lock, once for all the new frames of a stack.  Nodes are only ever appended, complete
+ * before they are counted or hashed, and a parent always has a smaller number than its children.
+ *
+ * The hash is kept dense (a third to two thirds full), because the cache misses and page faults of
+ * a big empty one cost more than the probing: it doubles under the lock.  The words of the old one
+ * are given back to the kernel at once, its address space is not: a reader who is still in it reads
+ * zero, finds nothing, and looks again under the lock.
+ *
+ * Where it stops scaling: growing rehashes all nodes under the lock (20 ms at a million nodes);
+ * threads that see many new stacks at the same time wait for each other.
+ */
+#ifndef GM_PROF_STACK_TABLE_H
+#define GM_PROF_STACK_TABLE_H
+
+#include "sys/lock.h"
+
+#define STACK_TABLE_MAX_NODES ((uint32_t)1 << 24)
+#define STACK_PC_BITS         48 /* a frame's address; depth stands above it */
+#define STACK_SITE_NONE       1u /* made by stack_table_init: node 0 */
+
+struct stack_node {
+    uint64_t pc_depth;     /* address | depth << STACK_PC_BITS */
+    uint32_t parent;       /* node of the caller, 0 = outermost */
+    _Atomic uint32_t site; /* 0 = has not allocated */
+};
+
+struct stack_site {
+    uint32_t node;          /* innermost frame */
+    _Atomic uint32_t flags; /* GOMALLOC_SITE_*: set by any of its stacks, never cleared */
+};
+
+struct stack_hash {
+    _Atomic uint64_t *slots; /* tag << 32 | node, 0 = free */
+    unsigned bits;           /* log2 of their number */
+    uint32_t room;           /* nodes it takes before it must grow */
+};
+
+/* Address space for a table of records, made ready step by step.  The table's lock. */
+struct stack_area {
+    char *base;
+    size_t reserved; /* bytes */
+    size_t ready;
+};
+
+struct stack_table {
+    struct mutex lock; /* LOCK_RANK_STACK: inserting */
+    struct stack_area node_area;
+    struct stack_area site_area;
+    struct stack_node *nodes; /* [0] unused */
+    struct stack_site *sites; /* [0] unused */
+    _Atomic(struct stack_hash *) hash;
+    uint32_t max_nodes;
+    _Atomic uint32_t nnodes;
+    _Atomic uint32_t nsites;
+    _Atomic uint64_t nfull; /* insertions refused: the bound, or no memory */
+};
+
+/* stack_table_init makes a table of at most max_nodes frames.  False: no address space. */
+bool stack_table_init(struct stack_table *t, uint32_t max_nodes);
+
+/* stack_table_intern returns the node of a stack whose outer part is node `parent` (0: none) and
+ * whose remaining n frames are pcs[n-1] (outermost) ... pcs[0]; 0 if the table is full.  If
+ * ret_nodes is not NULL, it gets the node of each frame, in the order of pcs. */
+uint32_t stack_table_intern(struct stack_table *t, uint32_t parent, const uint64_t *pcs, unsigned n,
+                            uint32_t *ret_nodes);
+
+/* stack_table_site returns the site of a node and adds flags to it; 0 if the table is full. */
+uint32_t stack_table_site(struct stack_table *t, uint32_t node, uint32_t flags);
+
+/* stack_table_consistent recounts everything; for a table at rest. */
+bool stack_table_consistent(struct stack_table *t);
+
+gm_inline uint64_t stack_node_pc(const struct stack_node *n) {
+    return n->pc_depth & (((uint64_t)1 << STACK_PC_BITS) - 1);
+}
+
+gm_inline uint32_t stack_node_depth(const struct stack_node *n) {
+    return (uint32_t)(n->pc_depth >> STACK_PC_BITS);
+}
+
+#endif
