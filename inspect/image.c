@@ -167,7 +167,7 @@ static int take_section(struct opening *o, const struct gomalloc_section *s) {
     if (r->present)
         return fault(o, IMAGE_DAMAGED, "damaged heap image: two sections \"%.16s\"", s->name);
     /* Records are numbered by 32 bits; and what is one word by nature can't be longer. */
-    if (s->count > UINT32_MAX || (want <= 8 && s->record_size != want) ||
+    if (s->count > UINT32_MAX - 1 || (want <= 8 && s->record_size != want) ||
         (want > 8 && s->record_size < 8))
         return fault(o, IMAGE_DAMAGED, "damaged heap image: section \"%.16s\": %u bytes a record",
                      s->name, s->record_size);

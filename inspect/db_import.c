@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Importing an image into a snapshot file.
+ *
+ * The image is opened as the in-memory database that queries see (db_memory), the file is attached
+ * to it as `target`, and each table is one INSERT ... SELECT from the view of the same name: what a
+ * live process shows and what its snapshot holds can't differ.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "db_private.h"
+
+struct import {
+    struct db_fault fault;
+    const struct image *im;
+    enum db_objects objects;
+    sqlite3 *db; /* over the image, the file attached */
+    struct db_import_result result;
+};
+
+static const char process_sql[] =
+    "INSERT OR IGNORE INTO target.process (boot_id, pid, start_ticks, host)"
+    " SELECT boot_id, pid, start_ticks, host FROM main.process";
+
+static const char snapshot_sql[] =
+    "INSERT INTO target.snapshot"
+    " SELECT NULL, (SELECT process_id FROM target.process t WHERE t.boot_id = p.boot_id"
+    "  AND t.pid = p.pid AND t.start_ticks = p.start_ticks), image_id, captured_ns,"
+    " capture_time_ns, live, at_exit, partial, cut, ppid, uid, nthreads, start_ns, forked_ns, rate,"
+    " exact_since_ns, rss_bytes, page_size, os_page_size, comm, exe, cmdline, library_version,"
+    " unwinder FROM main.snapshot s CROSS JOIN main.process p";
+
+/* Each takes the new snapshot_id as ?1. */
+static const char *const table_sql[] = {
+    "INSERT INTO target.thread SELECT ?1, mcache, tid, comm, cached_bytes, nspans"
+    " FROM main.thread",
+    "INSERT INTO target.mapping SELECT ?1, start, end, file_offset, inode, dev_major, dev_minor,"
+    " prot, path, build_id FROM main.mapping",
+    "INSERT INTO target.size_class SELECT ?1, size_class, bytes, npages, nelems"
+    " FROM main.size_class",
+    "INSERT INTO target.arena SELECT ?1, base, size, reserved_bytes, prepared_bytes, ready_bytes,"
+    " in_use_pages, free_pages, scavenged_pages, zeroed_base FROM main.arena",
+    "INSERT INTO target.span SELECT ?1, base, npages, elem_size, nelems, live, marked, owner,"
+    " size_class, noscan, state, place, needzero, sweepgen, freeindex, recorded, large_requested,"
+    " bitmap FROM main.span",
+    "INSERT INTO target.radix_summary SELECT ?1, level, idx, base, npages, start_free, max_free,"
+    " end_free FROM main.radix_summary",
+    "INSERT INTO target.chunk SELECT ?1, idx, base, map FROM main.chunk",
+    "INSERT INTO target.site SELECT ?1, s.site_id, k.stack_id, truncated, stopped, samples,"
+    " sample_bytes, alloc_objects, alloc_bytes"
+    " FROM main.site s CROSS JOIN import_stack k ON k.stack = s.stack_id",
+    "INSERT INTO target.site_live SELECT ?1, site_id, given, requested, objects, weight"
+    " FROM main.site_live",
+    "INSERT INTO target.memstat SELECT ?1, name, reserved_bytes, prepared_bytes, ready_bytes,"
+    " used_bytes FROM main.memstat",
+    "INSERT INTO target.counter SELECT ?1, name, unit, value FROM main.counter",
+};
+
+static const char objects_sql[] =
+    "INSERT INTO target.object SELECT ?1, address, span, slot, given, requested, site_id"
+    " FROM main.object";
+
+static const char recorded_objects_sql[] =
+    "INSERT INTO target.object SELECT ?1, address, span, slot, given, requested, site_id"
+    " FROM main.object WHERE site_id > 0";
+
+static int run(sqlite3 *db, const char *sql, int64_t snapshot) {
+    sqlite3_stmt *s;
+    int rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (sqlite3_bind_parameter_count(s))
+        sqlite3_bind_int64(s, 1, snapshot);
+    rc = sqlite3_step(s);
+    sqlite3_finalize(s);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+int db_copy(sqlite3 *db, const struct image *im, enum db_objects objects, int64_t *ret_snapshot) {
+    int rc = run(db, process_sql, 0);
+    if (rc == SQLITE_OK)
+        rc = run(db, snapshot_sql, 0);
+    int64_t snapshot = sqlite3_last_insert_rowid(db);
+    if (rc == SQLITE_OK)
+        rc = db_copy_stacks(db, im);
+    for (size_t i = 0; i < sizeof table_sql / sizeof table_sql[0] && rc == SQLITE_OK; i++)
+        rc = run(db, table_sql[i], snapshot);
+    if (rc == SQLITE_OK && objects != DB_OBJECTS_NONE)
+        rc = run(db, objects == DB_OBJECTS_ALL ? objects_sql : recorded_objects_sql, snapshot);
+    *ret_snapshot = snapshot;
+    return rc;
+}
+
+/* already looks for the image in the file; 0 if it is not there. */
+static int64_t already(struct import *m) {
+    return db_integer(m->db,
+                      "SELECT t.snapshot_id FROM target.snapshot t"
+                      " JOIN image_header h ON h.image_id = t.image_id",
+                      0);
+}
+
+static int attach(struct import *m, const char *path, const char *pragmas) {
+    sqlite3_stmt *s = NULL;
+    char *name = db_name(path);
+    int rc = sqlite3_prepare_v2(m->db, "ATTACH ? AS target", -1, &s, NULL);
+    if (rc == SQLITE_OK && name) {
+        sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC);
+        rc = sqlite3_step(s);
+    }
+    sqlite3_finalize(s);
+    sqlite3_free(name);
+    if (rc != SQLITE_DONE)
+        return db_fault_sqlite(&m->fault, m->db);
+    rc = db_verify(&m->fault, m->db, "target");
+    if (rc)
+        return rc;
+    if (sqlite3_exec(m->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)
+        return db_fault_sqlite(&m->fault, m->db);
+    return 0;
+}
+
+/* transact imports into the attached file, all or nothing. */
+static int transact(struct import *m) {
+    if (sqlite3_exec(m->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+        return db_fault_sqlite(&m->fault, m->db);
+    m->result.snapshot_id = already(m);
+    m->result.added = m->result.snapshot_id == 0;
+    int rc = SQLITE_OK;
+    if (m->result.added)
+        rc = db_copy(m->db, m->im, m->objects, &m->result.snapshot_id);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(m->db, "COMMIT", NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        return 0;
+    rc = db_fault_sqlite(&m->fault, m->db);
+    sqlite3_exec(m->db, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
+}
+
+static int with_memory(struct import *m, const char *path, const char *pragmas) {
+    int rc = db_memory(&m->fault, m->im, &m->db);
+    if (rc)
+        return rc;
+    rc = attach(m, path, pragmas);
+    if (!rc)
+        rc = transact(m);
+    sqlite3_close(m->db);
+    return rc;
+}
+
+static int import_new(struct import *m) {
+    char *temp;
+    int rc = db_create_beside(&m->fault, &temp);
+    if (rc)
+        return rc;
+    /* Nobody else sees the file before it is whole: no journal, one sync at the end. */
+    rc = with_memory(m, temp,
+                     "PRAGMA target.journal_mode = OFF; PRAGMA target.synchronous = OFF;"
+                     "PRAGMA target.cache_size = -65536");
+    if (!rc)
+        rc = db_rename(&m->fault, temp);
+    if (rc)
+        unlink(temp);
+    free(temp);
+    return rc;
+}
+
+static int import_existing(struct import *m) {
+    return with_memory(m, m->fault.path,
+                       "PRAGMA target.journal_mode = DELETE; PRAGMA target.synchronous = FULL;"
+                       "PRAGMA target.cache_size = -65536");
+}
+
+static int check_target(const struct db_fault *f, bool *ret_exists) {
+    struct stat st;
+    *ret_exists = false;
+    if (stat(f->path, &st)) {
+        if (errno == ENOENT)
+            return 0;
+        return db_fault(f, -errno, "%s", strerror(errno));
+    }
+    if (S_ISDIR(st.st_mode))
+        return db_fault(f, -EISDIR, "is a directory, not a snapshot file");
+    if (!S_ISREG(st.st_mode))
+        return db_fault(f, -EINVAL, "is not a regular file");
+    *ret_exists = st.st_size > 0;
+    if (*ret_exists && access(f->path, W_OK))
+        return db_fault(f, -errno, "cannot write to it: %s", strerror(errno));
+    return 0;
+}
+
+int db_import(const char *path, const struct image *im, const struct db_import_options *options,
+              struct db_import_result *ret, char *err, size_t errlen) {
+    struct import m = {.fault = {path, err, errlen},
+                       .im = im,
+                       .objects = options ? options->objects : DB_OBJECTS_RECORDED};
+    bool exists;
+    size_t nprocesses;
+    image_section(im, GOMALLOC_SECTION_PROCESS, &nprocesses);
+    if (nprocesses == 0)
+        return db_fault(&m.fault, -EINVAL, "the image does not say which process it is of");
+    int rc = check_target(&m.fault, &exists);
+    if (!rc && !exists)
+        rc = import_new(&m);
+    /* -EEXIST: another program was faster. */
+    if (exists || rc == -EEXIST)
+        rc = rc && rc != -EEXIST ? rc : import_existing(&m);
+    if (!rc && ret)
+        *ret = m.result;
+    return rc;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What the db_*.c files share; db.h is for everybody else.
+ */
+#ifndef GOINSPECT_DB_PRIVATE_H
+#define GOINSPECT_DB_PRIVATE_H
+
+#include "db.h"
+
+/* Where a failure is reported, and which file it is about. */
+struct db_fault {
+    const char *path;
+    char *err;
+    size_t errlen;
+};
+
+/* db_fault says a line about the file and returns code. */
+__attribute__((format(printf, 3, 4))) int db_fault(const struct db_fault *f, int code,
+                                                   const char *fmt, ...);
+
+/* db_fault_sqlite turns the last failure of a handle (NULL: memory is short) into a line and a
+ * negative errno. */
+int db_fault_sqlite(const struct db_fault *f, sqlite3 *db);
+
+/* db_name returns path in a form that SQLite takes for a file name and nothing else (not for
+ * ":memory:", nor for a URI); sqlite3_free() it. */
+char *db_name(const char *path);
+
+/* db_memory makes the writable in-memory database behind db_open_image: the virtual tables of an
+ * image and live.sql. */
+int db_memory(const struct db_fault *f, const struct image *im, sqlite3 **ret);
+
+/* db_verify checks that a handle is open on a snapshot file of our version.  schema is the name of
+ * the attached database. */
+int db_verify(const struct db_fault *f, sqlite3 *db, const char *schema);
+
+/* db_integer runs a query of one integer; missing if there is no row, or it fails. */
+int64_t db_integer(sqlite3 *db, const char *sql, int64_t missing);
+
+/* db_create_beside makes an empty snapshot file with a temporary name beside path; *ret_temp is its
+ * name, to be freed.  db_rename puts it into path's place, durably. */
+int db_create_beside(const struct db_fault *f, char **ret_temp);
+int db_rename(const struct db_fault *f, const char *temp);
+
+/* db_copy copies the image, which db was made of, into the attached database `target`, in which
+ * the image is not yet.  0 or an SQLite error code. */
+int db_copy(sqlite3 *db, const struct image *im, enum db_objects objects, int64_t *ret_snapshot);
+
+/* db_copy_stacks interns its frames, symbols and stacks, and leaves the table import_stack(stack,
+ * stack_id) in db. */
+int db_copy_stacks(sqlite3 *db, const struct image *im);
+
+#endif
