@@ -4,7 +4,7 @@
 #
 # Writes each SQL file as a NUL-terminated byte array `schema_NAME_sql` into one C file.
 string(REPLACE "," ";" NAMES "${NAMES}")
-set(text "/* Made by schema/embed.cmake from schema/*.sql. */\n#include \"schema_sql.h\"\n")
+set(text "/* Made by schema/embed.cmake from the .sql files of schema/. */\n#include \"schema_sql.h\"\n")
 foreach(name ${NAMES})
   file(READ "${DIR}/${name}.sql" hex HEX)
   string(REGEX REPLACE "(................................)" "\\1\n" hex "${hex}")
