@@ -120,14 +120,18 @@ static void put_line(FILE *out, const struct picture *p, uint64_t page) {
     fputs(p->color ? "\033[0m|\n" : "|\n", out);
 }
 
-/* put_ruler writes at which offset every eighth part of a line begins, as far as there is room. */
+/* put_ruler writes at which offset every fourth part of a line begins: "+0  +64K  +128K". */
 static void put_ruler(FILE *out, const struct picture *p) {
+    static const char units[] = "KMGT";
     uint64_t step = p->cells / 4;
     fprintf(out, "%-15s ", "");
     for (uint64_t i = 0; i < p->cells; i += step) {
-        char offset[TEXT_NUMBER_SIZE], tick[TEXT_NUMBER_SIZE + 1];
-        text_bytes_plain(offset, (double)(i * p->group * PAGE_BYTES));
-        snprintf(tick, sizeof(tick), "+%s", i ? offset : "0");
+        uint64_t offset = i * p->group * PAGE_BYTES / 1024; /* both are powers of two */
+        size_t unit = 0;
+        char tick[32];
+        for (; offset >= 1024 && offset % 1024 == 0 && units[unit + 1]; unit++)
+            offset /= 1024;
+        snprintf(tick, sizeof(tick), i ? "+%llu%c" : "+0", (unsigned long long)offset, units[unit]);
         fprintf(out, "%-*s", (int)step, tick);
     }
     fputc('\n', out);

@@ -25,12 +25,8 @@ static enum status run(struct command_line *line) {
         return STATUS_DONE;
     }
     const struct command *command = command_find(line->words[0]);
-    if (!command) {
-        const char *nearest = command_nearest(line->words[0]);
-        say("no verb '%s'%s%s; \"goinspect help\" lists them", line->words[0],
-            nearest ? ": did you mean " : "", nearest ? nearest : "");
-        return STATUS_USAGE;
-    }
+    if (!command)
+        return command_unknown(line->words[0]);
     command_help(command, stdout);
     return STATUS_DONE;
 }

@@ -54,9 +54,10 @@ static enum status parse_words(const struct command_line *line, struct change *r
     if (strcmp(what, "start") == 0)
         ret->verb = GOMALLOC_VERB_START;
     else if (strcmp(what, "stop") != 0 && strcmp(what, "rate") != 0) {
-        const char *nearest = text_nearest(what, whats, 3);
-        return fail(failure, STATUS_USAGE, "profile: '%s' is none of start, stop and rate%s%s",
-                    what, nearest ? ": did you mean " : "", nearest ? nearest : "");
+        char hint[TEXT_HINT_SIZE];
+        text_hint(hint, what, whats, 3);
+        return fail(failure, STATUS_USAGE, "profile: '%s' is none of start, stop and rate%s", what,
+                    hint);
     }
     if (line->nwords != nwords)
         return fail(failure, STATUS_USAGE, "profile: the usage is: goinspect profile %s",

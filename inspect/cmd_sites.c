@@ -104,6 +104,8 @@ static enum status show(struct command_line *line, const struct target *target,
     bool table = line->output.format == OUTPUT_TABLE;
     int64_t all = line->output.limit;
     uint64_t nrows = 0;
+    if (own->by == BY_MODULE && table && !line->output.columns)
+        line->output.columns = "live,percent,objects,total,total_objects,module";
     if (all < 0 && table && output_width(&line->output))
         line->output.limit = own->stacks ? TERMINAL_ROWS / 5 : TERMINAL_ROWS;
     enum status status = own->stacks ? stacks_show(line, target, &query, failure)

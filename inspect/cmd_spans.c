@@ -70,9 +70,9 @@ static const char *known(const char *arg, const char *option, const char *const 
             free(word);
             return names[i];
         }
-    const char *nearest = text_nearest(word, names, n);
-    argp_error(state, "%s: unknown '%s'%s%s", option, arg, nearest ? ": did you mean " : "",
-               nearest ? nearest : "");
+    char hint[TEXT_HINT_SIZE];
+    text_hint(hint, word, names, n);
+    argp_error(state, "%s: unknown '%s'%s", option, arg, hint);
     free(word);
     return NULL;
 }

@@ -48,11 +48,15 @@ const struct command *command_find(const char *name) {
     return NULL;
 }
 
-const char *command_nearest(const char *name) {
+enum status command_unknown(const char *name) {
     const char *names[64];
+    char hint[TEXT_HINT_SIZE];
     for (size_t i = 0; i < ncommands; i++)
         names[i] = commands[i]->name;
-    return text_nearest(name, names, ncommands);
+    text_hint(hint, name, names, ncommands);
+    say("no %s '%s'%s%s", name[0] == '-' ? "option" : "verb", name, hint,
+        hint[0] ? "" : "; \"goinspect help\" lists them");
+    return STATUS_USAGE;
 }
 
 static error_t parse_snapshot(int key, char *arg, struct argp_state *state) {

@@ -54,8 +54,8 @@ extern const size_t ncommands;
 /* command_find returns the verb called name, or NULL. */
 const struct command *command_find(const char *name);
 
-/* command_nearest returns the name of the verb that name may have been meant for, or NULL. */
-const char *command_nearest(const char *name);
+/* command_unknown says that there is no verb called name; returns STATUS_USAGE. */
+enum status command_unknown(const char *name);
 
 /* command_parse fills *line from the words after the verb's name (argv[0]).  Does not return if
  * the words are wrong (STATUS_USAGE), or ask for help. */

@@ -19,10 +19,7 @@ static const struct command *choose(const char *name) {
     const struct command *command = command_find(name);
     if (command)
         return command;
-    const char *nearest = command_nearest(name);
-    say("no %s '%s'%s%s; \"goinspect help\" lists the verbs", name[0] == '-' ? "option" : "verb",
-        name, nearest ? ": did you mean " : "", nearest ? nearest : "");
-    exit(STATUS_USAGE);
+    exit((int)command_unknown(name));
 }
 
 /* finish flushes standard output.  A reader that has gone away is not worth a word. */

@@ -36,9 +36,9 @@ static int choice(const char *arg, const char *const *names, size_t n, const cha
     for (size_t i = 0; i < n; i++)
         if (strcmp(arg, names[i]) == 0)
             return (int)i;
-    const char *nearest = text_nearest(arg, names, n);
-    argp_error(state, "%s: unknown '%s'%s%s", option, arg, nearest ? ": did you mean " : "",
-               nearest ? nearest : "");
+    char hint[TEXT_HINT_SIZE];
+    text_hint(hint, arg, names, n);
+    argp_error(state, "%s: unknown '%s'%s", option, arg, hint);
     return 0;
 }
 

@@ -74,9 +74,10 @@ static int find_column(const struct output *o, const char *name, size_t n, const
     for (size_t i = 0; i < count; i++)
         names[i] = o->columns[i].name;
     char *word = must_dup_n(name, n);
-    const char *nearest = text_nearest(word, names, count);
-    fail(failure, STATUS_USAGE, "%s: no column '%s'%s%s; \"goinspect help %s\" lists them", option,
-         word, nearest ? ": did you mean " : "", nearest ? nearest : "", o->verb);
+    char hint[TEXT_HINT_SIZE];
+    text_hint(hint, word, names, count);
+    fail(failure, STATUS_USAGE, "%s: no column '%s'%s", option, word,
+         hint[0] ? hint : ": goinspect help VERB lists them");
     free(word);
     return -1;
 }

@@ -16,12 +16,12 @@
 /* Exit statuses, part of goinspect(1). */
 enum status {
     STATUS_DONE = 0,
-    STATUS_FINDINGS = 1,   /* a check found something */
-    STATUS_FAILURE = 2,    /* it could not be done */
-    STATUS_NO_TARGET = 3,  /* no such process, file or snapshot */
-    STATUS_FORBIDDEN = 4,  /* another user's, or control=off */
+    STATUS_FINDINGS = 1,    /* a check found something */
+    STATUS_FAILURE = 2,     /* it could not be done */
+    STATUS_NO_TARGET = 3,   /* no such process, file or snapshot */
+    STATUS_FORBIDDEN = 4,   /* another user's, or control=off */
     STATUS_BAD_VERSION = 5, /* the other side speaks another version */
-    STATUS_USAGE = 64      /* the command line was wrong (EX_USAGE) */
+    STATUS_USAGE = 64       /* the command line was wrong (EX_USAGE) */
 };
 
 struct failure {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Names for addresses.  debuginfo.c is the only file that knows libdw; whoever wants names sees this.
+ * Names for addresses.  debuginfo.c is the only file that knows libdw; whoever wants names sees
+ * this.
  *
  * A lookup answers with one or more frames: if the code at an address was inlined, the innermost
  * inlined function comes first and the function that exists in the symbol table last.

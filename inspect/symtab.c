@@ -9,8 +9,9 @@
 #include "say.h"
 #include "symtab.h"
 
-#define MOST_STEPS_BACK 16 /* entries before the nearest that are looked at for an enclosing one   \
-                            */
+#define MOST_STEPS_BACK                                                                            \
+    16 /* entries before the nearest that are looked at for an enclosing one                       \
+        */
 
 void symtab_add(struct symtab *t, const struct symtab_entry *entry) {
     if (t->n == t->room) {

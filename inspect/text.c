@@ -192,3 +192,10 @@ const char *text_nearest(const char *word, const char *const *names, size_t n) {
     }
     return nearest;
 }
+
+void text_hint(char *buf, const char *word, const char *const *names, size_t n) {
+    const char *nearest = text_nearest(word, names, n);
+    buf[0] = '\0';
+    if (nearest)
+        snprintf(buf, TEXT_HINT_SIZE, ": did you mean %s?", nearest);
+}

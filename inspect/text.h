@@ -49,4 +49,8 @@ void text_moment(char *buf, int64_t ns);
  * have been meant. */
 const char *text_nearest(const char *word, const char *const *names, size_t n);
 
+/* text_hint writes ": did you mean NEAREST?" with what text_nearest finds, or nothing. */
+#define TEXT_HINT_SIZE 96
+void text_hint(char *buf, const char *word, const char *const *names, size_t n);
+
 #endif
