@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The agent's thread.
+ *
+ * It takes all signals blocked from its first instruction on, so that the program's handlers never
+ * run here; it calls nothing that allocates, locks or speaks, with one exception: a rate that needs
+ * the unwinder loads it.
+ *
+ * Its descriptors are in a table of its own (close_range with CLOSE_RANGE_UNSHARE, which in one
+ * step leaves the program's table and closes the copies): a program that closes all descriptors,
+ * counts them, or forks never meets them.  Where the kernel does not know that or a filter forbids
+ * it, the program's table is shared.  Then the socket stands at a high number, and before each use
+ * a descriptor is asked whether it is still what it was; if the program has taken it away, it is
+ * not touched again, and the socket is made anew.
+ *
+ * A forked child has no agent until it has lived for a moment and allocated.
+ */
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <linux/close_range.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+
+#include "agent/agent_client.h"
+#include "agent/agent_stats.h"
+#include "agent/image_private.h"
+#include "heap/mheap.h"
+#include "prof/prof.h"
+
+#define FORK_DELAY_NS UINT64_C(10000000)    /* most children exec sooner */
+#define MIN_SLEEP_NS  UINT64_C(10000000)    /* between two turns of background work */
+#define IDLE_SLEEP_NS UINT64_C(10000000000) /* at most, in a process that does not allocate */
+#define IDLE_TURNS    8                     /* turns without work until it is called idle */
+#define REBIND_NS     UINT64_C(1000000000)  /* between two attempts to get the socket back */
+#define MAX_REBINDS   32
+
+/* dlopen runs on it (see set_rate); what is not touched costs nothing. */
+#define STACK_SIZE     ((size_t)256 << 10)
+#define MAX_STACK_SIZE ((size_t)16 << 20)
+
+static struct {
+    struct agent_options options;
+    _Atomic bool poke_due; /* a forked child is to start its thread */
+    uint64_t fork_ns;      /* CLOCK_MONOTONIC of the fork */
+    bool private_table;    /* descriptors are the thread's own */
+    struct agent_socket socket;
+    struct agent_clients clients;
+    unsigned nrebinds;  /* attempts to get a socket */
+    uint64_t rebind_ns; /* CLOCK_MONOTONIC: not before */
+
+    /* Background work; CLOCK_MONOTONIC. */
+    uint64_t work_ns;   /* when it is due */
+    uint64_t last_work; /* heap activity at the last turn */
+    unsigned idle_turns;
+} agent = {.socket.fd = -1};
+
+/* ---- background work ---------------------------------------------------------------------- */
+
+/* heap_activity returns a number that changes whenever the heap gives background work to do. */
+static uint64_t heap_activity(void) {
+    return atomic_load_explicit(&mheap_.nspan_alloc, memory_order_relaxed) +
+           atomic_load_explicit(&mheap_.nspan_free, memory_order_relaxed);
+}
+
+static void work(uint64_t now_ns) {
+    if (now_ns < agent.work_ns)
+        return;
+    agent_count(AGENT_WAKEUPS);
+    uint64_t sleep_ns = mheap_background(&mheap_, now_ns);
+    prof_background();
+    uint64_t activity = heap_activity();
+    agent.idle_turns = activity == agent.last_work ? agent.idle_turns + 1 : 0;
+    agent.last_work = activity;
+    if (sleep_ns < MIN_SLEEP_NS)
+        sleep_ns = MIN_SLEEP_NS;
+    if (sleep_ns >= UINT64_C(1000000000) && agent.idle_turns > IDLE_TURNS)
+        sleep_ns = IDLE_SLEEP_NS;
+    agent.work_ns = now_ns + sleep_ns;
+}
+
+/* ---- descriptors -------------------------------------------------------------------------- */
+
+/* leave_table leaves the program's descriptor table.  The new one keeps nothing of it: a pipe held
+ * open here would never end for its reader.  0, 1 and 2 are occupied, lest a message for people
+ * ends in a socket. */
+static bool leave_table(void) {
+    if (sys_call3(SYS_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE) != 0)
+        return false;
+    for (int i = 0; i < 3; i++)
+        sys_call3(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK, 0);
+    return true;
+}
+
+/* keep_socket sees to it that there is a socket, as far as possible. */
+static void keep_socket(uint64_t now_ns) {
+    struct agent_socket *s = &agent.socket;
+    if (s->fd >= 0 && !agent.private_table && !agent_socket_is_ours(s)) {
+        agent_count(AGENT_SOCKET_LOST);
+        s->fd = -1;
+    }
+    if (!agent.options.on || s->fd >= 0 || now_ns < agent.rebind_ns ||
+        agent.nrebinds == MAX_REBINDS)
+        return;
+    agent.nrebinds++;
+    agent.rebind_ns = now_ns + REBIND_NS;
+    agent_socket_open(s, !agent.private_table);
+}
+
+/* ---- the thread --------------------------------------------------------------------------- */
+
+static int poll_timeout(uint64_t now_ns, uint64_t next_ns) {
+    if (next_ns <= now_ns)
+        return 0;
+    uint64_t ms = (next_ns - now_ns + 999999) / 1000000;
+    return ms < INT32_MAX ? (int)ms : INT32_MAX;
+}
+
+static void turn(void) {
+    struct pollfd fds[AGENT_NCLIENTS + 1];
+    uint64_t now_ns = raw_clock_ns(CLOCK_MONOTONIC);
+    keep_socket(now_ns);
+    work(now_ns);
+    uint64_t next_ns = agent.work_ns;
+    unsigned n = agent_clients_poll(&agent.clients, &agent.socket, fds, now_ns, &next_ns);
+    long r = sys_call3(SYS_poll, (long)fds, n, poll_timeout(now_ns, next_ns));
+    if (r < 0)
+        n = 0; /* EINTR: a signal to all threads of libc's own (setuid) */
+    if (agent_clients_serve(&agent.clients, &agent.socket, fds, n)) {
+        agent.idle_turns = 0; /* a new rate is to reach all threads soon */
+        agent.work_ns = 0;
+    }
+}
+
+static void *agent_main(void *arg) {
+    (void)arg;
+    sys_call6(SYS_prctl, PR_SET_NAME, (long)"gomalloc", 0, 0, 0, 0);
+    agent.private_table = leave_table();
+    if (!agent.private_table)
+        agent_count(AGENT_SHARED_TABLE);
+    for (;;)
+        turn();
+    return NULL;
+}
+
+/* create_thread creates it with a stack of at least the given size: more if the program's
+ * thread-local variables, which lie on it, need more. */
+static bool create_thread(pthread_attr_t *attr) {
+    pthread_t thread;
+    for (size_t size = STACK_SIZE; size <= MAX_STACK_SIZE; size *= 4) {
+        if (pthread_attr_setstacksize(attr, size) != 0)
+            continue;
+        int error = pthread_create(&thread, attr, agent_main, NULL);
+        if (error != EINVAL)
+            return error == 0;
+    }
+    return false;
+}
+
+static void start(void) {
+    sigset_t all, old;
+    pthread_attr_t attr;
+    sigfillset(&all);
+    if (pthread_attr_init(&attr) != 0)
+        return;
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    agent_clients_init(&agent.clients, agent.options.control);
+    /* libc leaves out the signals that it sends itself, for setuid and cancellation. */
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    bool ok = create_thread(&attr);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attr);
+    atomic_store_explicit(&agent_thread_runs, ok, memory_order_relaxed);
+    if (!ok)
+        agent_count(AGENT_THREAD_FAILED);
+}
+
+void agent_init(const struct agent_options *o) {
+    agent.options = *o;
+    image_note_start();
+    agent_socket_remember_dir();
+    start();
+}
+
+void agent_fork_child(void) {
+    image_note_fork();
+    if (atomic_exchange_explicit(&agent_thread_runs, 0, memory_order_relaxed) == 0 &&
+        !atomic_load_explicit(&agent.poke_due, memory_order_relaxed))
+        return;
+    if (!agent.private_table)
+        agent_clients_forget(&agent.clients);
+    else
+        agent.socket.fd = -1;
+    agent_socket_forget(&agent.socket);
+    agent.nrebinds = 0;
+    agent.rebind_ns = 0;
+    agent.work_ns = 0;
+    agent.fork_ns = raw_clock_ns(CLOCK_MONOTONIC);
+    atomic_store_explicit(&agent.poke_due, true, memory_order_relaxed);
+}
+
+void agent_poke(void) {
+    if (gm_likely(!atomic_load_explicit(&agent.poke_due, memory_order_relaxed)))
+        return;
+    if (raw_clock_ns(CLOCK_MONOTONIC) - agent.fork_ns < FORK_DELAY_NS)
+        return;
+    if (!atomic_exchange_explicit(&agent.poke_due, false, memory_order_relaxed))
+        return;
+    int saved = errno;
+    start();
+    errno = saved;
+}
+
+void agent_exit(void) {
+    agent_socket_unlink(&agent.socket);
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The agent's listening socket and its name in the file system.
+ *
+ * The directory is $GOMALLOC_DIR and no other; or $XDG_RUNTIME_DIR/gomalloc if that can be had,
+ * else /tmp/gomalloc-UID.  It must be a directory of our own that nobody else may enter: in /tmp
+ * anybody could have made one of that name before us.
+ *
+ * The socket is bound and made private under a name of its own, begins to listen, and is then
+ * renamed to PID.sock: who finds that name can connect.  An older PID.sock that nobody listens on
+ * is left over from a dead process (or from this one before an exec) and is replaced; one that
+ * answers belongs to a process of the same number in another pid namespace, and stays.
+ */
+#include "agent/agent_socket.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "agent/agent_stats.h"
+#include "sys/fmt.h"
+#include "sys/lock.h"
+
+#define BACKLOG 128
+
+/* High descriptors are below this: select() takes no more, and a table of a million entries would
+ * be copied at each fork. */
+#define HIGH_FD_END 1024
+
+/* From the environment; empty: not set. */
+static char own_dir[PATH_MAX];  /* $GOMALLOC_DIR */
+static char user_dir[PATH_MAX]; /* $XDG_RUNTIME_DIR */
+
+/* Guards the name: taking it against removing it at exit. */
+static struct mutex name_lock = MUTEX_INIT(LOCK_RANK_AGENT);
+static bool exiting; /* no name is taken any more */
+
+static void remember(char *dir, size_t cap, const char *name, bool may_be_relative) {
+    const char *value = getenv(name);
+    struct fmt f = fmt_on(dir, cap);
+    if (value == NULL || value[0] == '\0' || (value[0] != '/' && !may_be_relative))
+        return;
+    if (value[0] != '/') {
+        /* The program may change its directory before the name is removed. */
+        long n = sys_call3(SYS_getcwd, (long)dir, (long)cap, 0);
+        f.len = n > 0 ? (size_t)n - 1 : 0;
+        fmt_char(&f, '/');
+    }
+    fmt_str(&f, value);
+}
+
+void agent_socket_remember_dir(void) {
+    remember(own_dir, sizeof own_dir, "GOMALLOC_DIR", true);
+    remember(user_dir, sizeof user_dir, "XDG_RUNTIME_DIR", false);
+}
+
+static uint32_t effective_user(void) {
+    return (uint32_t)sys_call3(SYS_geteuid, 0, 0, 0);
+}
+
+/* private_dir tells whether path is a directory of ours that is closed to others, making it if it
+ * is not there. */
+static bool private_dir(const char *path) {
+    struct stat st;
+    if (sys_call3(SYS_mkdir, (long)path, 0700, 0) == 0)
+        sys_call3(SYS_chmod, (long)path, 0700, 0); /* whatever the umask took away */
+    return raw_lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == effective_user() &&
+           (st.st_mode & 077) == 0;
+}
+
+/* owned_dir tells whether path is a directory of ours: not that of who started us by sudo. */
+static bool owned_dir(const char *path) {
+    struct stat st;
+    return raw_lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == effective_user();
+}
+
+static bool choose_dir(struct fmt *f) {
+    if (own_dir[0] != '\0') {
+        fmt_str(f, own_dir);
+        return !f->cut && private_dir(f->buf);
+    }
+    if (user_dir[0] != '\0' && owned_dir(user_dir)) {
+        fmt_str(f, user_dir);
+        fmt_str(f, "/gomalloc");
+        if (!f->cut && private_dir(f->buf))
+            return true;
+    }
+    *f = fmt_on(f->buf, f->cap);
+    fmt_str(f, "/tmp/gomalloc-");
+    fmt_uint(f, effective_user());
+    return private_dir(f->buf);
+}
+
+static int new_socket(void) {
+    return (int)sys_call3(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+static void set_path(struct sockaddr_un *a, const struct fmt *dir, const char *before,
+                     const char *after, uint64_t number) {
+    *a = (struct sockaddr_un){.sun_family = AF_UNIX};
+    struct fmt f = fmt_on(a->sun_path, sizeof a->sun_path);
+    fmt_mem(&f, dir->buf, dir->len);
+    fmt_char(&f, '/');
+    fmt_str(&f, before);
+    fmt_uint(&f, number);
+    fmt_str(&f, after);
+    if (f.cut)
+        a->sun_path[0] = '\0';
+}
+
+/* name_is_free tells whether nobody listens at the name, and nothing but a socket has it. */
+static bool name_is_free(const struct sockaddr_un *a) {
+    struct stat st;
+    int r = raw_lstat(a->sun_path, &st);
+    if (r != 0)
+        return r == -ENOENT;
+    if (!S_ISSOCK(st.st_mode))
+        return false;
+    int fd = new_socket();
+    if (fd < 0)
+        return false;
+    long error = sys_call3(SYS_connect, fd, (long)a, sizeof *a);
+    struct ucred peer = {0};
+    socklen_t size = sizeof peer;
+    if (error == 0)
+        sys_call6(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERCRED, (long)&peer, (long)&size, 0);
+    raw_close(fd);
+    /* Our own: from before the program took our descriptor away. */
+    return error == -ECONNREFUSED || (error == 0 && peer.pid == raw_getpid());
+}
+
+static bool bind_private(int fd, const struct sockaddr_un *temp) {
+    if (temp->sun_path[0] == '\0' || sys_call3(SYS_bind, fd, (long)temp, sizeof *temp) != 0)
+        return false;
+    return sys_call3(SYS_chmod, (long)temp->sun_path, 0600, 0) == 0 &&
+           sys_call3(SYS_listen, fd, BACKLOG, 0) == 0;
+}
+
+/* take_name gives the socket its name. */
+static bool take_name(struct agent_socket *s, const struct sockaddr_un *temp,
+                      const struct sockaddr_un *final, int pid) {
+    bool ok = false;
+    mutex_lock(&name_lock);
+    if (!exiting && final->sun_path[0] != '\0' && name_is_free(final) &&
+        raw_rename(temp->sun_path, final->sun_path) == 0) {
+        memcpy(s->path, final->sun_path, sizeof s->path);
+        s->pid = pid;
+        ok = true;
+    }
+    mutex_unlock(&name_lock);
+    return ok;
+}
+
+/* move_up puts the descriptor near the end of the table. */
+static int move_up(int fd) {
+    struct rlimit limit = {0};
+    sys_call4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit);
+    rlim_t end = limit.rlim_cur < HIGH_FD_END ? limit.rlim_cur : HIGH_FD_END;
+    long high = end > 64 ? sys_call3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, (long)end - 8) : -EINVAL;
+    if (high < 0)
+        return fd;
+    raw_close(fd);
+    return (int)high;
+}
+
+static bool bind_in(struct agent_socket *s, const struct fmt *dir, int fd) {
+    struct sockaddr_un temp, final;
+    uint32_t number;
+    int pid = raw_getpid();
+    raw_random(&number, sizeof number);
+    set_path(&temp, dir, ".", ".new", (uint64_t)pid << 32 | number);
+    set_path(&final, dir, "", ".sock", (uint64_t)pid);
+    if (bind_private(fd, &temp) && take_name(s, &temp, &final, pid))
+        return true;
+    if (temp.sun_path[0] != '\0')
+        raw_unlink(temp.sun_path);
+    return false;
+}
+
+bool agent_socket_open(struct agent_socket *s, bool high) {
+    char buf[sizeof s->path];
+    struct fmt dir = fmt_on(buf, sizeof buf);
+    s->fd = -1;
+    s->owner = effective_user();
+    int fd = choose_dir(&dir) ? new_socket() : -1;
+    if (fd >= 0 && bind_in(s, &dir, fd)) {
+        s->fd = high ? move_up(fd) : fd;
+        s->id = file_id_of(s->fd);
+        return true;
+    }
+    if (fd >= 0)
+        raw_close(fd);
+    agent_count(AGENT_BIND_FAILED);
+    return false;
+}
+
+bool agent_socket_is_ours(const struct agent_socket *s) {
+    return file_id_same(s->id, file_id_of(s->fd));
+}
+
+void agent_socket_unlink(struct agent_socket *s) {
+    mutex_lock(&name_lock);
+    exiting = true;
+    if (s->pid != 0 && s->pid == raw_getpid())
+        raw_unlink(s->path);
+    s->pid = 0;
+    mutex_unlock(&name_lock);
+}
+
+void agent_socket_forget(struct agent_socket *s) {
+    mutex_reset(&name_lock);
+    exiting = false;
+    if (s->fd >= 0 && agent_socket_is_ours(s))
+        raw_close(s->fd);
+    s->fd = -1;
+    s->pid = 0;
+}

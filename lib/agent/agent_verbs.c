@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What the agent does when asked.
+ *
+ * An image goes to the client as a memfd that is sealed, so that it can be mapped and read without
+ * the fear that it shrinks.
+ */
+#include "agent/agent_verbs.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "agent/agent_stats.h"
+#include "agent/image_write.h"
+#include "gomalloc/image.h"
+#include "heap/mheap.h"
+#include "prof/prof.h"
+#include "sys/fmt.h"
+
+#define NOEXEC_SEAL 0x8u /* MFD_NOEXEC_SEAL: since Linux 6.3, where it may be demanded */
+
+void agent_refuse(struct gomalloc_reply *reply, enum gomalloc_status status, const char *message) {
+    struct fmt f = fmt_on(reply->message, sizeof reply->message);
+    reply->status = status;
+    fmt_str(&f, message);
+}
+
+static int new_memfd(void) {
+    const char *name = "gomalloc-image";
+    const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+    int fd = (int)sys_call3(SYS_memfd_create, (long)name, flags | NOEXEC_SEAL, 0);
+    return fd != -EINVAL ? fd : (int)sys_call3(SYS_memfd_create, (long)name, flags, 0);
+}
+
+static int verb_image(uint64_t sections, struct gomalloc_reply *reply) {
+    char err[sizeof reply->message];
+    int fd = new_memfd();
+    if (fd < 0) {
+        agent_count(AGENT_ERRORS);
+        agent_refuse(reply, GOMALLOC_NO_RESOURCES, "no descriptor for the image (memfd_create)");
+        return -1;
+    }
+    int error = image_write_fd(fd, sections, GOMALLOC_IMAGE_LIVE, err, sizeof err);
+    if (error != 0) {
+        agent_count(AGENT_ERRORS);
+        agent_refuse(reply, GOMALLOC_NO_RESOURCES, err);
+        raw_close(fd);
+        return -1;
+    }
+    sys_call3(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+    agent_count(AGENT_IMAGES);
+    return fd;
+}
+
+/* set_rate may load the unwinder, which allocates: the mcache that this thread then has goes back,
+ * as it will not allocate again soon. */
+static uint64_t set_rate(struct agent_clients *c, uint64_t rate) {
+    uint64_t old = prof_set_rate(rate);
+    if (old != 0 && rate == 0)
+        c->resume_rate = old;
+    if (mcache_self != &mcache0)
+        mcache_detach();
+    return old;
+}
+
+static uint64_t rate_to_start(const struct agent_clients *c, uint64_t arg) {
+    if (arg != 0)
+        return arg;
+    return c->resume_rate != 0 ? c->resume_rate : PROF_DEFAULT_RATE;
+}
+
+static bool verb_changes(uint32_t verb) {
+    return verb == GOMALLOC_VERB_RATE || verb == GOMALLOC_VERB_SCAVENGE ||
+           verb == GOMALLOC_VERB_START;
+}
+
+int agent_verb(struct agent_clients *c, const struct gomalloc_request *q,
+               struct gomalloc_reply *reply) {
+    if (verb_changes(q->verb) && !c->control) {
+        agent_count(AGENT_REFUSED);
+        agent_refuse(reply, GOMALLOC_FORBIDDEN, "the process was started with control=off");
+        return -1;
+    }
+    switch (q->verb) {
+    case GOMALLOC_VERB_PING:
+        reply->value = prof_rate();
+        return -1;
+    case GOMALLOC_VERB_IMAGE:
+        return verb_image(q->arg, reply);
+    case GOMALLOC_VERB_RATE:
+        reply->value = set_rate(c, q->arg);
+        return -1;
+    case GOMALLOC_VERB_SCAVENGE:
+        mheap_reclaim(&mheap_);
+        reply->value = mheap_scavenge(&mheap_);
+        return -1;
+    case GOMALLOC_VERB_START:
+        set_rate(c, rate_to_start(c, q->arg));
+        reply->value = prof_rate();
+        return -1;
+    default:
+        agent_count(AGENT_BAD_REQUESTS);
+        agent_refuse(reply, GOMALLOC_BAD_REQUEST, "unknown verb");
+        return -1;
+    }
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The image of a process that ends.
+ *
+ * An image is written here; a database is goinspect's work, as the program must not load SQLite: it
+ * gets the image beside the database and a goinspect to import it.  If that cannot be, the image
+ * stays, and a line says how to import it by hand.
+ */
+#include "agent/exit_report.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/image_write.h"
+#include "agent/rawfile.h"
+#include "gomalloc/image.h"
+#include "sys/throw.h"
+
+#define ROOT "GOMALLOC_ROOT"
+
+static int root_pid; /* who was started with exit=; 0 = not known */
+
+void exit_claim_root(void) {
+    const char *mark = getenv(ROOT);
+    uint64_t pid = 0;
+    if (mark != NULL && parse_uint(mark, strlen(mark), &pid) && pid <= INT_MAX) {
+        root_pid = (int)pid;
+        return;
+    }
+    char text[24];
+    struct fmt f = fmt_on(text, sizeof text);
+    root_pid = raw_getpid();
+    fmt_uint(&f, (uint64_t)root_pid);
+    setenv(ROOT, text, 1);
+}
+
+/* ---- the path ----------------------------------------------------------------------------- */
+
+static void expand_one(struct fmt *f, char what) {
+    struct utsname name;
+    switch (what) {
+    case 'p':
+        fmt_uint(f, (uint64_t)raw_getpid());
+        break;
+    case 'h':
+        if (sys_call3(SYS_uname, (long)&name, 0, 0) == 0)
+            fmt_str(f, name.nodename);
+        break;
+    case 't':
+        fmt_uint(f, raw_clock_ns(CLOCK_REALTIME) / 1000000000u);
+        break;
+    case '%':
+        fmt_char(f, '%');
+        break;
+    default: /* not ours: leave it as it stands */
+        fmt_char(f, '%');
+        fmt_char(f, what);
+    }
+}
+
+/* expand writes the template's path; returns whether it has a %p. */
+static bool expand(struct fmt *f, const char *template) {
+    bool has_pid = false;
+    for (const char *p = template; *p != '\0'; p++) {
+        if (*p != '%' || p[1] == '\0') {
+            fmt_char(f, *p);
+            continue;
+        }
+        has_pid |= *++p == 'p';
+        expand_one(f, *p);
+    }
+    return has_pid;
+}
+
+static bool ends_in(const struct fmt *f, const char *suffix) {
+    size_t n = strlen(suffix);
+    return f->len > n && memcmp(f->buf + f->len - n, suffix, n) == 0;
+}
+
+/* insert_pid puts ".PID" before the suffix of the last part of the path. */
+static void insert_pid(struct fmt *f) {
+    char suffix[NAME_MAX + 1] = "";
+    const char *slash = strrchr(f->buf, '/');
+    char *dot = strrchr(slash != NULL ? slash : f->buf, '.');
+    if (dot != NULL && strlen(dot) < sizeof suffix) {
+        strcpy(suffix, dot);
+        *dot = '\0';
+        f->len = (size_t)(dot - f->buf);
+    }
+    fmt_char(f, '.');
+    fmt_uint(f, (uint64_t)raw_getpid());
+    fmt_str(f, suffix);
+}
+
+/* ---- goinspect ---------------------------------------------------------------------------- */
+
+/* without_us copies the environment but for what would put the importer under us. */
+static char **without_us(void) {
+    static const char *const names[] = {"LD_PRELOAD=", "GOMALLOC=", ROOT "="};
+    size_t n = 0;
+    while (environ != NULL && environ[n] != NULL)
+        n++;
+    char **copy = calloc(n + 1, sizeof *copy);
+    if (copy == NULL)
+        return NULL;
+    char **to = copy;
+    for (size_t i = 0; i < n; i++) {
+        bool ours = false;
+        for (size_t k = 0; k < sizeof names / sizeof names[0]; k++)
+            ours |= strncmp(environ[i], names[k], strlen(names[k])) == 0;
+        if (!ours)
+            *to++ = environ[i];
+    }
+    return copy;
+}
+
+/* near_library writes the path of goinspect at `relative` from this library's own folder. */
+static bool near_library(struct fmt *f, const char *relative) {
+    Dl_info info;
+    if (dladdr((void *)&root_pid, &info) == 0 || info.dli_fname == NULL)
+        return false;
+    const char *slash = strrchr(info.dli_fname, '/');
+    *f = fmt_on(f->buf, f->cap);
+    if (slash == NULL)
+        return false;
+    fmt_mem(f, info.dli_fname, (size_t)(slash - info.dli_fname) + 1);
+    fmt_str(f, relative);
+    return !f->cut && access(f->buf, X_OK) == 0;
+}
+
+/* find_goinspect: as told; beside us in the build tree; installed with us; in PATH. */
+static const char *find_goinspect(struct fmt *f) {
+    const char *told = getenv("GOMALLOC_GOINSPECT");
+    if (told != NULL && told[0] != '\0')
+        return told;
+    static const char *const places[] = {"../inspect/goinspect", "../bin/goinspect",
+                                         "../../bin/goinspect"};
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+        if (near_library(f, places[i]))
+            return f->buf;
+    return "goinspect";
+}
+
+/* run_import runs it and waits.  False: it did not do it. */
+static bool run_import(char *image, char *database) {
+    char buf[PATH_MAX];
+    struct fmt f = fmt_on(buf, sizeof buf);
+    const char *program = find_goinspect(&f);
+    char *argv[] = {(char *)(uintptr_t)program, "import", "--remove", image, database, NULL};
+    char **env = without_us();
+    pid_t pid;
+    int error = env != NULL ? posix_spawnp(&pid, program, NULL, NULL, argv, env) : ENOMEM;
+    free(env);
+    if (error != 0)
+        return false;
+    int status;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    /* A program that ignores SIGCHLD, or waits for any child in another thread, has no status for
+     * us.  What counts is whether the image has been taken. */
+    return access(image, F_OK) != 0;
+}
+
+/* ---- the whole ---------------------------------------------------------------------------- */
+
+static void complain(const char *what, const char *detail) {
+    char buf[2 * PATH_MAX];
+    struct fmt f = fmt_on(buf, sizeof buf - 1);
+    report_begin(&f);
+    fmt_str(&f, what);
+    fmt_str(&f, detail);
+    f.cap = sizeof buf;
+    fmt_char(&f, '\n');
+    fmt_write(&f, STDERR_FILENO);
+}
+
+static int write_image(const char *path) {
+    char err[PATH_MAX + 128];
+    int error = image_write_file(path, GOMALLOC_IMAGE_EXIT, err, sizeof err);
+    if (error != 0)
+        complain("no image at exit: ", err);
+    return error;
+}
+
+static int write_database(struct fmt *path) {
+    char image[PATH_MAX];
+    struct fmt f = fmt_on(image, sizeof image);
+    fmt_mem(&f, path->buf, path->len);
+    fmt_char(&f, '.');
+    fmt_uint(&f, (uint64_t)raw_getpid());
+    fmt_str(&f, ".gmi");
+    int error = write_image(image);
+    if (error != 0 || run_import(image, path->buf))
+        return error;
+    char line[2 * PATH_MAX];
+    f = fmt_on(line, sizeof line);
+    fmt_str(&f, image);
+    fmt_char(&f, ' ');
+    fmt_str(&f, path->buf);
+    complain("goinspect could not import the image at exit; by hand: goinspect import --remove ",
+             line);
+    return -EIO;
+}
+
+int exit_image(const char *template) {
+    char buf[PATH_MAX];
+    struct fmt path = fmt_on(buf, sizeof buf);
+    bool has_pid = expand(&path, template);
+    bool database = ends_in(&path, ".db");
+    if (!has_pid && !database && root_pid != 0 && root_pid != raw_getpid())
+        insert_pid(&path);
+    if (path.cut) {
+        complain("no image at exit: the path is too long: ", template);
+        return -ENAMETOOLONG;
+    }
+    return database ? write_database(&path) : write_image(path.buf);
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Sections "memstat" and "counter": what is counted rather than found in the heap.
+ */
+#include <string.h>
+
+#include "agent/agent_stats.h"
+#include "agent/image_private.h"
+#include "heap/mheap.h"
+#include "prof/prof.h"
+
+void image_gather_memstats(struct image_writer *w) {
+    for (unsigned i = 0; i < MEM_NPURPOSES; i++) {
+        struct mem_stat *s = &mem_stats[i];
+        struct gomalloc_memstat *r =
+            image_add(w, GOMALLOC_SECTION_MEMSTAT, sizeof(struct gomalloc_memstat));
+        if (r == NULL)
+            return;
+        memcpy(r->name, s->name, sizeof r->name);
+        r->reserved = atomic_load_explicit(&s->reserved, memory_order_relaxed);
+        r->prepared = atomic_load_explicit(&s->prepared, memory_order_relaxed);
+        r->ready = atomic_load_explicit(&s->ready, memory_order_relaxed);
+        r->used = atomic_load_explicit(&s->used, memory_order_relaxed);
+    }
+}
+
+static void count(struct image_writer *w, const char *name, const char *unit, uint64_t value) {
+    struct gomalloc_counter *r =
+        image_add(w, GOMALLOC_SECTION_COUNTER, sizeof(struct gomalloc_counter));
+    if (r == NULL)
+        return;
+    memcpy(r->name, name, strnlen(name, sizeof r->name - 1));
+    memcpy(r->unit, unit, strnlen(unit, sizeof r->unit - 1));
+    r->value = value;
+}
+
+static uint64_t load(const _Atomic uint64_t *n) {
+    return atomic_load_explicit(n, memory_order_relaxed);
+}
+
+static void count_heap(struct image_writer *w) {
+    const struct mheap *h = &mheap_;
+    count(w, "heap.pages_in_use", "pages", load(&h->pages_in_use));
+    count(w, "heap.grow", "calls", load(&h->ngrow));
+    count(w, "heap.reclaim", "calls", load(&h->nreclaim));
+    count(w, "heap.large_alloc", "objects", load(&h->nlarge));
+    count(w, "heap.span_headers", "spans",
+          atomic_load_explicit(&h->nallspans, memory_order_relaxed));
+    count(w, "heap.sweepgen", "cycles", atomic_load_explicit(&h->sweepgen, memory_order_relaxed));
+}
+
+static void count_pages(struct image_writer *w) {
+    struct page_alloc *p = &mheap_.pages;
+    struct scavenger *s = &mheap_.scav;
+    mutex_lock(&mheap_.lock);
+    uint64_t grown = p->npages_grown, in_use = p->npages_in_use, scavenged = p->npages_scavenged;
+    uint64_t released = p->npages_released, reused = p->npages_reused;
+    uint64_t calls = p->nscavenge_calls;
+    mutex_unlock(&mheap_.lock);
+    count(w, "pages.grown", "pages", grown);
+    count(w, "pages.in_use", "pages", in_use);
+    count(w, "pages.scavenged", "pages", scavenged);
+    count(w, "scavenger.released", "pages", released);
+    count(w, "scavenger.reused", "pages", reused);
+    count(w, "scavenger.calls", "calls", calls);
+    count(w, "scavenger.regrets", "windows", s->nregrets);
+    count(w, "scavenger.time", "ns", s->worked_ns);
+}
+
+static void count_central(struct image_writer *w) {
+    uint64_t ncache = 0, nuncache = 0;
+    for (unsigned i = 0; i < NUM_SPAN_CLASSES; i++) {
+        struct mcentral *c = &mheap_.central[i];
+        mutex_lock(&c->lock);
+        ncache += c->ncache;
+        nuncache += c->nuncache;
+        mutex_unlock(&c->lock);
+    }
+    count(w, "mcentral.cache_span", "spans", ncache);
+    count(w, "mcentral.uncache_span", "spans", nuncache);
+}
+
+static void count_mcaches(struct image_writer *w) {
+    uint64_t refill = 0, alloc = 0, freed = 0;
+    uint32_t n = atomic_load_explicit(&mcaches.n, memory_order_acquire);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct mcache *c = mcaches.all[i];
+        refill += load(&c->nrefill);
+        alloc += load(&c->nspan_alloc);
+        freed += load(&c->nspan_free);
+    }
+    count(w, "mcache.made", "mcaches", n);
+    count(w, "mcache.idle", "mcaches", atomic_load_explicit(&mcaches.nidle, memory_order_relaxed));
+    count(w, "mcache.refill", "calls", refill);
+    count(w, "mcache.span_alloc", "spans", alloc);
+    count(w, "mcache.span_free", "spans", freed);
+}
+
+void image_gather_counters(struct image_writer *w) {
+    count_heap(w);
+    count_pages(w);
+    count_central(w);
+    count_mcaches(w);
+    struct prof_counter c;
+    for (unsigned i = 0; prof_counter(i, &c); i++)
+        count(w, c.name, c.unit, c.value);
+    for (unsigned i = 0; i < AGENT_NSTATS; i++)
+        count(w, agent_stat_names[i].name, agent_stat_names[i].unit, load(&agent_stats[i]));
+    count(w, "image.spans_dropped", "spans", w->ndropped);
+}
