@@ -28,6 +28,7 @@ target_compile_definitions(gomalloc_warnings INTERFACE _GNU_SOURCE)
 target_compile_options(
   gomalloc_warnings
   INTERFACE -Wall -Wextra -Wshadow -fno-omit-frame-pointer
+            -momit-leaf-frame-pointer
             $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>)
 if(GOMALLOC_WERROR)
   target_compile_options(gomalloc_warnings INTERFACE -Werror)

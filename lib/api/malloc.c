@@ -15,7 +15,6 @@
 
 #include "agent/agent.h"
 #include "api/crime.h"
-#include "api/options.h"
 #include "api/start.h"
 #include "heap/malloc.h"
 #include "heap/mtiny.h"
@@ -82,11 +81,6 @@ static gm_noinline void *malloc_slow(struct mcache *c, size_t size) {
 gm_export void *malloc(size_t size) {
     struct mcache *c = mcache_self;
     if (gm_likely(!wants_sample(c, size) && size <= MAX_SMALL_SIZE)) {
-        if (gm_unlikely(options.tiny) && size < TINY_SIZE / 2) {
-            void *p = tiny_alloc(c, size);
-            if (p != NULL)
-                return p;
-        }
         uintptr_t p = mcache_take(c, malloc_class(size) << 1);
         if (gm_likely(p != 0))
             return (void *)p;
@@ -94,10 +88,17 @@ gm_export void *malloc(size_t size) {
     return malloc_slow(c, size);
 }
 
-gm_export void free(void *p) {
-    enum free_result r = heap_free(p);
-    if (gm_unlikely(r != FREE_OK) && p != NULL)
+static gm_noinline void free_slow(void *p) {
+    if (p == NULL)
+        return;
+    enum free_result r = heap_free_slow((uintptr_t)p);
+    if (gm_unlikely(r != FREE_OK))
         crime_committed(r == FREE_DOUBLE ? CRIME_double_free : CRIME_invalid_free, p, "free");
+}
+
+gm_export void free(void *p) {
+    if (gm_unlikely(!heap_free_fast(p)))
+        free_slow(p);
 }
 
 gm_export void cfree(void *p);

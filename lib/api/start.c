@@ -18,7 +18,7 @@
 #include "agent/agent.h"
 #include "agent/exit_report.h"
 #include "api/options.h"
-#include "heap/mheap.h"
+#include "heap/malloc.h"
 #include "prof/prof.h"
 #include "sys/persistent.h"
 
@@ -28,6 +28,7 @@ static bool options_read;
 struct mcache *start_thread(void) {
     if (!options_read && options_parse(false)) {
         options_read = true;
+        malloc_tiny = options.tiny;
         if (options.rate == 1)
             prof_set_rate(1);
     }

@@ -14,6 +14,7 @@
 #define MAX_ALLOC ((size_t)PTRDIFF_MAX - GM_PAGE_SIZE)
 
 uint8_t malloc_class8[SMALL_SIZE_MAX / SMALL_SIZE_DIV + 1];
+bool malloc_tiny;
 uint8_t malloc_class128[(MAX_SMALL_SIZE - SMALL_SIZE_MAX) / LARGE_SIZE_DIV + 1];
 
 static unsigned aligned_class(size_t size) {
@@ -26,6 +27,8 @@ static unsigned aligned_class(size_t size) {
 void heap_init_classes(void) {
     for (size_t i = 0; i < sizeof malloc_class8; i++)
         malloc_class8[i] = (uint8_t)aligned_class(i * SMALL_SIZE_DIV);
+    if (malloc_tiny)
+        malloc_class8[0] = malloc_class8[1] = 0;
     for (size_t i = 0; i < sizeof malloc_class128; i++)
         malloc_class128[i] = (uint8_t)aligned_class(SMALL_SIZE_MAX + i * LARGE_SIZE_DIV);
 }
@@ -60,8 +63,10 @@ void *heap_alloc_slow(size_t size, bool noscan) {
     struct mcache *c = self_or_attach();
     if (c == NULL)
         return NULL;
+    if (malloc_tiny && size < TINY_SIZE / 2)
+        return tiny_alloc(c, size);
     if (size <= MAX_SMALL_SIZE)
-        return (void *)mcache_alloc_slow(c, make_span_class(malloc_class(size), noscan));
+        return (void *)mcache_alloc_slow(c, make_span_class(aligned_class(size), noscan));
     struct mspan *s = alloc_large(c, size, noscan);
     return s != NULL ? (void *)s->base : NULL;
 }
@@ -154,21 +159,16 @@ static enum free_result free_large(struct mspan *s) {
     return FREE_OK;
 }
 
-/* A free in a span of ours that has a slot table. */
-static enum free_result free_recorded(struct mcache *c, struct mspan *s, size_t i, uintptr_t p) {
+/* A free in a span of the thread's own. */
+static enum free_result free_local(struct mcache *c, struct mspan *s, size_t i, uintptr_t p) {
     uintptr_t bit_addr = s->bit_base + i;
     uint64_t *word = (uint64_t *)(bit_addr >> 6 << 3);
-    uint64_t bit = UINT64_C(1) << (bit_addr & 63);
     uint64_t v = __atomic_load_n(word, __ATOMIC_RELAXED);
-    if (v & bit)
+    if (bit_set(&v, bit_addr))
         return FREE_DOUBLE;
     mslots_clear(s, i);
-    __atomic_store_n(word, v | bit, __ATOMIC_RELAXED);
-    struct mcache_entry *e = &c->alloc[s->spc.v];
-    if (e->sp != e->end)
-        *e->sp++ = (struct hint){p, bit_addr};
-    else if (s->place == GOMALLOC_PLACE_NONE)
-        mcache_enlist(c, s);
+    __atomic_store_n(word, v, __ATOMIC_RELAXED);
+    mcache_note_free(c, s, p, bit_addr);
     return FREE_OK;
 }
 
@@ -188,7 +188,7 @@ enum free_result heap_free_slow(uintptr_t p) {
         return free_large(s);
     struct mcache *c = mcache_self;
     if (mspan_owner(s) == &c->owner)
-        return free_recorded(c, s, i, p);
+        return free_local(c, s, i, p);
     if (atomic_load_explicit(&s->sites, memory_order_acquire) != NULL &&
         (mspan_live_word(s, i / 64) >> i % 64 & 1) != 0)
         mslots_clear(s, i);

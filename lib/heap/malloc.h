@@ -20,12 +20,14 @@ enum free_result {
 
 /* Size classes for malloc, which unlike Go must align everything above 8 bytes to 16: class 24 is
  * passed over.  Filled by heap_init_classes; all 0 before, which is a class that never has a slot,
- * so that the first allocation takes the slow path.  size 0 counts as 1. */
+ * so that the first allocation takes the slow path; and for sizes below 8 if those are to go to the
+ * tiny allocator.  size 0 counts as 1. */
 extern uint8_t malloc_class8[SMALL_SIZE_MAX / SMALL_SIZE_DIV + 1];
 extern uint8_t malloc_class128[(MAX_SMALL_SIZE - SMALL_SIZE_MAX) / LARGE_SIZE_DIV + 1];
 void heap_init_classes(void);
+extern bool malloc_tiny; /* set before the first allocation */
 
-gm_inline unsigned malloc_class(size_t size) {
+gm_inline size_t malloc_class(size_t size) {
     return size <= SMALL_SIZE_MAX - 8
                ? malloc_class8[(size + SMALL_SIZE_DIV - 1) / SMALL_SIZE_DIV]
                : malloc_class128[(size - SMALL_SIZE_MAX + LARGE_SIZE_DIV - 1) / LARGE_SIZE_DIV];
@@ -37,16 +39,16 @@ void *heap_alloc_slow(size_t size, bool noscan);
 /* heap_free_slow is heap_free without the fast path; p may be anything but NULL. */
 enum free_result heap_free_slow(uintptr_t p);
 
-/* mcache_take returns a slot of the class by way of a hint or the current word, or 0. */
-gm_inline uintptr_t mcache_take(struct mcache *c, unsigned spc) {
+/* mcache_take returns a slot of the class by way of a hint or the current word, or 0.  i < 64 of a
+ * bit instruction is implied: the processor takes it modulo 64. */
+gm_inline uintptr_t mcache_take(struct mcache *c, size_t spc) {
     struct mcache_entry *e = &c->alloc[spc];
     if (e->sp != e->bottom) {
         struct hint *h = --e->sp;
         uint64_t *word = (uint64_t *)(h->bit_addr >> 6 << 3);
-        uint64_t bit = UINT64_C(1) << (h->bit_addr & 63);
         uint64_t v = __atomic_load_n(word, __ATOMIC_RELAXED);
-        if (gm_likely(v & bit)) {
-            __atomic_store_n(word, v & ~bit, __ATOMIC_RELAXED);
+        if (gm_likely(bit_clear(&v, h->bit_addr))) {
+            __atomic_store_n(word, v, __ATOMIC_RELAXED);
             return h->p;
         }
     }
@@ -68,33 +70,40 @@ gm_inline void *heap_alloc(struct mcache *c, size_t size, bool noscan) {
     return heap_alloc_slow(size, noscan);
 }
 
-/* heap_free frees the object that begins at p.  NULL is not an object. */
-gm_inline enum free_result heap_free(void *ptr) {
-    uintptr_t p = (uintptr_t)ptr;
-    struct mspan *s = mheap_span_of(p);
-    struct mcache *c = mcache_self;
-    if (gm_unlikely(s == NULL ||
-                    atomic_load_explicit(&s->owner, memory_order_relaxed) != (uintptr_t)c))
-        return heap_free_slow(p);
-    /* Lemire: the low half of offset * ceil(2^32 / size) is less than the multiplier exactly if
-     * offset is a multiple of size; the high half is the quotient. */
-    uint64_t product = (p - s->base) * (uint64_t)s->div_mul;
-    size_t i = product >> 32;
-    if (gm_unlikely((uint32_t)product >= s->div_mul || i >= s->nelems))
-        return FREE_INVALID;
-    uintptr_t bit_addr = s->bit_base + i;
-    uint64_t *word = (uint64_t *)(bit_addr >> 6 << 3);
-    uint64_t bit = UINT64_C(1) << (bit_addr & 63);
-    uint64_t v = __atomic_load_n(word, __ATOMIC_RELAXED);
-    if (gm_unlikely(v & bit))
-        return FREE_DOUBLE;
-    __atomic_store_n(word, v | bit, __ATOMIC_RELAXED);
+/* mcache_note_free keeps a hint to the slot at p, which has just become free; the span is listed if
+ * there is no room for one. */
+gm_inline void mcache_note_free(struct mcache *c, struct mspan *s, uintptr_t p,
+                                uintptr_t bit_addr) {
     struct mcache_entry *e = (struct mcache_entry *)((char *)c + s->entry_off);
     if (gm_likely(e->sp != e->end))
         *e->sp++ = (struct hint){p, bit_addr};
     else if (s->place == GOMALLOC_PLACE_NONE)
         mcache_enlist(c, s);
-    return FREE_OK;
+}
+
+/* heap_free_fast frees the object that begins at ptr if it lies in a span of the thread's own in
+ * which nothing is recorded.  False: it has done nothing, heap_free_slow is to be asked. */
+gm_inline bool heap_free_fast(void *ptr) {
+    uintptr_t p = (uintptr_t)ptr;
+    struct mspan *s = mheap_span_of(p);
+    struct mcache *c = mcache_self;
+    if (gm_unlikely(s == NULL ||
+                    atomic_load_explicit(&s->owner, memory_order_relaxed) != (uintptr_t)c))
+        return false;
+    /* Lemire: the low half of offset * ceil(2^32 / size) is less than the multiplier exactly if
+     * offset is a multiple of size; the high half is the quotient. */
+    uint64_t product = (p - s->base) * (uint64_t)s->div_mul;
+    size_t i = product >> 32;
+    if (gm_unlikely((uint32_t)product >= s->div_mul || i >= s->nelems))
+        return false;
+    uintptr_t bit_addr = s->bit_base + i;
+    uint64_t *word = (uint64_t *)(bit_addr >> 6 << 3);
+    uint64_t v = __atomic_load_n(word, __ATOMIC_RELAXED);
+    if (gm_unlikely(bit_set(&v, bit_addr)))
+        return false;
+    __atomic_store_n(word, v, __ATOMIC_RELAXED);
+    mcache_note_free(c, s, p, bit_addr);
+    return true;
 }
 
 /* heap_alloc_zeroed is heap_alloc of cleared memory. */

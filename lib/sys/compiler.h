@@ -19,6 +19,20 @@
  * other model calls __tls_get_addr, which may allocate. */
 #define gm_tls _Thread_local __attribute__((tls_model("initial-exec")))
 
+/* bit_set and bit_clear change bit i of *w and return what it was: one instruction each, where the
+ * compiler would take four. */
+gm_inline bool bit_set(uint64_t *w, uint64_t i) {
+    bool was;
+    __asm__("btsq %2, %0" : "+r"(*w), "=@ccc"(was) : "r"(i));
+    return was;
+}
+
+gm_inline bool bit_clear(uint64_t *w, uint64_t i) {
+    bool was;
+    __asm__("btrq %2, %0" : "+r"(*w), "=@ccc"(was) : "r"(i));
+    return was;
+}
+
 #ifdef GOMALLOC_DEBUG
 static const bool gm_debug = true;
 #else
