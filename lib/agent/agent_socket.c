@@ -189,6 +189,7 @@ bool agent_socket_open(struct agent_socket *s, bool high) {
     if (fd >= 0 && bind_in(s, &dir, fd)) {
         s->fd = high ? move_up(fd) : fd;
         s->id = file_id_of(s->fd);
+        agent_socket_sweep(dir.buf);
         return true;
     }
     if (fd >= 0)

@@ -25,6 +25,9 @@ void agent_socket_remember_dir(void);
  * the descriptor where programs have none of their own.  False: no socket, s->fd = -1. */
 bool agent_socket_open(struct agent_socket *s, bool high);
 
+/* agent_socket_sweep removes the names in dir that no living process listens on. */
+void agent_socket_sweep(const char *dir);
+
 /* agent_socket_is_ours tells whether the descriptor is still the socket. */
 bool agent_socket_is_ours(const struct agent_socket *s);
 
