@@ -13,7 +13,7 @@
 #include "prof/stack_table.h"
 
 /* This library's own ELF header: the linker defines it in every object. */
-extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 
 static const struct capture_backend *const backends[] = {&capture_libunwind};
 
@@ -43,18 +43,18 @@ void capture_configure(const struct capture_backend *b, unsigned depth) {
 /* find_own_code notes the address range of the executable segments of the object that this file
  * is linked into. */
 static void find_own_code(void) {
-    const char *base = (const char *)&__ehdr_start;
-    const ElfW(Phdr) *ph = (const ElfW(Phdr) *)(base + __ehdr_start.e_phoff);
+    const ElfW(Ehdr) *ehdr = (const ElfW(Ehdr) *)__ehdr_start;
+    const ElfW(Phdr) *ph = (const ElfW(Phdr) *)(__ehdr_start + ehdr->e_phoff);
     uint64_t first = 0; /* address that the object was linked for: 0 unless it is not PIC */
-    for (unsigned i = __ehdr_start.e_phnum; i-- > 0;) {
+    for (unsigned i = ehdr->e_phnum; i-- > 0;) {
         if (ph[i].p_type == PT_LOAD && ph[i].p_offset == 0)
             first = ph[i].p_vaddr;
     }
     capture.own_start = UINT64_MAX;
-    for (unsigned i = 0; i < __ehdr_start.e_phnum; i++) {
+    for (unsigned i = 0; i < ehdr->e_phnum; i++) {
         if (ph[i].p_type != PT_LOAD || (ph[i].p_flags & PF_X) == 0)
             continue;
-        uint64_t start = (uintptr_t)base + ph[i].p_vaddr - first;
+        uint64_t start = (uintptr_t)__ehdr_start + ph[i].p_vaddr - first;
         if (start < capture.own_start)
             capture.own_start = start;
         if (start + ph[i].p_memsz > capture.own_end)

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Slot tables: what is recorded reads back, what is cleared or released does not.
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "heap/mslots.h"
+#include "sys/mem.h"
+
+static struct span_owner owner;
+
+static struct mspan small_span(uint32_t elem_size, uint16_t nelems) {
+    return (struct mspan){
+        .elem_size = elem_size, .nelems = nelems, .npages = 1, .owner = (uintptr_t)&owner};
+}
+
+static void nothing_is_recorded_in_a_fresh_span(void **state) {
+    (void)state;
+    struct mspan s = small_span(64, 128);
+    assert_int_equal(mslots_site(&s, 5), 0);
+    assert_int_equal(mslots_slack(&s, 5), 0);
+    mslots_clear(&s, 5);
+    mslots_release(&s);
+    assert_int_equal(s.owner, (uintptr_t)&owner);
+}
+
+static void every_slot_keeps_its_own_site_and_slack(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t elem_size;
+        uint16_t nelems;
+    } shapes[] = {{8, 1024}, {16, 512}, {24, 341}, {48, 170}, {1024, 8}, {9472, 6}, {32768, 1}};
+    for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++) {
+        struct mspan s = small_span(shapes[k].elem_size, shapes[k].nelems);
+        for (uint32_t i = 0; i < s.nelems; i++)
+            assert_true(mslots_record(&s, i, 1000 + i, i % s.elem_size));
+        for (uint32_t i = 0; i < s.nelems; i++) {
+            assert_int_equal(mslots_site(&s, i), 1000 + i);
+            assert_int_equal(mslots_slack(&s, i), i % s.elem_size);
+        }
+        mslots_release(&s);
+    }
+}
+
+static void the_first_record_marks_the_owner_and_release_unmarks_it(void **state) {
+    (void)state;
+    struct mspan s = small_span(64, 128);
+    assert_true(mslots_record(&s, 0, 7, 0));
+    assert_int_equal(s.owner, (uintptr_t)&owner | SPAN_RECORDED);
+    assert_ptr_equal(mspan_owner(&s), &owner);
+    mslots_release(&s);
+    assert_int_equal(s.owner, (uintptr_t)&owner);
+    assert_null(s.sites);
+}
+
+static void clearing_forgets_one_slot(void **state) {
+    (void)state;
+    struct mspan s = small_span(64, 128);
+    for (uint32_t i = 0; i < 128; i++)
+        mslots_record(&s, i, i + 1, 3);
+    mslots_clear(&s, 77);
+    for (uint32_t i = 0; i < 128; i++)
+        assert_int_equal(mslots_site(&s, i), i == 77 ? 0 : i + 1);
+    assert_int_equal(mslots_slack(&s, 77), 0);
+    mslots_release(&s);
+}
+
+static void slack_is_capped_for_small_objects(void **state) {
+    (void)state;
+    struct mspan s = small_span(64, 128);
+    mslots_record(&s, 1, 1, 1000000);
+    assert_int_equal(mslots_slack(&s, 1), UINT16_MAX);
+    mslots_release(&s);
+}
+
+static void a_large_object_keeps_its_size(void **state) {
+    (void)state;
+    struct mspan s = {.elem_size = 0, .nelems = 1, .npages = 100, .owner = (uintptr_t)&owner};
+    assert_true(mslots_record(&s, 0, 9, 300000));
+    assert_int_equal(mslots_site(&s, 0), 9);
+    assert_int_equal(mslots_slack(&s, 0), 300000);
+    assert_int_equal(s.large_requested, 100 * 8192 - 300000);
+    /* its frees take the slow path anyway */
+    assert_int_equal(s.owner, (uintptr_t)&owner);
+    mslots_release(&s);
+    assert_int_equal(s.large_requested, 0);
+    assert_int_equal(mslots_site(&s, 0), 0);
+}
+
+static void a_table_used_again_is_empty(void **state) {
+    (void)state;
+    struct mspan a = small_span(64, 128);
+    for (uint32_t i = 0; i < 128; i++)
+        mslots_record(&a, i, UINT32_MAX, UINT16_MAX);
+    uint32_t *table = a.sites;
+    mslots_release(&a);
+    struct mspan b = small_span(64, 128);
+    mslots_record(&b, 0, 5, 0);
+    assert_ptr_equal(b.sites, table);
+    for (uint32_t i = 1; i < 128; i++)
+        assert_int_equal(mslots_site(&b, i), 0);
+    mslots_release(&b);
+}
+
+static void releasing_and_making_tables_takes_no_new_memory(void **state) {
+    (void)state;
+    uint64_t before = 0;
+    for (int round = 0; round < 1000; round++) {
+        struct mspan s[20];
+        for (uint32_t i = 0; i < 20; i++) {
+            s[i] = small_span(8, (uint16_t)(1024 >> i % 10));
+            mslots_record(&s[i], 0, 1, 0);
+        }
+        for (uint32_t i = 0; i < 20; i++)
+            mslots_release(&s[i]);
+        if (round == 0)
+            before = mem_stats[MEM_SLOT].used;
+    }
+    assert_int_equal(mem_stats[MEM_SLOT].used, before);
+}
+
+static void *churn(void *arg) {
+    uint32_t id = *(uint32_t *)arg;
+    struct span_owner mine = {.id = id};
+    for (int round = 0; round < 3000; round++) {
+        struct mspan s = small_span(32, 256);
+        s.owner = (uintptr_t)&mine;
+        for (uint32_t i = 0; i < 256; i += 17)
+            mslots_record(&s, i, id * 1000 + i, i % 32);
+        for (uint32_t i = 0; i < 256; i++) {
+            uint32_t want = i % 17 == 0 ? id * 1000 + i : 0;
+            if (mslots_site(&s, i) != want || mspan_owner(&s) != &mine)
+                return NULL;
+        }
+        mslots_release(&s);
+    }
+    return arg;
+}
+
+static void threads_never_share_a_table(void **state) {
+    (void)state;
+    pthread_t threads[4];
+    uint32_t ids[4] = {1, 2, 3, 4};
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, churn, &ids[i]), 0);
+    for (int i = 0; i < 4; i++) {
+        void *ret;
+        pthread_join(threads[i], &ret);
+        assert_ptr_equal(ret, &ids[i]);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_is_recorded_in_a_fresh_span),
+        cmocka_unit_test(every_slot_keeps_its_own_site_and_slack),
+        cmocka_unit_test(the_first_record_marks_the_owner_and_release_unmarks_it),
+        cmocka_unit_test(clearing_forgets_one_slot),
+        cmocka_unit_test(slack_is_capped_for_small_objects),
+        cmocka_unit_test(a_large_object_keeps_its_size),
+        cmocka_unit_test(a_table_used_again_is_empty),
+        cmocka_unit_test(releasing_and_making_tables_takes_no_new_memory),
+        cmocka_unit_test(threads_never_share_a_table),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
