@@ -6,10 +6,9 @@
  * else /tmp/gomalloc-UID.  It must be a directory of our own that nobody else may enter: in /tmp
  * anybody could have made one of that name before us.
  *
- * The socket is bound and made private under a name of its own, begins to listen, and is then
- * renamed to PID.sock: who finds that name can connect.  An older PID.sock that nobody listens on
- * is left over from a dead process (or from this one before an exec) and is replaced; one that
- * answers belongs to a process of the same number in another pid namespace, and stays.
+ * An older PID.sock that nobody listens on is left over from a dead process (or from this one
+ * before an exec) and is replaced; one that answers belongs to a process of the same number in
+ * another pid namespace, and stays.
  */
 #include "agent/agent_socket.h"
 
@@ -98,17 +97,15 @@ static int new_socket(void) {
     return (int)sys_call3(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
-static void set_path(struct sockaddr_un *a, const struct fmt *dir, const char *before,
-                     const char *after, uint64_t number) {
+/* set_path makes "DIR/PID.sock".  False: it is too long. */
+static bool set_path(struct sockaddr_un *a, const struct fmt *dir) {
     *a = (struct sockaddr_un){.sun_family = AF_UNIX};
     struct fmt f = fmt_on(a->sun_path, sizeof a->sun_path);
     fmt_mem(&f, dir->buf, dir->len);
     fmt_char(&f, '/');
-    fmt_str(&f, before);
-    fmt_uint(&f, number);
-    fmt_str(&f, after);
-    if (f.cut)
-        a->sun_path[0] = '\0';
+    fmt_uint(&f, (uint64_t)raw_getpid());
+    fmt_str(&f, ".sock");
+    return !f.cut;
 }
 
 /* name_is_free tells whether nobody listens at the name, and nothing but a socket has it. */
@@ -132,23 +129,23 @@ static bool name_is_free(const struct sockaddr_un *a) {
     return error == -ECONNREFUSED || (error == 0 && peer.pid == raw_getpid());
 }
 
-static bool bind_private(int fd, const struct sockaddr_un *temp) {
-    if (temp->sun_path[0] == '\0' || sys_call3(SYS_bind, fd, (long)temp, sizeof *temp) != 0)
-        return false;
-    return sys_call3(SYS_chmod, (long)temp->sun_path, 0600, 0) == 0 &&
-           sys_call3(SYS_listen, fd, BACKLOG, 0) == 0;
-}
-
-/* take_name gives the socket its name. */
-static bool take_name(struct agent_socket *s, const struct sockaddr_un *temp,
-                      const struct sockaddr_un *final, int pid) {
+/* take_name gives the socket its name, and begins to listen. */
+static bool take_name(struct agent_socket *s, int fd, const struct sockaddr_un *a) {
     bool ok = false;
     mutex_lock(&name_lock);
-    if (!exiting && final->sun_path[0] != '\0' && name_is_free(final) &&
-        raw_rename(temp->sun_path, final->sun_path) == 0) {
-        memcpy(s->path, final->sun_path, sizeof s->path);
-        s->pid = pid;
-        ok = true;
+    if (!exiting && name_is_free(a)) {
+        raw_unlink(a->sun_path);
+        ok = sys_call3(SYS_bind, fd, (long)a, sizeof *a) == 0;
+    }
+    if (ok) {
+        memcpy(s->path, a->sun_path, sizeof s->path);
+        s->pid = raw_getpid();
+        /* The directory is closed to others, and nobody can connect yet: the umask does not matter.
+         */
+        ok = sys_call3(SYS_chmod, (long)a->sun_path, 0600, 0) == 0 &&
+             sys_call3(SYS_listen, fd, BACKLOG, 0) == 0;
+        if (!ok)
+            raw_unlink(a->sun_path);
     }
     mutex_unlock(&name_lock);
     return ok;
@@ -166,27 +163,14 @@ static int move_up(int fd) {
     return (int)high;
 }
 
-static bool bind_in(struct agent_socket *s, const struct fmt *dir, int fd) {
-    struct sockaddr_un temp, final;
-    uint32_t number;
-    int pid = raw_getpid();
-    raw_random(&number, sizeof number);
-    set_path(&temp, dir, ".", ".new", (uint64_t)pid << 32 | number);
-    set_path(&final, dir, "", ".sock", (uint64_t)pid);
-    if (bind_private(fd, &temp) && take_name(s, &temp, &final, pid))
-        return true;
-    if (temp.sun_path[0] != '\0')
-        raw_unlink(temp.sun_path);
-    return false;
-}
-
 bool agent_socket_open(struct agent_socket *s, bool high) {
     char buf[sizeof s->path];
     struct fmt dir = fmt_on(buf, sizeof buf);
+    struct sockaddr_un a;
     s->fd = -1;
     s->owner = effective_user();
     int fd = choose_dir(&dir) ? new_socket() : -1;
-    if (fd >= 0 && bind_in(s, &dir, fd)) {
+    if (fd >= 0 && set_path(&a, &dir) && take_name(s, fd, &a)) {
         s->fd = high ? move_up(fd) : fd;
         s->id = file_id_of(s->fd);
         agent_socket_sweep(dir.buf);

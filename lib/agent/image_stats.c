@@ -24,9 +24,24 @@ void image_gather_memstats(struct image_writer *w) {
     }
 }
 
+/* counter_named returns the counter of that name, or NULL. */
+static struct gomalloc_counter *counter_named(struct image_writer *w, const char *name) {
+    struct gomalloc_counter *r = (struct gomalloc_counter *)w->table[GOMALLOC_SECTION_COUNTER].p;
+    size_t n = image_count(w, GOMALLOC_SECTION_COUNTER, sizeof *r);
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(r[i].name, name, sizeof r[i].name - 1) == 0)
+            return &r[i];
+    return NULL;
+}
+
+/* count adds a counter.  A name is told once: what several parts count under it is added up. */
 static void count(struct image_writer *w, const char *name, const char *unit, uint64_t value) {
-    struct gomalloc_counter *r =
-        image_add(w, GOMALLOC_SECTION_COUNTER, sizeof(struct gomalloc_counter));
+    struct gomalloc_counter *r = counter_named(w, name);
+    if (r != NULL) {
+        r->value += value;
+        return;
+    }
+    r = image_add(w, GOMALLOC_SECTION_COUNTER, sizeof(struct gomalloc_counter));
     if (r == NULL)
         return;
     memcpy(r->name, name, strnlen(name, sizeof r->name - 1));
