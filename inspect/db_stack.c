@@ -24,10 +24,11 @@ struct interning {
 
 static const char frames_sql[] =
     "INSERT OR IGNORE INTO target.frame (module, build_id, module_offset)"
-    " SELECT module, build_id, module_offset FROM image_code;"
+    " SELECT module, build_id, module_offset FROM image_code WHERE code > 0;"
     "CREATE TABLE import_code (code INTEGER PRIMARY KEY, frame_id INTEGER NOT NULL);"
     "INSERT INTO import_code SELECT c.code, f.frame_id FROM image_code c CROSS JOIN target.frame f"
-    " ON f.module = c.module AND f.build_id = c.build_id AND f.module_offset = c.module_offset;"
+    " ON f.module = c.module AND f.build_id = c.build_id AND f.module_offset = c.module_offset"
+    " WHERE c.code > 0;"
     "CREATE TABLE import_new (code INTEGER PRIMARY KEY, frame_id INTEGER NOT NULL);"
     "INSERT INTO import_new SELECT code, frame_id FROM import_code i"
     " WHERE NOT EXISTS (SELECT 1 FROM target.symbol s WHERE s.frame_id = i.frame_id);"

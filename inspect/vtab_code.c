@@ -56,7 +56,7 @@ static void result_text(sqlite3_context *ctx, const char *text) {
 enum { CODE_CODE, CODE_MODULE, CODE_BUILD_ID, CODE_OFFSET };
 
 static const struct image_column code_columns[] = {
-    [CODE_CODE] = {"code", COLUMN_DERIVED_INTEGER, 0, 0, "number, 1 and up"},
+    [CODE_CODE] = {"code", COLUMN_DERIVED_INTEGER, 0, 0, "number; 0 = none"},
     [CODE_MODULE] = {"module", COLUMN_DERIVED_TEXT, 0, 0, "path of the mapped file, '' = none"},
     [CODE_BUILD_ID] = {"build_id", COLUMN_DERIVED_TEXT, 0, 0, "of the module, hex, '' = not known"},
     [CODE_OFFSET] = {"module_offset", COLUMN_DERIVED_INTEGER, 0, 0,
@@ -65,18 +65,18 @@ static const struct image_column code_columns[] = {
 
 static double code_rows(const struct vtab_world *world, const struct vtab_class *class) {
     (void)class;
-    return (double)code_count(world->code);
+    return (double)code_count(world->code) + 1;
 }
 
 static int code_filter(struct vtab_cursor *base, int key, int64_t value) {
-    begin((struct number_cursor *)base, 1, (uint32_t)code_count(base->world->code) + 1, key, value);
+    begin((struct number_cursor *)base, 0, (uint32_t)code_count(base->world->code) + 1, key, value);
     return SQLITE_OK;
 }
 
 static int code_column(struct vtab_cursor *base, sqlite3_context *ctx, int column) {
     uint32_t id = ((struct number_cursor *)base)->at;
     const struct code *code = base->world->code;
-    const struct gomalloc_mapping *m = code_mapping(code, id);
+    const struct gomalloc_mapping *m = id ? code_mapping(code, id) : NULL;
     switch (column) {
     case CODE_CODE:
         sqlite3_result_int64(ctx, id);
@@ -88,7 +88,7 @@ static int code_column(struct vtab_cursor *base, sqlite3_context *ctx, int colum
         vtab_result_hex(ctx, m ? (const void *)m->build_id : "", m ? m->build_id_len : 0);
         break;
     case CODE_OFFSET:
-        sqlite3_result_int64(ctx, (int64_t)code_offset(code, id));
+        sqlite3_result_int64(ctx, id ? (int64_t)code_offset(code, id) : 0);
         break;
     }
     return SQLITE_OK;
@@ -133,15 +133,22 @@ static const struct image_column symbol_columns[] = {
                           "1: part of malloc or operator new"},
 };
 
-/* load finds the functions of code `at`, or of the first after it that has any. */
+/* load finds the functions of code `at`; there is always one row, if need be without a name. */
 static int load(struct number_cursor *c) {
+    static const struct symbol_frame nothing;
     c->nth = 0;
-    for (; c->at < c->end; c->at++) {
-        int rc = code_symbols(c->base.world->code, c->at, &c->frames, &c->nframes);
-        if (rc)
-            return rc == -ENOMEM ? SQLITE_NOMEM : SQLITE_ERROR;
-        if (c->nframes)
-            break;
+    c->frames = &nothing;
+    c->nframes = 1;
+    if (c->at == 0 || c->at >= c->end)
+        return SQLITE_OK;
+    const struct symbol_frame *frames;
+    size_t n;
+    int rc = code_symbols(c->base.world->code, c->at, &frames, &n);
+    if (rc)
+        return rc == -ENOMEM ? SQLITE_NOMEM : SQLITE_ERROR;
+    if (n) {
+        c->frames = frames;
+        c->nframes = n;
     }
     return SQLITE_OK;
 }
@@ -182,7 +189,7 @@ static int symbol_column(struct vtab_cursor *base, sqlite3_context *ctx, int col
         sqlite3_result_int64(ctx, f->inlined);
         break;
     case SYMBOL_ALLOCATOR:
-        sqlite3_result_int64(ctx, code_in_allocator(base->world->code, c->at, f));
+        sqlite3_result_int64(ctx, c->at && code_in_allocator(base->world->code, c->at, f));
         break;
     }
     return SQLITE_OK;
@@ -219,7 +226,7 @@ static const struct image_column stack_columns[] = {
     [STACK_PARENT] = {"parent", COLUMN_DERIVED_INTEGER, 0, 0,
                       "the caller's stack, NULL for the empty one"},
     [STACK_CODE] = {"code", COLUMN_DERIVED_INTEGER, 0, 0,
-                    "image_code.code of the innermost frame, NULL for the empty stack"},
+                    "image_code.code of the innermost frame, 0 for the empty stack"},
     [STACK_DEPTH] = {"depth", COLUMN_DERIVED_INTEGER, 0, 0, "frames"},
     [STACK_CALLER] = {"caller", COLUMN_DERIVED_INTEGER, 0, 0,
                       "itself without innermost frames of the allocator"},
@@ -244,7 +251,7 @@ static int stack_column(struct vtab_cursor *base, sqlite3_context *ctx, int colu
     const struct gomalloc_frame *frames =
         image_section(base->world->im, GOMALLOC_SECTION_FRAME, &n);
     if (node == 0) {
-        if (column != STACK_PARENT && column != STACK_CODE)
+        if (column != STACK_PARENT)
             sqlite3_result_int64(ctx, 0);
         return SQLITE_OK;
     }

@@ -158,7 +158,7 @@ CREATE TABLE chunk (
 ) STRICT, WITHOUT ROWID;
 
 -- A row is a place in code from which a call was made: the same in every snapshot and process that
--- has the same file mapped.
+-- has the same file mapped.  Row 0 stands for no place.
 CREATE TABLE frame (
     frame_id      INTEGER PRIMARY KEY,
     module        TEXT NOT NULL,     -- path of the mapped file, '' = none
@@ -167,8 +167,11 @@ CREATE TABLE frame (
     UNIQUE (module, build_id, module_offset)
 ) STRICT;
 
+INSERT INTO frame VALUES (0, '', '', 0);
+
 -- A row is a function at a frame: row 0 is the innermost; where functions were inlined there are
 -- more, the last being the one that the compiler kept.  Found when the frame was first imported.
+-- Each frame has at least row 0, if need be without a function.
 CREATE TABLE symbol (
     frame_id     INTEGER NOT NULL REFERENCES frame,
     inline_depth INTEGER NOT NULL CHECK (inline_depth >= 0), -- 0 = innermost
@@ -180,18 +183,20 @@ CREATE TABLE symbol (
     PRIMARY KEY (frame_id, inline_depth)
 ) STRICT, WITHOUT ROWID;
 
+INSERT INTO symbol VALUES (0, 0, NULL, NULL, 0, 0, 0);
+
 -- A row is a call stack, as its innermost frame and the stack that called it; equal stacks are one
 -- row.  Row 0 is the empty stack, the root of all.
 CREATE TABLE stack (
     stack_id  INTEGER PRIMARY KEY,
     parent_id INTEGER REFERENCES stack,            -- the caller's stack, NULL for the root
-    frame_id  INTEGER REFERENCES frame,            -- innermost frame, NULL for the root
+    frame_id  INTEGER NOT NULL REFERENCES frame,   -- innermost frame, 0 for the root
     depth     INTEGER NOT NULL CHECK (depth >= 0), -- frames
     caller_id INTEGER NOT NULL REFERENCES stack,   -- itself without innermost frames of the allocator; 0 = none is left
     UNIQUE (parent_id, frame_id)
 ) STRICT;
 
-INSERT INTO stack VALUES (0, NULL, NULL, 0, 0);
+INSERT INTO stack VALUES (0, NULL, 0, 0, 0);
 
 -- A row is a site: a call stack that has allocated.  Site 0, in every snapshot, stands for the
 -- allocations of which nothing is recorded.

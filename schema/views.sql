@@ -9,55 +9,48 @@
 -- stands for 1 / (1 - exp(-size / rate)) objects (site_live.weight).  At rate 1 the weight is 1,
 -- and the figures of sites, spans, classes and status add up exactly: see v1_balance.
 
--- The first function outside of the allocator on each stack.
+-- The first function outside of the allocator on each stack.  Inner joins only, which find rows by
+-- key over virtual tables, too: so over an image names are looked up for what is asked about and for
+-- nothing else.
 CREATE VIEW stack_name AS
 SELECT k.stack_id,
        f.frame_id,
        y.function,
        y.file,
-       y.line,
-       f.module,
-       f.module_offset,
-       CASE WHEN y.file IS NOT NULL THEN
+       CASE f.frame_id WHEN 0 THEN NULL ELSE y.line END AS line,
+       CASE f.frame_id WHEN 0 THEN NULL ELSE f.module END AS module,
+       CASE f.frame_id WHEN 0 THEN NULL ELSE f.module_offset END AS module_offset,
+       CASE WHEN f.frame_id = 0 THEN NULL
+            WHEN y.file IS NOT NULL THEN
                 replace(y.file, rtrim(y.file, replace(y.file, '/', '')), '') || ':' || y.line
             WHEN f.module <> '' THEN
                 replace(f.module, rtrim(f.module, replace(f.module, '/', '')), '')
                 || printf('+0x%x', f.module_offset)
-            WHEN f.module_offset IS NOT NULL THEN printf('0x%x', f.module_offset)
+            ELSE printf('0x%x', f.module_offset)
        END AS location
 FROM stack k
-LEFT JOIN stack c ON c.stack_id = CASE k.caller_id WHEN 0 THEN k.stack_id ELSE k.caller_id END
-LEFT JOIN frame f ON f.frame_id = c.frame_id
-LEFT JOIN symbol y ON y.frame_id = f.frame_id
+JOIN stack c ON c.stack_id = CASE k.caller_id WHEN 0 THEN k.stack_id ELSE k.caller_id END
+JOIN frame f ON f.frame_id = c.frame_id
+JOIN symbol y ON y.frame_id = f.frame_id
      AND y.inline_depth = coalesce((SELECT min(z.inline_depth) FROM symbol z
                                     WHERE z.frame_id = f.frame_id AND z.allocator = 0), 0);
-
--- What is live of each site, sizes summed up.
-CREATE VIEW site_total AS
-SELECT snapshot_id, site_id,
-       sum(objects) AS recorded_objects,
-       sum(objects * coalesce(requested, given)) AS recorded_bytes,
-       sum(objects * given) AS recorded_given,
-       sum(objects * weight) AS live_objects,
-       sum(objects * weight * coalesce(requested, given)) AS live_bytes,
-       sum(objects * weight * given) AS live_given
-FROM site_live
-GROUP BY snapshot_id, site_id;
 
 -- Sites as whole numbers, without names.
 CREATE VIEW site_figure AS
 SELECT s.snapshot_id, s.site_id, s.stack_id,
-       CAST(round(coalesce(t.live_objects, 0)) AS INTEGER) AS live_objects,
-       CAST(round(coalesce(t.live_bytes, 0)) AS INTEGER) AS live_bytes,
-       CAST(round(coalesce(t.live_given, 0)) AS INTEGER) AS live_given_bytes,
-       coalesce(t.recorded_objects, 0) AS recorded_objects,
+       CAST(round(coalesce(sum(l.objects * l.weight), 0)) AS INTEGER) AS live_objects,
+       CAST(round(coalesce(sum(l.objects * l.weight * coalesce(l.requested, l.given)), 0))
+            AS INTEGER) AS live_bytes,
+       CAST(round(coalesce(sum(l.objects * l.weight * l.given), 0)) AS INTEGER) AS live_given_bytes,
+       coalesce(sum(l.objects), 0) AS recorded_objects,
        CAST(round(s.alloc_objects) AS INTEGER) AS alloc_objects,
        CAST(round(s.alloc_bytes) AS INTEGER) AS alloc_bytes,
        s.samples, s.truncated, s.stopped
 FROM snapshot p
 JOIN site s ON s.snapshot_id = p.snapshot_id
-LEFT JOIN site_total t ON t.snapshot_id = s.snapshot_id AND t.site_id = s.site_id
-WHERE s.site_id > 0 OR (p.rate <= 1 AND t.recorded_objects > 0);
+LEFT JOIN site_live l ON l.snapshot_id = s.snapshot_id AND l.site_id = s.site_id
+GROUP BY s.snapshot_id, s.site_id
+HAVING s.site_id > 0 OR (p.rate <= 1 AND sum(l.objects) > 0);
 
 -- One row for each snapshot: what it is a snapshot of, and its main figures.
 CREATE VIEW v1_snapshot AS
@@ -118,18 +111,21 @@ SELECT c.snapshot_id, c.size_class, c.bytes AS slot_bytes, c.npages AS span_page
        round(100.0 * sum(s.live * s.elem_size) / sum(s.npages * p.page_size), 1) AS used_percent
 FROM snapshot p
 JOIN size_class c ON c.snapshot_id = p.snapshot_id
-LEFT JOIN (SELECT * FROM span WHERE state = 1) s
-     ON s.snapshot_id = c.snapshot_id AND s.size_class = c.size_class
+LEFT JOIN span s
+     ON s.snapshot_id = c.snapshot_id AND s.size_class = c.size_class AND s.state = 1
 GROUP BY c.snapshot_id, c.size_class;
 
--- The part of each span that lies in one arena: large spans may reach over several.
+-- The part of each span that lies in one arena: large spans may reach over several.  A page is 8192
+-- bytes, an arena 67108864.
 CREATE VIEW span_piece AS
 WITH RECURSIVE piece(snapshot_id, base, npages, state, live_bytes) AS (
     SELECT s.snapshot_id, s.base, s.npages, s.state, s.live * s.elem_size FROM span s
     UNION ALL
-    SELECT snapshot_id, base - base % 67108864 + 67108864,
-           npages - (67108864 - base % 67108864) / 8192, state, 0
-    FROM piece WHERE base % 67108864 + npages * 8192 > 67108864
+    SELECT p.snapshot_id, a.base, p.npages - (67108864 - p.base % 67108864) / 8192, p.state, 0
+    FROM piece p
+    JOIN arena a ON a.snapshot_id = p.snapshot_id
+         AND a.base = p.base - p.base % 67108864 + 67108864
+    WHERE p.base % 67108864 + p.npages * 8192 > 67108864
 )
 SELECT snapshot_id, base - base % 67108864 AS arena, live_bytes,
        min(npages, (67108864 - base % 67108864) / 8192) AS npages
@@ -192,14 +188,14 @@ FROM site_figure s JOIN stack_name n ON n.stack_id = s.stack_id;
 -- One row for each function on the stack of each site, from the innermost outwards.  frame counts
 -- frames; functions inlined into one frame have the same frame and count in inline_depth.
 CREATE VIEW v1_stack AS
-WITH RECURSIVE walk(snapshot_id, site_id, frame, stack_id) AS (
-    SELECT snapshot_id, site_id, 0, stack_id FROM site WHERE stack_id <> 0
+WITH RECURSIVE walk(site_stack_id, frame, stack_id) AS (
+    SELECT DISTINCT stack_id, 0, stack_id FROM site WHERE stack_id <> 0
     UNION ALL
-    SELECT w.snapshot_id, w.site_id, w.frame + 1, k.parent_id
+    SELECT w.site_stack_id, w.frame + 1, k.parent_id
     FROM walk w JOIN stack k ON k.stack_id = w.stack_id
     WHERE k.parent_id <> 0
 )
-SELECT w.snapshot_id, w.site_id, w.frame, y.inline_depth, y.function, y.file, y.line,
+SELECT s.snapshot_id, s.site_id, w.frame, y.inline_depth, y.function, y.file, y.line,
        f.module, f.module_offset, y.inlined, y.allocator,
        printf('#%d %s', w.frame, coalesce(y.function, '??'))
        || coalesce(' at ' || y.file || ':' || y.line, '')
@@ -208,7 +204,8 @@ SELECT w.snapshot_id, w.site_id, w.frame, y.inline_depth, y.function, y.file, y.
                            replace(f.module, rtrim(f.module, replace(f.module, '/', '')), ''),
                            f.module_offset) END
        || CASE y.inlined WHEN 1 THEN ' inlined' ELSE '' END AS text
-FROM walk w
+FROM site s
+JOIN walk w ON w.site_stack_id = s.stack_id
 JOIN stack k ON k.stack_id = w.stack_id
 JOIN frame f ON f.frame_id = k.frame_id
 JOIN symbol y ON y.frame_id = f.frame_id;
@@ -224,6 +221,24 @@ FROM object o
 JOIN site s ON s.snapshot_id = o.snapshot_id AND s.site_id = o.site_id
 JOIN stack_name n ON n.stack_id = s.stack_id;
 
+-- The sites of snapshot_a and those of snapshot_b, one below the other, for each pair.  Both halves
+-- say which snapshot they read in a way that a query for one pair reads no others.
+CREATE VIEW site_pair AS
+SELECT a.snapshot_id AS snapshot_a, b.snapshot_id AS snapshot_b,
+       CASE s.site_id WHEN 0 THEN NULL ELSE s.stack_id END AS stack_id,
+       s.site_id AS site_a, NULL AS site_b,
+       s.live_objects AS live_objects_a, 0 AS live_objects_b,
+       s.live_bytes AS live_bytes_a, 0 AS live_bytes_b,
+       s.alloc_objects AS alloc_objects_a, 0 AS alloc_objects_b,
+       s.alloc_bytes AS alloc_bytes_a, 0 AS alloc_bytes_b
+FROM snapshot a JOIN snapshot b ON b.snapshot_id <> a.snapshot_id
+JOIN site_figure s ON s.snapshot_id = a.snapshot_id
+UNION ALL
+SELECT a.snapshot_id, b.snapshot_id, CASE s.site_id WHEN 0 THEN NULL ELSE s.stack_id END,
+       NULL, s.site_id, 0, s.live_objects, 0, s.live_bytes, 0, s.alloc_objects, 0, s.alloc_bytes
+FROM snapshot a JOIN snapshot b ON b.snapshot_id <> a.snapshot_id
+JOIN site_figure s ON s.snapshot_id = b.snapshot_id;
+
 -- One row for each call stack and pair of snapshots: what grew from snapshot_a to snapshot_b.  Ask
 -- with WHERE snapshot_a = ... AND snapshot_b = ...  Sites are matched by their stack (module and
 -- offset of each frame), so the snapshots may be of different processes of the same program.
@@ -238,22 +253,12 @@ SELECT g.snapshot_a, g.snapshot_b,
        g.alloc_objects_b - g.alloc_objects_a AS alloc_objects,
        g.alloc_bytes_b - g.alloc_bytes_a AS alloc_bytes,
        n.file, n.line, n.module, n.module_offset, g.stack_id, g.site_a, g.site_b
-FROM (SELECT a.snapshot_id AS snapshot_a, b.snapshot_id AS snapshot_b,
-             CASE s.site_id WHEN 0 THEN NULL ELSE s.stack_id END AS stack_id,
-             min(CASE s.snapshot_id WHEN a.snapshot_id THEN s.site_id END) AS site_a,
-             min(CASE s.snapshot_id WHEN b.snapshot_id THEN s.site_id END) AS site_b,
-             sum(CASE s.snapshot_id WHEN a.snapshot_id THEN s.live_objects ELSE 0 END) AS live_objects_a,
-             sum(CASE s.snapshot_id WHEN b.snapshot_id THEN s.live_objects ELSE 0 END) AS live_objects_b,
-             sum(CASE s.snapshot_id WHEN a.snapshot_id THEN s.live_bytes ELSE 0 END) AS live_bytes_a,
-             sum(CASE s.snapshot_id WHEN b.snapshot_id THEN s.live_bytes ELSE 0 END) AS live_bytes_b,
-             sum(CASE s.snapshot_id WHEN a.snapshot_id THEN s.alloc_objects ELSE 0 END) AS alloc_objects_a,
-             sum(CASE s.snapshot_id WHEN b.snapshot_id THEN s.alloc_objects ELSE 0 END) AS alloc_objects_b,
-             sum(CASE s.snapshot_id WHEN a.snapshot_id THEN s.alloc_bytes ELSE 0 END) AS alloc_bytes_a,
-             sum(CASE s.snapshot_id WHEN b.snapshot_id THEN s.alloc_bytes ELSE 0 END) AS alloc_bytes_b
-      FROM snapshot a
-      JOIN snapshot b ON b.snapshot_id <> a.snapshot_id
-      JOIN site_figure s ON s.snapshot_id IN (a.snapshot_id, b.snapshot_id)
-      GROUP BY a.snapshot_id, b.snapshot_id, CASE s.site_id WHEN 0 THEN NULL ELSE s.stack_id END) g
+FROM (SELECT snapshot_a, snapshot_b, stack_id, min(site_a) AS site_a, min(site_b) AS site_b,
+             sum(live_objects_a) AS live_objects_a, sum(live_objects_b) AS live_objects_b,
+             sum(live_bytes_a) AS live_bytes_a, sum(live_bytes_b) AS live_bytes_b,
+             sum(alloc_objects_a) AS alloc_objects_a, sum(alloc_objects_b) AS alloc_objects_b,
+             sum(alloc_bytes_a) AS alloc_bytes_a, sum(alloc_bytes_b) AS alloc_bytes_b
+      FROM site_pair GROUP BY snapshot_a, snapshot_b, stack_id) g
 JOIN stack_name n ON n.stack_id = coalesce(g.stack_id, 0);
 
 -- One row for each thread's cache.

@@ -15,7 +15,8 @@
 #define PAGE        8192u
 #define FIRST_MORE  12u /* page of the first of more_spans */
 #define FREE_PAGES  10u
-#define NO_SIZE     68u
+#define NSIZES      68u
+#define FIRST_SITE  100u /* number of the first of more_sites */
 #define CHUNK_PAGES 512u
 
 const struct demo demo_default = {.pid = 4711,
@@ -59,7 +60,7 @@ static void add_process(struct maker *m, const struct demo *d) {
 
 static void add_mappings(struct maker *m, const struct demo *d) {
     struct gomalloc_mapping text = {.start = d->text + 0x1000,
-                                    .end = d->text + 0x3000,
+                                    .end = d->text + 0x3000 + d->more_sites * 0x10,
                                     .file_offset = 0x1000,
                                     .inode = 77,
                                     .prot = 5,
@@ -81,7 +82,7 @@ static void add_threads(struct maker *m) {
 }
 
 static void add_size_classes(struct maker *m) {
-    for (uint32_t i = 0; i < NO_SIZE; i++) {
+    for (uint32_t i = 0; i < NSIZES; i++) {
         static const uint32_t first[] = {0, 8, 16, 24, 32, 48};
         uint32_t bytes = i < 6 ? first[i] : 64 + 16 * (i - 6);
         struct gomalloc_size_class c = {i, bytes, i > 0, bytes ? PAGE / bytes : 0};
@@ -120,6 +121,8 @@ static struct sites add_sites(struct maker *m, const struct demo *d) {
     add_site(m, s.node, node, d->nodes + 1000, (d->nodes + 1000) * 20u);
     add_site(m, s.table, table, d->tables + 1, d->tables * 40u + DEMO_LARGE_BYTES);
     add_site(m, s.buffer, buffer, d->buffers, d->buffers * 33u);
+    for (uint32_t i = 0; i < d->more_sites; i++)
+        add_site(m, FIRST_SITE + i, add_frame(m, d->text + 0x3000 + i * 0x10, build, 3), 1, 8);
     return s;
 }
 
@@ -157,6 +160,16 @@ static void record(struct maker *m, struct gomalloc_span *s, uint32_t a, struct 
         maker_add(m, GOMALLOC_SECTION_SLOT, i < a ? &first : &second);
 }
 
+static void record_more(struct maker *m, struct gomalloc_span *s, const struct demo *d,
+                        uint32_t nth, struct gomalloc_slot slot) {
+    s->slot_index = m->sections[GOMALLOC_SECTION_SLOT].size / sizeof slot;
+    for (uint32_t i = 0; i < s->nelems; i++) {
+        if (d->more_sites)
+            slot.site = FIRST_SITE + (nth * s->nelems + i) % d->more_sites;
+        maker_add(m, GOMALLOC_SECTION_SLOT, &slot);
+    }
+}
+
 static void add_spans(struct maker *m, const struct demo *d, struct sites sites) {
     struct gomalloc_slot node = {sites.node, 4}, table = {sites.table, 8},
                          buffer = {sites.buffer, 15};
@@ -175,7 +188,7 @@ static void add_spans(struct maker *m, const struct demo *d, struct sites sites)
                                    .slot_index = GOMALLOC_NO_SLOTS};
     maker_add(m, GOMALLOC_SECTION_SPAN, &manual);
     for (uint32_t i = 0; i < d->more_spans; i++)
-        record(m, add_span(m, FIRST_MORE + i, 1, 8, 1 << 1, 1024), 1024, small, small);
+        record_more(m, add_span(m, FIRST_MORE + i, 1, 8, 1 << 1, 1024), d, i, small);
 }
 
 static void set_bit(uint64_t words[8], uint32_t page) {

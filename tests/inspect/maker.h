@@ -68,6 +68,7 @@ struct demo {
     uint32_t buffers;    /* of site 3 */
     uint32_t unrecorded; /* objects without a site, 16-byte slots, at most 512 */
     uint32_t more_spans; /* further full spans of 1024 8-byte objects of site 1 */
+    uint32_t more_sites; /* the objects of more_spans belong to so many further sites in turn */
     bool other_numbers;  /* the sites have other ids, and other places in the trie */
 };
 
