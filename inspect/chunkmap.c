@@ -143,7 +143,7 @@ static void put_legend(FILE *out, const struct picture *p) {
     fputs("Pages: ", out);
     for (size_t i = SHADES; i-- > 0;)
         fputs(p->utf8 ? looks[CELL_USED].utf8[i] : looks[CELL_USED].ascii[i], out);
-    fprintf(out, " in use (all to few)  %s free  %s given back  c cached\n",
+    fprintf(out, " in use  %s free  %s given back  c cached\n",
             p->utf8 ? looks[CELL_FREE].utf8[0] : looks[CELL_FREE].ascii[0],
             looks[CELL_SCAVENGED].ascii[0]);
     fprintf(out, "%s not grown; one character is %llu page%s, %s\n",

@@ -20,13 +20,16 @@ enum { BY_STACK, BY_LINE, BY_FUNCTION, BY_MODULE };
 
 static const struct column columns[] = {
     {"live", "live_bytes", KIND_BYTES, 0, "bytes asked for by live objects"},
-    {"percent", "100.0 * live_bytes / nullif(sum(live_bytes) OVER (), 0)", KIND_PERCENT, 0,
-     "of all live bytes"},
+    {"percent", "100.0 * live_bytes / nullif(sum(live_bytes) OVER (), 0)", KIND_PERCENT,
+     COLUMN_OPTIONAL, "of all live bytes"},
     {"objects", "live_objects", KIND_COUNT, 0, "live objects"},
-    {"total", "alloc_bytes", KIND_BYTES, 0, "bytes asked for since the start"},
+    {"total", "alloc_bytes", KIND_BYTES, COLUMN_OPTIONAL, "bytes asked for since the start"},
     {"total_objects", "alloc_objects", KIND_COUNT, COLUMN_OPTIONAL, "objects since the start"},
-    {"function", NULL, KIND_TEXT, COLUMN_CUT, "innermost one that is not malloc's or new's own"},
-    {"location", NULL, KIND_TEXT, COLUMN_CUT_LEFT, "file:line, or module+offset"},
+    {"function", NULL, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE,
+     "innermost one that is not malloc's or new's own"},
+    {"callers", VIEW_CALLERS, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE | COLUMN_OPTIONAL | COLUMN_LATE,
+     "the next three functions outwards"},
+    {"location", NULL, KIND_TEXT, COLUMN_CUT_LEFT | COLUMN_OPTIONAL, "file:line, or module+offset"},
     {"site", "site_id", KIND_NUMBER, COLUMN_EXTRA, "number of the call stack"},
     {"file", NULL, KIND_TEXT, COLUMN_EXTRA, "source file with its path"},
     {"line", NULL, KIND_NUMBER, COLUMN_EXTRA, "in this file"},
@@ -78,7 +81,7 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
     "sum(alloc_bytes) AS alloc_bytes, sum(alloc_objects) AS alloc_objects, "                       \
     "sum(live_given_bytes) AS live_given_bytes, sum(recorded_objects) AS recorded_objects, "       \
     "sum(samples) AS samples, max(truncated) AS truncated, max(stopped) AS stopped, "              \
-    "NULL AS site_id, NULL AS module_offset, "
+    "NULL AS site_id, NULL AS stack_id, NULL AS module_offset, "
 
 static const char *const sources[] = {
     [BY_STACK] = "v1_site",
@@ -104,8 +107,10 @@ static enum status show(struct command_line *line, const struct target *target,
     bool table = line->output.format == OUTPUT_TABLE;
     int64_t all = line->output.limit;
     uint64_t nrows = 0;
-    if (own->by == BY_MODULE && table && !line->output.columns)
-        line->output.columns = "live,percent,objects,total,total_objects,module";
+    if (own->by != BY_STACK && table && !line->output.columns)
+        line->output.columns = own->by == BY_MODULE
+                                   ? "live,percent,objects,total,total_objects,module"
+                                   : "live,percent,objects,total,total_objects,function,location";
     if (all < 0 && table && output_width(&line->output))
         line->output.limit = own->stacks ? TERMINAL_ROWS / 5 : TERMINAL_ROWS;
     enum status status = own->stacks ? stacks_show(line, target, &query, failure)

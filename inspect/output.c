@@ -162,6 +162,15 @@ struct output *output_open(const struct output_options *options, const char *ver
     return o;
 }
 
+bool output_wants(const struct output *o, size_t column) {
+    if (o->sort_column == (int)column || (column && o->columns[column - 1].kind == KIND_UNIT))
+        return true;
+    for (size_t i = 0; i < o->nshown; i++)
+        if (o->shown[i] == column)
+            return true;
+    return false;
+}
+
 static void keep_row(struct output *o, const struct value *values) {
     if (o->nrows == o->room) {
         o->room = o->room ? o->room * 2 : 64;

@@ -33,10 +33,12 @@ enum column_kind {
 };
 
 /* column.flags */
-#define COLUMN_EXTRA    0x1u /* not in the table unless --columns names it; always in JSON, CSV */
-#define COLUMN_OPTIONAL 0x2u /* left out of a table that is wider than the terminal */
-#define COLUMN_CUT      0x4u /* text whose end may be cut off to fit the terminal */
-#define COLUMN_CUT_LEFT 0x8u /* text whose beginning may be: paths */
+#define COLUMN_EXTRA    0x1u  /* not in the table unless --columns names it; always in JSON, CSV */
+#define COLUMN_OPTIONAL 0x2u  /* left out of a table that is wider than the terminal */
+#define COLUMN_LATE     0x20u /* with OPTIONAL: left out after all others */
+#define COLUMN_CUT      0x4u  /* text whose end may be cut off to fit the terminal */
+#define COLUMN_CUT_LEFT 0x8u  /* text whose beginning may be: paths */
+#define COLUMN_WIDE     0x10u /* not cut to less than 20 cells, rather than 12 */
 
 struct column {
     const char *name; /* lower case; printed in upper case over the table */
@@ -78,6 +80,10 @@ struct output;
  * that does not exist. */
 struct output *output_open(const struct output_options *options, const char *verb,
                            const struct column *columns, size_t ncolumns, struct failure *failure);
+
+/* output_wants tells whether the values of a column will be looked at: what is not shown need not
+ * be computed. */
+bool output_wants(const struct output *output, size_t column);
 
 /* output_row adds one row of ncolumns values.  false when no further row will be looked at. */
 bool output_row(struct output *output, const struct value *values);

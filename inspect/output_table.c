@@ -14,8 +14,9 @@
 #include "output_private.h"
 #include "text.h"
 
-#define SEPARATOR    2  /* cells between two columns */
-#define SMALLEST_CUT 12 /* a name is not cut to less than this */
+#define SEPARATOR     2  /* cells between two columns */
+#define SMALLEST_CUT  12 /* a name is not cut to less than this */
+#define SMALLEST_WIDE 20 /* nor one with COLUMN_WIDE to less than this */
 
 /* One column of the table being laid out. */
 struct layout {
@@ -137,19 +138,28 @@ static void free_layout(struct layout *l, size_t nrows) {
     free(l->header);
 }
 
+/* cuttable returns how many cells of a column's width may be cut off. */
+static size_t cuttable(const struct column *column, size_t width) {
+    size_t least = column->flags & COLUMN_WIDE ? SMALLEST_WIDE : SMALLEST_CUT;
+    if (!(column->flags & (COLUMN_CUT | COLUMN_CUT_LEFT)) || width < least)
+        return 0;
+    return width - least;
+}
+
 /* least_width is what the columns take when every name is cut as far as it may be. */
 static size_t least_width(const struct layout *l, size_t n) {
     size_t total = total_width(l, n);
     for (size_t i = 0; i < n; i++)
-        if ((l[i].column->flags & (COLUMN_CUT | COLUMN_CUT_LEFT)) && l[i].width > SMALLEST_CUT)
-            total -= l[i].width - SMALLEST_CUT;
+        total -= cuttable(l[i].column, l[i].width);
     return total;
 }
 
-/* drop_columns takes optional columns out until the rest fits; returns how many are left. */
-static size_t drop_columns(struct layout *l, size_t n, size_t width, size_t nrows) {
+/* drop_columns takes the columns that have all of flags and none of not out until the rest fits,
+ * the last first; returns how many are left. */
+static size_t drop_columns(struct layout *l, size_t n, size_t width, size_t nrows, unsigned flags,
+                           unsigned not ) {
     for (size_t i = n; i-- > 0 && least_width(l, n) > width;) {
-        if (!(l[i].column->flags & COLUMN_OPTIONAL))
+        if ((l[i].column->flags & (flags | not )) != flags)
             continue;
         free_layout(&l[i], nrows);
         memmove(&l[i], &l[i + 1], (n - i - 1) * sizeof(*l));
@@ -205,8 +215,7 @@ static void cut_columns(struct layout *l, size_t n, size_t width, size_t nrows) 
     while (total > width) {
         size_t widest = n;
         for (size_t i = 0; i < n; i++)
-            if ((l[i].column->flags & (COLUMN_CUT | COLUMN_CUT_LEFT)) && goal[i] > SMALLEST_CUT &&
-                (widest == n || goal[i] > goal[widest]))
+            if (cuttable(l[i].column, goal[i]) > 0 && (widest == n || goal[i] > goal[widest]))
                 widest = i;
         if (widest == n)
             break;
@@ -257,8 +266,10 @@ void output_table(struct output *o, size_t nrows) {
     struct layout *l = must_calloc(n, sizeof(*l));
     for (size_t i = 0; i < n; i++)
         lay_out(&l[i], o, o->shown[i], nrows);
-    if (width && !o->options->columns)
-        n = drop_columns(l, n, width, nrows);
+    if (width && !o->options->columns) {
+        n = drop_columns(l, n, width, nrows, COLUMN_OPTIONAL, COLUMN_LATE);
+        n = drop_columns(l, n, width, nrows, COLUMN_OPTIONAL | COLUMN_LATE, 0);
+    }
     if (width)
         cut_columns(l, n, width, nrows);
     if (nrows)

@@ -133,6 +133,8 @@ void proc_command(pid_t pid, char *buf, size_t size) {
         if (text[i] == '\0')
             text[i] = ' ';
     snprintf(buf, size, "%s", text ? text : "");
+    for (n = strlen(buf); n && buf[n - 1] == ' ';) /* who sets its title pads it */
+        buf[--n] = '\0';
     free(text);
 }
 

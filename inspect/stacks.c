@@ -39,7 +39,7 @@ static char *statement(const struct view_query *query, int64_t limit) {
     return must_format(
         "WITH chosen AS MATERIALIZED (SELECT * FROM %s WHERE snapshot_id = :snapshot%s%s"
         " ORDER BY %s LIMIT %lld), "
-        "lines AS MATERIALIZED (SELECT * FROM v1_stack WHERE snapshot_id = :snapshot"
+        "lines AS MATERIALIZED (SELECT * FROM v1_stack WHERE +snapshot_id = :snapshot"
         " AND site_id IN (SELECT site_id FROM chosen)) "
         "SELECT c.site_id, live_bytes, live_objects, alloc_bytes, alloc_objects, s.frame,"
         " s.inline_depth, coalesce(s.function, CASE WHEN s.frame IS NULL THEN c.function END),"

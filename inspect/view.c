@@ -10,7 +10,8 @@
 
 #include "view.h"
 
-static char *statement(const struct command *command, const struct view_query *query) {
+static char *statement(const struct command *command, const struct view_query *query,
+                       const struct output *output) {
     char *sql = NULL;
     size_t size;
     FILE *out = open_memstream(&sql, &size);
@@ -18,7 +19,8 @@ static char *statement(const struct command *command, const struct view_query *q
         return NULL;
     for (size_t i = 0; i < command->ncolumns; i++) {
         const struct column *column = &command->columns[i];
-        fprintf(out, "%s%s", i ? ", " : "SELECT ", column->sql ? column->sql : column->name);
+        const char *expression = column->sql ? column->sql : column->name;
+        fprintf(out, "%s%s", i ? ", " : "SELECT ", output_wants(output, i) ? expression : "NULL");
     }
     fprintf(out, " FROM %s", query->from);
     if (!query->all_snapshots)
@@ -102,7 +104,7 @@ enum status view_show(const struct command_line *line, const struct target *targ
     if (!output)
         return failure->status;
     sqlite3_stmt *stmt = NULL;
-    char *sql = statement(command, query);
+    char *sql = statement(command, query, output);
     enum status status = view_prepare(target, sql, query, &stmt, failure);
     if (status == STATUS_DONE)
         status = view_rows(stmt, output, command->ncolumns, failure);
