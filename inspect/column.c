@@ -215,7 +215,7 @@ const struct image_table image_tables[] = {
     TABLE(SLOT, "slot", struct gomalloc_slot, slot_columns, -1, "a slot of a span with sites"),
     TABLE(SUMMARY, "summary", struct gomalloc_summary, summary_columns, -1,
           "an entry of the radix tree"),
-    TABLE(CHUNK, "chunk", struct gomalloc_chunk, chunk_columns, 0, "a chunk of 512 pages"),
+    TABLE(CHUNK, "chunk", struct gomalloc_chunk, chunk_columns, 1, "a chunk of 512 pages"),
     TABLE(FRAME, "frame", struct gomalloc_frame, frame_columns, -1, "a node of the stack trie"),
     TABLE(SITE, "site", struct gomalloc_site, site_columns, 0, "a stack that has allocated"),
     TABLE(MEMSTAT, "memstat", struct gomalloc_memstat, memstat_columns, -1,

@@ -130,6 +130,10 @@ static int authorize(void *aux, int action, const char *a, const char *b, const 
         return SQLITE_OK;
     case SQLITE_FUNCTION:
         return b && sqlite3_stricmp(b, "load_extension") == 0 ? SQLITE_DENY : SQLITE_OK;
+    case SQLITE_UPDATE:
+        /* What SQLite does in name only when it first meets a table-valued function (json_each,
+         * pragma_table_info).  A user's own UPDATE of it is refused elsewhere (DEFENSIVE). */
+        return sqlite3_stricmp(a, "sqlite_master") == 0 ? SQLITE_OK : SQLITE_DENY;
     case SQLITE_PRAGMA:
         return pragma_reads(a, b) ? SQLITE_OK : SQLITE_DENY;
     default:

@@ -71,7 +71,7 @@ static int best_index(sqlite3_vtab *base, sqlite3_index_info *info) {
         bool unique = t->class->unique & VTAB_KEY(key);
         info->aConstraintUsage[i].argvIndex = 1;
         info->idxNum = key + 1;
-        info->estimatedCost = unique ? 2 : 2 + sqrt(rows);
+        info->estimatedCost = unique ? 1 : 1 + sqrt(rows);
         info->estimatedRows = unique ? 1 : 1 + (sqlite3_int64)sqrt(rows);
         info->idxFlags = unique ? SQLITE_INDEX_SCAN_UNIQUE : 0;
         break;
