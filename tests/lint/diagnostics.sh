@@ -20,6 +20,6 @@ same() { # WHAT
 same "DIAGNOSTICS in man/gomalloc.7" 2 < <(awk '
     /^\.Sh/ { inside = /DIAGNOSTICS/ }
     inside && !/^\.It Sy GOMALLOC: / && sub(/^\.It Sy /, "") { gsub(/^"|"$/, ""); print }' man/gomalloc.7)
-same "tests/misuse/*.c" 1 < <(cd tests/misuse && grep -lE '^ \* Crime: ' ./*.c ./*.cc 2>/dev/null |
+same "tests/misuse/*.c" 1 < <(cd tests/misuse && grep -lE '^ \* The crime [a-z_]+:' ./*.c ./*.cc 2>/dev/null |
     sed -E 's,.*/,,; s/\.(c|cc)$//')
 exit $status

@@ -21,7 +21,7 @@ cd "$SOURCE_DIR"
             if (/"/ && index(FILENAME, folder "/") == 1 && !begins(name, allow[folder]))
                 complain(folder " may not include it")
         for (prefix in only)
-            if (index(name, prefix) == 1 && index(only[prefix] " ", " " FILENAME " ") == 0)
+            if (/</ && index(name, prefix) == 1 && index(only[prefix] " ", " " FILENAME " ") == 0)
                 complain("it is for" only[prefix])
         for (pair in never)
             if (split(pair, p, SUBSEP) && name == p[2] && index(FILENAME, p[1]) == 1)
