@@ -377,7 +377,8 @@ struct mcache *mcache_attach(void) {
         return NULL;
     atomic_store_explicit(&c->tid, (uint32_t)sys_call3(SYS_gettid, 0, 0, 0), memory_order_relaxed);
     c->flush_gen = heap_sweepgen();
-    c->next_sample = -1; /* the recorder decides at the first allocation */
+    /* Atomic: the recorder writes the same when the rate changes. */
+    __atomic_store_n(&c->next_sample, NEXT_SAMPLE_UNKNOWN, __ATOMIC_RELAXED);
     mcache_self = c;
     if (have_exit_key) /* may allocate: this thread has its mcache by now */
         pthread_setspecific(exit_key, c);

@@ -44,9 +44,14 @@ struct mcache_entry {
 
 #define LARGE_CACHE_SLOTS 16
 
+/* mcache.next_sample while the recorder is to decide anew at the next allocation: so far below zero
+ * that what one allocation takes away from it does not matter. */
+#define NEXT_SAMPLE_UNKNOWN (INT64_MIN / 2)
+
 struct mcache {
     struct span_owner owner; /* must be first */
-    int64_t next_sample;     /* bytes until the recorder wants to see an allocation; see prof */
+    int64_t next_sample;     /* bytes until the recorder wants to see an allocation, or
+                                NEXT_SAMPLE_UNKNOWN; see prof */
     struct mcache_entry alloc[NUM_SPAN_CLASSES];
     struct mspan_list listed[NUM_SPAN_CLASSES]; /* spans of ours with free slots, not current */
     struct page_cache pcache;                   /* Go: p.pcache */

@@ -3,10 +3,10 @@
  * The recorder: who allocated.  Go: runtime/mprof.go, malloc.go (profilealloc).
  *
  * Rates.  A thread follows a new rate when its next allocation comes by here.  One that counts down
- * from far away (rate 0: for ever) would not for long, so prof_set_rate writes PROF_POKED into its
- * next_sample.  That is a plain word which the thread reads and writes without atomic operations:
- * the poke may be lost between the two.  So it is repeated, by the background thread, for every
- * mcache that has not answered by taking over the generation.
+ * from far away (rate 0: for ever) would not for long, so prof_set_rate writes NEXT_SAMPLE_UNKNOWN
+ * into its next_sample.  That is a plain word which the thread reads and writes without atomic
+ * operations: the poke may be lost between the two.  So it is repeated, by the background thread,
+ * for every mcache that has not answered by taking over the generation.
  */
 #include "prof/prof.h"
 
@@ -22,11 +22,8 @@
 #include "prof/thread.h"
 #include "sys/rawcall.h"
 
-/* Written by others into next_sample: far below what any allocation takes away from it. */
-#define PROF_POKED       (INT64_MIN / 2)
-#define PROF_POKED_BELOW (INT64_MIN / 4)
-#define RETRY_BYTES      ((int64_t)1 << 20) /* after running out of memory */
-#define MAX_RATE         ((uint64_t)1 << 56)
+#define RETRY_BYTES ((int64_t)1 << 20) /* after running out of memory */
+#define MAX_RATE    ((uint64_t)1 << 56)
 
 static_assert(PROF_SITE_NONE == STACK_SITE_NONE, "the site of no stack is the table's first");
 
@@ -122,7 +119,7 @@ bool prof_sample(struct mcache *c, size_t size, struct prof_sample *ret) {
         arm(c, RETRY_BYTES);
         return false;
     }
-    if (gm_unlikely(__atomic_load_n(&c->next_sample, __ATOMIC_RELAXED) < PROF_POKED_BELOW ||
+    if (gm_unlikely(__atomic_load_n(&c->next_sample, __ATOMIC_RELAXED) < NEXT_SAMPLE_UNKNOWN / 2 ||
                     atomic_load_explicit(&c->rate_gen, memory_order_relaxed) !=
                         atomic_load_explicit(&prof.gen, memory_order_relaxed)) &&
         !follow(c, t, size))
@@ -171,7 +168,7 @@ static void poke_all(void) {
     for (uint32_t i = 0; i < n; i++) {
         struct mcache *c = __atomic_load_n(&mcaches.all[i], __ATOMIC_ACQUIRE);
         if (c != NULL && atomic_load_explicit(&c->rate_gen, memory_order_relaxed) != gen)
-            arm(c, PROF_POKED);
+            arm(c, NEXT_SAMPLE_UNKNOWN);
     }
 }
 

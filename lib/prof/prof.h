@@ -16,8 +16,8 @@
  *
  * What the caller of prof_sample must see to:
  *  - no allocator lock is held;
- *  - the thread has an mcache of its own (not mcache0), which began with next_sample = -1, so that
- *    not even a malloc(0) is missed before the rate is known;
+ *  - the thread has an mcache of its own (not mcache0), which begins with next_sample =
+ *    NEXT_SAMPLE_UNKNOWN, so that not even a malloc(0) is missed before the rate is known;
  *  - dlclose() is followed: libunwind's cache cannot be invalidated, so after a library was
  *    unloaded and another mapped over it, stacks through it are wrong (research of 1.6.2 to 1.10).
  */
