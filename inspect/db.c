@@ -87,7 +87,7 @@ int db_memory(const struct db_fault *f, const struct image *im, sqlite3 **ret) {
 
 int db_open_image(const struct image *im, sqlite3 **ret, char *err, size_t errlen) {
     const struct db_fault f = {"image", err, errlen};
-    sqlite3 *db;
+    sqlite3 *db = NULL;
     int rc = db_memory(&f, im, &db);
     if (rc)
         return rc;
