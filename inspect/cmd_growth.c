@@ -10,14 +10,15 @@
 
 static const struct column columns[] = {
     {"grown", "grown_bytes", KIND_BYTES, 0, "live bytes in B less those in A"},
-    {"grown_objects", NULL, KIND_COUNT, 0, "the same in objects"},
+    {"grown_objects", NULL, KIND_COUNT, COLUMN_OPTIONAL, "the same in objects"},
     {"live", "live_bytes_b", KIND_BYTES, COLUMN_OPTIONAL, "live bytes in B"},
     {"objects", "live_objects_b", KIND_COUNT, COLUMN_OPTIONAL, "live objects in B"},
     {"function", NULL, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE,
      "innermost one that is not malloc's or new's own"},
     {"callers", VIEW_CALLERS, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE | COLUMN_OPTIONAL | COLUMN_LATE,
      "the next three functions outwards"},
-    {"location", NULL, KIND_TEXT, COLUMN_CUT_LEFT | COLUMN_OPTIONAL, "file:line, or module+offset"},
+    {"location", NULL, KIND_TEXT, COLUMN_CUT_LEFT | COLUMN_WIDE | COLUMN_OPTIONAL,
+     "file:line, or module+offset"},
     {"live_before", "live_bytes_a", KIND_BYTES, COLUMN_EXTRA, "live bytes in A"},
     {"objects_before", "live_objects_a", KIND_COUNT, COLUMN_EXTRA, "live objects in A"},
     {"total", "alloc_bytes", KIND_BYTES, COLUMN_EXTRA, "bytes asked for from A to B"},
@@ -124,7 +125,7 @@ static enum status show(const struct command_line *line, const struct target *ta
                                           .bindings = bindings,
                                           .nbindings = 2,
                                           .all_snapshots = true},
-                     NULL, failure);
+                     failure);
 }
 
 static enum status run(struct command_line *line) {
@@ -156,6 +157,7 @@ const struct command command_verb_growth = {
     .takes = TAKES_FORMAT,
     .min_words = 1,
     .max_words = 3,
+    .terminal_rows = 25,
     .columns = columns,
     .ncolumns = sizeof(columns) / sizeof(*columns),
     .run = run,

@@ -72,7 +72,7 @@ static enum status show_rows(const struct command_line *line, const struct targe
     command.columns = table;
     command.ncolumns = n;
     as_if.command = &command;
-    return view_show(&as_if, target, query, NULL, failure);
+    return view_show(&as_if, target, query, failure);
 }
 
 static enum status show_levels(const struct command_line *line, const struct target *target,
@@ -95,7 +95,7 @@ static enum status show(const struct command_line *line, const struct target *ta
     case WHAT_ENTRIES:
         return show_rows(line, target, entry_columns, COUNT(entry_columns), &entries, failure);
     case WHAT_CHUNKS:
-        return view_show(line, target, &chunks, NULL, failure);
+        return view_show(line, target, &chunks, failure);
     case WHAT_MAP:
         break;
     case WHAT_ALL:

@@ -84,6 +84,10 @@ static enum status change_rate(const struct change *change, struct failure *fail
     rate_text(before, sizeof(before), reply.value);
     if (status == STATUS_DONE)
         status = client_call(&client, change->verb, change->arg, &reply, NULL, failure);
+    if (status == STATUS_FORBIDDEN)
+        fail(failure, status,
+             "process %d (%s) takes no orders: %s; start it with GOMALLOC=control=on", (int)pid,
+             client.proc.comm, reply.message);
     if (status == STATUS_DONE)
         status = client_call(&client, GOMALLOC_VERB_PING, 0, &reply, NULL, failure);
     rate_text(after, sizeof(after), reply.value);

@@ -14,8 +14,6 @@
 #include "text.h"
 #include "view.h"
 
-#define TERMINAL_ROWS 25
-
 enum { BY_STACK, BY_LINE, BY_FUNCTION, BY_MODULE };
 
 static const struct column columns[] = {
@@ -29,7 +27,8 @@ static const struct column columns[] = {
      "innermost one that is not malloc's or new's own"},
     {"callers", VIEW_CALLERS, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE | COLUMN_OPTIONAL | COLUMN_LATE,
      "the next three functions outwards"},
-    {"location", NULL, KIND_TEXT, COLUMN_CUT_LEFT | COLUMN_OPTIONAL, "file:line, or module+offset"},
+    {"location", NULL, KIND_TEXT, COLUMN_CUT_LEFT | COLUMN_WIDE | COLUMN_OPTIONAL,
+     "file:line, or module+offset"},
     {"site", "site_id", KIND_NUMBER, COLUMN_EXTRA, "number of the call stack"},
     {"file", NULL, KIND_TEXT, COLUMN_EXTRA, "source file with its path"},
     {"line", NULL, KIND_NUMBER, COLUMN_EXTRA, "in this file"},
@@ -104,22 +103,12 @@ static enum status show(struct command_line *line, const struct target *target,
                                      .order = "live_bytes DESC, alloc_bytes DESC",
                                      .bindings = bindings,
                                      .nbindings = 1};
-    bool table = line->output.format == OUTPUT_TABLE;
-    int64_t all = line->output.limit;
-    uint64_t nrows = 0;
-    if (own->by != BY_STACK && table && !line->output.columns)
+    if (own->by != BY_STACK && line->output.format == OUTPUT_TABLE && !line->output.columns)
         line->output.columns = own->by == BY_MODULE
                                    ? "live,percent,objects,total,total_objects,module"
                                    : "live,percent,objects,total,total_objects,function,location";
-    if (all < 0 && table && output_width(&line->output))
-        line->output.limit = own->stacks ? TERMINAL_ROWS / 5 : TERMINAL_ROWS;
-    enum status status = own->stacks ? stacks_show(line, target, &query, failure)
-                                     : view_show(line, target, &query, &nrows, failure);
-    bool cut = all < 0 && line->output.limit > 0 && nrows == (uint64_t)line->output.limit;
-    line->output.limit = all;
-    if (status == STATUS_DONE && cut && line->output.watch <= 0)
-        say("the first %d; --limit N shows more", TERMINAL_ROWS);
-    return status;
+    return own->stacks ? stacks_show(line, target, &query, failure)
+                       : view_show(line, target, &query, failure);
 }
 
 static enum status run(struct command_line *line) {
@@ -151,6 +140,7 @@ const struct command command_verb_sites = {
     .max_words = 1,
     .options = options,
     .option = option,
+    .terminal_rows = 25,
     .own_size = sizeof(struct own),
     .columns = columns,
     .ncolumns = sizeof(columns) / sizeof(*columns),

@@ -138,6 +138,7 @@ const struct command command_verb_spans = {
     .max_words = 1,
     .options = options,
     .option = option,
+    .terminal_rows = 25,
     .own_size = sizeof(struct own),
     .columns = columns,
     .ncolumns = sizeof(columns) / sizeof(*columns),

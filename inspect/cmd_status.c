@@ -17,6 +17,10 @@ static const struct column columns[] = {
 
 static const struct view_query query = {.from = "v1_status", .order = "ord, item"};
 
+/* People need not read which kinds of memory the library has none of. */
+static const struct view_query table_query = {
+    .from = "v1_status", .where = "(value <> 0 OR item NOT LIKE 'memory.%')", .order = "ord, item"};
+
 static const char *column_text(sqlite3_stmt *stmt, int i) {
     const char *s = (const char *)sqlite3_column_text(stmt, i);
     return s ? s : "";
@@ -68,7 +72,8 @@ static enum status run(struct command_line *line) {
         return say_failure(&failure);
     if (line->output.format == OUTPUT_TABLE && !line->output.no_header)
         print_headline(line, &target);
-    status = view_show(line, &target, &query, NULL, &failure);
+    bool table = line->output.format == OUTPUT_TABLE;
+    status = view_show(line, &target, table ? &table_query : &query, &failure);
     target_close(&target);
     return status == STATUS_DONE ? status : say_failure(&failure);
 }

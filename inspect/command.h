@@ -32,6 +32,7 @@ struct command {
     const struct argp_option *options; /* its own, NULL = none */
     /* option handles one of its own options; the verb's own arguments are line->own. */
     void (*option)(struct command_line *line, int key, char *arg, struct argp_state *state);
+    int terminal_rows;            /* of a table on a terminal, unless --limit; 0 = all */
     size_t own_size;              /* bytes of its own arguments, which begin as zero */
     const struct column *columns; /* of its rows; NULL: decided when run */
     size_t ncolumns;

@@ -34,7 +34,7 @@ struct value value_text(const char *s) {
     return (struct value){.type = VALUE_TEXT, .bytes = s, .size = strlen(s)};
 }
 
-static bool is_terminal(const struct output_options *options) {
+bool output_is_terminal(const struct output_options *options) {
     /* watch.c paints into memory, for standard output */
     int fd = fileno(options->out);
     return isatty(fd < 0 ? STDOUT_FILENO : fd);
@@ -46,7 +46,7 @@ bool output_has_color(const struct output_options *options) {
         return options->color == COLOR_ALWAYS;
     if (no_color && no_color[0])
         return false;
-    return is_terminal(options) && !(term && strcmp(term, "dumb") == 0);
+    return output_is_terminal(options) && !(term && strcmp(term, "dumb") == 0);
 }
 
 size_t output_width(const struct output_options *options) {
@@ -55,7 +55,7 @@ size_t output_width(const struct output_options *options) {
     long n = columns ? strtol(columns, NULL, 10) : 0;
     if (n > 0 && n < 10000)
         return (size_t)n; /* also how a test or a script asks for a width */
-    if (!is_terminal(options))
+    if (!output_is_terminal(options))
         return 0;
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
         return size.ws_col;

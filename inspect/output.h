@@ -91,9 +91,10 @@ bool output_row(struct output *output, const struct value *values);
 /* output_close writes what is left and frees output; returns the number of rows written. */
 uint64_t output_close(struct output *output);
 
-/* output_has_color and output_width describe the terminal behind options->out: whether to use
- * colours, and its width in cells, 0 = not a terminal, any width will do. */
+/* output_has_color, output_is_terminal and output_width describe what is behind options->out:
+ * whether to use colours, and its width in cells, 0 = not a terminal, any width will do. */
 bool output_has_color(const struct output_options *options);
+bool output_is_terminal(const struct output_options *options);
 size_t output_width(const struct output_options *options);
 
 /* Helpers for rows that do not come from SQL. */

@@ -28,7 +28,8 @@ static const struct column columns[] = {
     {"truncated", NULL, KIND_NUMBER, 0, "1: outermost frames are missing"},
     {"stopped", NULL, KIND_NUMBER, 0, "1: the unwinder gave up before the end"},
 };
-#define NCOLUMNS (sizeof(columns) / sizeof(*columns))
+#define TERMINAL_STACKS 5 /* shown on a terminal unless --limit says otherwise */
+#define NCOLUMNS        (sizeof(columns) / sizeof(*columns))
 
 /* The columns that text for people is made from. */
 enum { SITE, LIVE, OBJECTS, TOTAL, TOTAL_OBJECTS, FUNCTION = 7, FILE_, LINE, MODULE, OFFSET };
@@ -139,7 +140,10 @@ enum status stacks_show(const struct command_line *line, const struct target *ta
                         const struct view_query *query, struct failure *failure) {
     sqlite3_stmt *stmt = NULL;
     bool people = line->output.format == OUTPUT_TABLE && !line->output.columns;
-    char *sql = statement(query, line->output.limit);
+    int64_t limit = line->output.limit;
+    if (limit < 0 && people && output_is_terminal(&line->output))
+        limit = TERMINAL_STACKS;
+    char *sql = statement(query, limit);
     enum status status = view_prepare(target, sql, query, &stmt, failure);
     if (status == STATUS_DONE)
         status = people ? print_stacks(line, stmt, failure) : print_rows(line, stmt, failure);

@@ -95,12 +95,22 @@ enum status view_rows(sqlite3_stmt *stmt, struct output *output, size_t ncolumns
     return fail(failure, STATUS_FAILURE, "%s", sqlite3_errmsg(sqlite3_db_handle(stmt)));
 }
 
+/* apply_terminal_rows limits a table on a terminal to what is looked at; true if it did. */
+static bool apply_terminal_rows(const struct command *command, struct output_options *options) {
+    if (!command->terminal_rows || options->limit >= 0 || options->format != OUTPUT_TABLE ||
+        !output_is_terminal(options))
+        return false;
+    options->limit = command->terminal_rows;
+    return true;
+}
+
 enum status view_show(const struct command_line *line, const struct target *target,
-                      const struct view_query *query, uint64_t *ret_nrows,
-                      struct failure *failure) {
+                      const struct view_query *query, struct failure *failure) {
     const struct command *command = line->command;
+    struct output_options options = line->output;
+    bool limited = apply_terminal_rows(command, &options);
     struct output *output =
-        output_open(&line->output, command->name, command->columns, command->ncolumns, failure);
+        output_open(&options, command->name, command->columns, command->ncolumns, failure);
     if (!output)
         return failure->status;
     sqlite3_stmt *stmt = NULL;
@@ -111,8 +121,8 @@ enum status view_show(const struct command_line *line, const struct target *targ
     sqlite3_finalize(stmt);
     free(sql);
     uint64_t nrows = output_close(output);
-    if (ret_nrows)
-        *ret_nrows = nrows;
+    if (limited && nrows == (uint64_t)options.limit && options.watch <= 0)
+        say("the first %d rows; --limit N shows more", command->terminal_rows);
     return status;
 }
 
@@ -127,7 +137,7 @@ enum status view_run(struct command_line *line, const struct view_query *query) 
     enum status status = view_target(line, &target, &failure);
     if (status != STATUS_DONE)
         return say_failure(&failure);
-    status = view_show(line, &target, query, NULL, &failure);
+    status = view_show(line, &target, query, &failure);
     target_close(&target);
     return status == STATUS_DONE ? status : say_failure(&failure);
 }

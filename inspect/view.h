@@ -35,9 +35,9 @@ struct view_query {
     "WHERE NOT y.allocator ORDER BY up.n, y.inline_depth LIMIT 3 OFFSET 1))"
 
 /* view_show queries line->command's columns from target and prints the rows.  Returns STATUS_DONE
- * or *failure; *ret_nrows, unless NULL, is the number of rows. */
+ * or *failure. */
 enum status view_show(const struct command_line *line, const struct target *target,
-                      const struct view_query *query, uint64_t *ret_nrows, struct failure *failure);
+                      const struct view_query *query, struct failure *failure);
 
 /* view_rows prints the rows of a prepared statement whose columns are those of an output. */
 enum status view_rows(sqlite3_stmt *stmt, struct output *output, size_t ncolumns,

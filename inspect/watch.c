@@ -20,9 +20,9 @@ static unsigned terminal_height(void) {
 }
 
 /* paint writes text from the top of the screen and clears what was behind and below it. */
-static void paint(const char *text, const char *title) {
+static void paint(const char *text, const char *title, size_t width) {
     unsigned left = terminal_height() - 1;
-    printf("\033[H%s\033[K\n", title);
+    printf("\033[H%.*s\033[K\n", (int)width, title);
     while (*text && --left) {
         size_t n = strcspn(text, "\n");
         printf("%.*s\033[K\n", (int)n, text);
@@ -56,7 +56,7 @@ enum status watch_run(struct command_line *line, enum status (*run)(struct comma
                      line->command->name, line->nwords ? line->words[0] : "", now,
                      line->output.watch);
             fputs(first ? "\033[2J" : "", stdout);
-            paint(text, title);
+            paint(text, title, output_width(&line->output));
         } else
             fwrite(text, 1, size, stdout);
         free(text);
