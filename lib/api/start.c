@@ -17,6 +17,7 @@
 
 #include "agent/agent.h"
 #include "agent/exit_report.h"
+#include "api/crime.h"
 #include "api/options.h"
 #include "heap/malloc.h"
 #include "prof/prof.h"
@@ -33,6 +34,10 @@ struct mcache *start_thread(void) {
             prof_set_rate(1);
     }
     return mcache_attach();
+}
+
+static void double_free_found(uintptr_t p) {
+    crime_committed(CRIME_double_free, (const void *)p, "free by two threads");
 }
 
 /* In rank order: no thread is inside the allocator while the process is copied. */
@@ -84,6 +89,7 @@ __attribute__((constructor(101))) static void start(void) {
     options_read = true;
     if (mcache_self == &mcache0)
         start_thread();
+    heap_double_free_found = double_free_found;
     if (!options.inherit)
         disinherit();
     prof_init(

@@ -100,6 +100,14 @@ size_t mspan_count_live(const struct mspan *s) {
     return n;
 }
 
+void (*heap_double_free_found)(uintptr_t p);
+
+static gm_cold void report_double(const struct mspan *s, size_t w, uint64_t twice) {
+    if (heap_double_free_found != NULL)
+        heap_double_free_found(s->base +
+                               (w * 64 + (size_t)__builtin_ctzll(twice)) * mspan_elem_bytes(s));
+}
+
 size_t mspan_sweep(struct mspan *s, uint32_t sweepgen) {
     size_t n = 0;
     uint64_t *bits = mspan_free_bits(s);
@@ -108,6 +116,8 @@ size_t mspan_sweep(struct mspan *s, uint32_t sweepgen) {
         if (marks == 0)
             continue;
         n += (size_t)__builtin_popcountll(marks);
+        if (gm_unlikely((bits[w] & marks) != 0))
+            report_double(s, w, bits[w] & marks);
         __atomic_store_n(&bits[w], bits[w] | marks, __ATOMIC_RELEASE);
         atomic_fetch_and_explicit(&s->free_marks[w], ~marks, memory_order_seq_cst);
     }

@@ -129,6 +129,11 @@ bool mspan_init_bits(struct mspan *s);
 /* mspan_release_bits takes them back for reuse.  The heap's lock is held. */
 void mspan_release_bits(struct mspan *s);
 
+/* Called by a sweep that finds a slot freed twice, by its owner and by another thread, with its
+ * address; locks may be held.  The owner's free does not look at marks, so it can't tell earlier.
+ */
+extern void (*heap_double_free_found)(uintptr_t p);
+
 /* mspan_sweep folds the marks into free_bits; returns how many there were.  The caller owns the
  * span. */
 size_t mspan_sweep(struct mspan *s, uint32_t sweepgen);

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The heap as malloc uses it: slots, frees from any thread, large objects, giving back.
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "heap/malloc.h"
+#include "random.h"
+
+static struct mcache *self(void) {
+    struct mcache *c = mcache_self;
+    return c != &mcache0 ? c : mcache_attach();
+}
+
+static void *alloc(size_t size) {
+    return heap_alloc(self(), size, false);
+}
+
+static enum free_result release(void *p) {
+    return heap_free_fast(p) ? FREE_OK : heap_free_slow((uintptr_t)p);
+}
+
+static void assert_heap_consistent(void) {
+    const char *why = NULL;
+    if (!mheap_consistent(&mheap_, &why))
+        fail_msg("%s", why);
+}
+
+/* Live slots of all spans, by the bitmaps. */
+static size_t live_objects(void) {
+    size_t n = 0;
+    for (uint32_t i = 0; i < mheap_.nallspans; i++) {
+        struct mspan s;
+        if (mheap_read_span(mheap_.allspans[i], &s))
+            n += mspan_count_live(&s);
+    }
+    return n;
+}
+
+static void every_size_is_aligned_and_has_room(void **state) {
+    (void)state;
+    for (size_t size = 0; size <= 40000; size += size < 1100 ? 1 : 97) {
+        char *p = alloc(size);
+        assert_non_null(p);
+        assert_int_equal((uintptr_t)p % (size > 8 ? 16 : 8), 0);
+        assert_true(heap_usable(p) >= size && heap_usable(p) > 0);
+        assert_true(heap_usable(p) <= size + size / 2 + 16 || size > MAX_SMALL_SIZE);
+        memset(p, 0xa5, size);
+        assert_int_equal(release(p), FREE_OK);
+    }
+    assert_heap_consistent();
+}
+
+static void memory_freed_last_is_used_first(void **state) {
+    (void)state;
+    void *p[10];
+    for (size_t i = 0; i < 10; i++)
+        p[i] = alloc(100);
+    for (size_t i = 0; i < 10; i++)
+        release(p[i]);
+    for (size_t i = 10; i-- > 0;)
+        assert_ptr_equal(alloc(100), p[i]);
+    for (size_t i = 0; i < 10; i++)
+        release(p[i]);
+}
+
+static void frees_that_are_none_are_refused(void **state) {
+    (void)state;
+    int local;
+    char *p = alloc(48);
+    assert_int_equal(heap_free_slow((uintptr_t)&local), FREE_INVALID);
+    assert_int_equal(heap_free_slow((uintptr_t)(p + 1)), FREE_INVALID);
+    assert_int_equal(heap_free_slow((uintptr_t)(p + 16)), FREE_INVALID);
+    assert_int_equal(heap_free_slow(UINTPTR_MAX), FREE_INVALID);
+    assert_int_equal(release(p), FREE_OK);
+    assert_int_equal(release(p), FREE_DOUBLE);
+    /* 170 slots of 48 bytes leave 32 bytes at the end, where slot 170 would begin */
+    struct mspan *s = mheap_span_of((uintptr_t)p);
+    assert_int_equal(heap_free_slow(s->base + 170 * 48), FREE_INVALID);
+    char *large = alloc(100000);
+    assert_int_equal(release(large + 8192), FREE_INVALID);
+    assert_int_equal(release(large), FREE_OK);
+    assert_int_equal(release(large), FREE_DOUBLE);
+}
+
+static void *free_it(void *p) {
+    return (void *)(uintptr_t)release(p);
+}
+
+static void another_threads_free_is_seen_at_once_and_used_after_a_sweep(void **state) {
+    (void)state;
+    enum { N = 1000 };
+    static char *p[N];
+    for (size_t i = 0; i < N; i++)
+        p[i] = alloc(64);
+    struct mspan *s = mheap_span_of((uintptr_t)p[N / 2]);
+    size_t slot = mspan_object_index(s, (uintptr_t)p[N / 2]);
+    size_t live = mspan_count_live(s);
+    pthread_t t;
+    void *result;
+    pthread_create(&t, NULL, free_it, p[N / 2]);
+    pthread_join(t, &result);
+    assert_int_equal((uintptr_t)result, FREE_OK);
+    assert_int_equal(mspan_count_live(s), live - 1);
+    assert_false(mspan_live_word(s, slot / 64) >> slot % 64 & 1);
+    mspan_sweep(s, 2);
+    assert_int_equal(release(p[N / 2]), FREE_DOUBLE);
+    assert_true(mspan_free_bits(s)[slot / 64] >> slot % 64 & 1);
+    assert_int_equal(mspan_count_live(s), live - 1);
+    for (size_t i = 0; i < N; i++)
+        if (i != N / 2)
+            assert_int_equal(release(p[i]), FREE_OK);
+}
+
+static uintptr_t found;
+
+static void note_found(uintptr_t p) {
+    found = p;
+}
+
+static void a_free_by_two_threads_is_found_when_the_span_is_swept(void **state) {
+    (void)state;
+    heap_double_free_found = note_found;
+    char *p = alloc(320);
+    struct mspan *s = mheap_span_of((uintptr_t)p);
+    pthread_t t;
+    pthread_create(&t, NULL, free_it, p);
+    pthread_join(t, NULL);
+    assert_int_equal(release(p), FREE_OK); /* the owner does not look at marks */
+    assert_int_equal(found, 0);
+    mspan_sweep(s, 2);
+    assert_int_equal(found, (uintptr_t)p);
+    heap_double_free_found = NULL;
+}
+
+/* ---- a model: what is in each object, beside it ------------------------------------------- */
+
+struct object {
+    unsigned char *p;
+    size_t size;
+    unsigned char fill;
+};
+
+static size_t some_size(struct random *r) {
+    switch (random_below(r, 20)) {
+    case 0:
+        return random_below(r, 300000);
+    case 1:
+    case 2:
+        return random_below(r, 5000);
+    default:
+        return random_below(r, 300);
+    }
+}
+
+static void check(const struct object *o) {
+    for (size_t i = 0; i < o->size; i += 31)
+        assert_int_equal(o->p[i], o->fill);
+}
+
+static void step(struct random *r, struct object *o) {
+    if (o->p == NULL) {
+        o->size = some_size(r);
+        o->fill = (unsigned char)random_below(r, 256);
+        bool zero = random_below(r, 4) == 0;
+        o->p = zero ? heap_alloc_zeroed(self(), o->size, false)
+               : random_below(r, 8) == 0
+                   ? heap_alloc_aligned(self(), o->size, (size_t)1 << random_below(r, 18))
+                   : alloc(o->size);
+        assert_non_null(o->p);
+        for (size_t i = 0; zero && i < o->size; i++)
+            assert_int_equal(o->p[i], 0);
+        memset(o->p, o->fill, o->size);
+        return;
+    }
+    check(o);
+    size_t slot;
+    struct mspan *s = heap_find(o->p, &slot);
+    assert_non_null(s);
+    size_t size = some_size(r);
+    if (random_below(r, 4) == 0 && heap_realloc_in_place(s, size)) {
+        if (size < o->size)
+            o->size = size;
+        check(o);
+        o->size = size;
+        memset(o->p, o->fill, size);
+        return;
+    }
+    assert_int_equal(release(o->p), FREE_OK);
+    o->p = NULL;
+}
+
+static void random_work_agrees_with_a_model(void **state) {
+    (void)state;
+    enum { N = 3000 };
+    static struct object o[N];
+    struct random r = {.state = 1};
+    size_t before = live_objects();
+    for (size_t i = 0; i < 200000; i++) {
+        step(&r, &o[random_below(&r, N)]);
+        if (i % 20000 == 0)
+            assert_heap_consistent();
+    }
+    size_t live = 0;
+    for (size_t i = 0; i < N; i++)
+        live += o[i].p != NULL;
+    assert_int_equal(live_objects(), before + live);
+    for (size_t i = 0; i < N; i++)
+        if (o[i].p != NULL)
+            assert_int_equal(release(o[i].p), FREE_OK);
+    assert_int_equal(live_objects(), before);
+    assert_heap_consistent();
+}
+
+/* ---- threads ------------------------------------------------------------------------------ */
+
+enum { NTHREADS = 4, NSHARED = 512 };
+static _Atomic(struct object *) shared[NSHARED];
+
+static void *exchange_objects(void *seed) {
+    struct random r = {.state = (uintptr_t)seed};
+    for (size_t i = 0; i < 60000; i++) {
+        struct object *o = alloc(sizeof *o);
+        o->size = 16 + random_below(&r, 200);
+        o->fill = (unsigned char)i;
+        o->p = alloc(o->size);
+        memset(o->p, o->fill, o->size);
+        o = atomic_exchange(&shared[random_below(&r, NSHARED)], o);
+        if (o == NULL)
+            continue;
+        check(o);
+        assert_int_equal(release(o->p), FREE_OK);
+        assert_int_equal(release(o), FREE_OK);
+    }
+    return NULL;
+}
+
+static void threads_free_each_others_objects_and_nothing_is_lost(void **state) {
+    (void)state;
+    size_t before = live_objects();
+    for (unsigned round = 0; round < 3; round++) {
+        pthread_t t[NTHREADS];
+        for (size_t i = 0; i < NTHREADS; i++)
+            pthread_create(&t[i], NULL, exchange_objects, (void *)(round * 10 + i + 1));
+        for (size_t i = 0; i < NTHREADS; i++)
+            pthread_join(t[i], NULL);
+    }
+    for (size_t i = 0; i < NSHARED; i++) {
+        struct object *o = atomic_exchange(&shared[i], NULL);
+        if (o != NULL) {
+            release(o->p);
+            release(o);
+        }
+    }
+    assert_int_equal(live_objects(), before);
+    mheap_reclaim(&mheap_);
+    mcache_flush(self());
+    assert_heap_consistent();
+}
+
+static void *allocate_and_leave(void *ret) {
+    for (size_t i = 0; i < 20000; i++)
+        ((void **)ret)[i] = alloc(100);
+    return NULL;
+}
+
+static void what_an_ended_thread_left_returns_to_the_heap_when_freed(void **state) {
+    (void)state;
+    static void *p[20000];
+    uint64_t before = mheap_.pages_in_use;
+    pthread_t t;
+    pthread_create(&t, NULL, allocate_and_leave, p);
+    pthread_join(t, NULL);
+    assert_true(mheap_.pages_in_use >= before + 20000 * 112 / GM_PAGE_SIZE);
+    for (size_t i = 0; i < 20000; i++)
+        assert_int_equal(release(p[i]), FREE_OK);
+    mheap_reclaim(&mheap_);
+    assert_true(mheap_.pages_in_use <= before + 2);
+    assert_heap_consistent();
+}
+
+static void threads_that_come_and_go_share_few_mcaches(void **state) {
+    (void)state;
+    static void *p[20000];
+    pthread_t t;
+    pthread_create(&t, NULL, allocate_and_leave, p);
+    pthread_join(t, NULL);
+    uint32_t n = mcaches.n;
+    for (unsigned i = 0; i < 200; i++) {
+        for (size_t k = 0; k < 20000; k += 199)
+            release(p[k]);
+        pthread_create(&t, NULL, exchange_objects, (void *)7);
+        pthread_join(t, NULL);
+        for (size_t k = 0; k < 20000; k += 199)
+            p[k] = alloc(100);
+        if (i == 10)
+            break;
+    }
+    assert_int_equal(mcaches.n, n);
+    for (size_t k = 0; k < 20000; k++)
+        release(p[k]);
+    for (size_t i = 0; i < NSHARED; i++) {
+        struct object *o = atomic_exchange(&shared[i], NULL);
+        if (o != NULL) {
+            release(o->p);
+            release(o);
+        }
+    }
+}
+
+/* ---- large -------------------------------------------------------------------------------- */
+
+static void large_objects_grow_and_shrink_where_they_are(void **state) {
+    (void)state;
+    mcache_flush(self());
+    char *p = alloc(1 << 20);
+    size_t slot;
+    struct mspan *s = heap_find(p, &slot);
+    memset(p, 1, 1 << 20);
+    assert_true(heap_realloc_in_place(s, 100 << 10));
+    assert_int_equal(heap_usable(p), 104 << 10);
+    assert_true(heap_realloc_in_place(s, 1 << 20));
+    assert_int_equal(heap_usable(p), 1 << 20);
+    assert_int_equal(p[50 << 10], 1);
+    char *behind = alloc(1 << 20);
+    while (behind != p + (1 << 20)) /* until the place is taken */
+        behind = alloc(1 << 20);
+    assert_false(heap_realloc_in_place(s, 2 << 20));
+    assert_int_equal(release(p), FREE_OK);
+    assert_heap_consistent();
+}
+
+static void any_alignment_is_met(void **state) {
+    (void)state;
+    for (size_t align = 1; align <= (size_t)1 << 30; align <<= 1)
+        for (size_t size = 1; size <= 100000; size *= 10) {
+            void *p = heap_alloc_aligned(self(), size, align);
+            assert_non_null(p);
+            assert_int_equal((uintptr_t)p % align, 0);
+            assert_true(heap_usable(p) >= size);
+            assert_int_equal(release(p), FREE_OK);
+        }
+    assert_heap_consistent();
+}
+
+static void what_cannot_be_had_is_refused(void **state) {
+    (void)state;
+    assert_null(alloc(SIZE_MAX));
+    assert_null(alloc((size_t)PTRDIFF_MAX + 1));
+    assert_null(alloc((size_t)1 << 50));
+    assert_null(heap_alloc_aligned(self(), SIZE_MAX - 4096, 4096));
+    assert_null(heap_alloc_aligned(self(), 1, (size_t)1 << 62));
+    assert_heap_consistent();
+}
+
+static void scavenged_memory_reads_as_zero_and_is_counted(void **state) {
+    (void)state;
+    mcache_flush(self());
+    char *p = alloc(8 << 20);
+    memset(p, 1, 8 << 20);
+    release(p);
+    uint64_t ready = mem_stats[MEM_HEAP].ready;
+    assert_true(mheap_scavenge(&mheap_) >= (size_t)8 << 20);
+    assert_true(mem_stats[MEM_HEAP].ready <= ready - ((uint64_t)8 << 20));
+    char *q = heap_alloc_zeroed(self(), 8 << 20, false);
+    for (size_t i = 0; i < (size_t)8 << 20; i += 511)
+        assert_int_equal(q[i], 0);
+    release(q);
+    assert_heap_consistent();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_size_is_aligned_and_has_room),
+        cmocka_unit_test(memory_freed_last_is_used_first),
+        cmocka_unit_test(frees_that_are_none_are_refused),
+        cmocka_unit_test(another_threads_free_is_seen_at_once_and_used_after_a_sweep),
+        cmocka_unit_test(a_free_by_two_threads_is_found_when_the_span_is_swept),
+        cmocka_unit_test(random_work_agrees_with_a_model),
+        cmocka_unit_test(threads_free_each_others_objects_and_nothing_is_lost),
+        cmocka_unit_test(what_an_ended_thread_left_returns_to_the_heap_when_freed),
+        cmocka_unit_test(threads_that_come_and_go_share_few_mcaches),
+        cmocka_unit_test(large_objects_grow_and_shrink_where_they_are),
+        cmocka_unit_test(any_alignment_is_met),
+        cmocka_unit_test(what_cannot_be_had_is_refused),
+        cmocka_unit_test(scavenged_memory_reads_as_zero_and_is_counted),
+    };
+    return cmocka_run_group_tests_name("heap", tests, NULL, NULL);
+}
