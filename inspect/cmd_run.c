@@ -97,11 +97,13 @@ static enum status set_preload(struct failure *failure) {
 /* has_key tells whether the list options (key=value,...) sets key. */
 static bool has_key(const char *list, const char *key) {
     size_t n = strlen(key);
-    for (const char *p = list; p; p = strchr(p, ',')) {
+    const char *p = list;
+    do {
         p += *p == ',';
         if (strncmp(p, key, n) == 0 && p[n] == '=')
             return true;
-    }
+        p = strchr(p, ',');
+    } while (p);
     return false;
 }
 

@@ -42,7 +42,7 @@ enum status say_failure(const struct failure *failure);
 /* Memory that is there, or the program ends with STATUS_FAILURE. */
 void *must_calloc(size_t n, size_t size);
 void *must_realloc(void *p, size_t n, size_t size);
-char *must_dup(const char *s) __attribute__((returns_nonnull));
+char *must_dup(const char *s);
 char *must_dup_n(const char *s, size_t n);
 char *must_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
