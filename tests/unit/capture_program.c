@@ -7,7 +7,7 @@
 #include <alloca.h>
 #include <string.h>
 
-#define EXPORT __attribute__((visibility("default"), noinline, noclone))
+#define EXPORT __attribute__((visibility("default"), noinline))
 
 static void note(struct program_run *run, void *pc) {
     run->pcs[run->n++] = (uintptr_t)pc;
@@ -24,7 +24,7 @@ EXPORT int program_recurse(struct program_run *run, unsigned depth) {
     return ret;
 }
 
-static __attribute__((noinline, noclone)) int with_alloca(struct program_run *run, unsigned depth) {
+static __attribute__((noinline)) int with_alloca(struct program_run *run, unsigned depth) {
     char *p = alloca(depth * 3 + 1);
     memset(p, (int)depth, depth * 3 + 1);
     int ret = program_mutual(run, depth - 1) + p[depth];

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -19,6 +18,7 @@
 #include <cmocka.h>
 
 #include "capture_program.h"
+#include "capture_thread.h"
 #include "gomalloc/image.h"
 #include "prof/capture.h"
 
@@ -230,26 +230,27 @@ static void a_signal_handlers_stack_reaches_the_interrupted_code(void **state) {
         assert_int_equal(got[k + i], outer[i]);
 }
 
-static void *recurse_in_thread(void *arg) {
+static bool recurse_in_thread(void *arg) {
+    (void)arg;
     for (unsigned i = 0; i < 2000; i++) {
         uint64_t want[DEPTH];
         struct program_run run = {.visit = visit, .pcs = want};
         program_recurse(&run, i % 30);
         if (flags != 0 || ngot < run.n || memcmp(got, want, run.n * sizeof *want) != 0)
-            return NULL;
+            return false;
     }
-    return arg;
+    return true;
 }
 
 static void threads_capture_at_the_same_time(void **state) {
-    pthread_t threads[4];
-    for (int i = 0; i < 4; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, recurse_in_thread, state), 0);
+    (void)state;
+    static struct capture_thread threads[4];
     for (int i = 0; i < 4; i++) {
-        void *ret;
-        pthread_join(threads[i], &ret);
-        assert_ptr_equal(ret, state);
+        threads[i].run = recurse_in_thread;
+        assert_true(capture_thread_start(&threads[i]));
     }
+    for (int i = 0; i < 4; i++)
+        assert_true(capture_thread_succeeds(&threads[i]));
 }
 
 /* Last: there is no way back. */
