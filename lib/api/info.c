@@ -43,7 +43,8 @@ static uint64_t free_page_bytes(void) {
            << GM_PAGE_SHIFT;
 }
 
-/* The fields' meanings, as near to glibc's as another allocator's can be: gomalloc(3). */
+/* The fields' meanings, as near to glibc's as another allocator's can be: gomalloc(3).  As there,
+ * large objects (hblkhd) are not part of arena and uordblks. */
 gm_export struct mallinfo2 mallinfo2(void) {
     struct mallinfo2 m;
     memset(&m, 0, sizeof m);
@@ -52,11 +53,11 @@ gm_export struct mallinfo2 mallinfo2(void) {
     struct totals t = {0};
     count_spans(&t);
     uint64_t free_pages = free_page_bytes();
-    m.arena = t.live + t.free + free_pages;
+    m.arena = t.live - t.large + t.free + free_pages;
     m.ordblks = t.nspans;
     m.hblks = t.nlarge;
     m.hblkhd = t.large;
-    m.uordblks = t.live;
+    m.uordblks = t.live - t.large;
     m.fordblks = t.free + free_pages;
     return m;
 }
@@ -85,8 +86,8 @@ gm_export void malloc_stats(void) {
     struct mallinfo2 m = mallinfo2();
     char buf[512];
     struct fmt f = fmt_on(buf, sizeof buf);
-    line(&f, "gomalloc: heap bytes      = ", m.arena);
-    line(&f, "gomalloc: in use bytes    = ", m.uordblks);
+    line(&f, "gomalloc: heap bytes      = ", m.arena + m.hblkhd);
+    line(&f, "gomalloc: in use bytes    = ", m.uordblks + m.hblkhd);
     line(&f, "gomalloc: free bytes      = ", m.fordblks);
     line(&f, "gomalloc: large objects   = ", m.hblks);
     line(&f, "gomalloc: large bytes     = ", m.hblkhd);

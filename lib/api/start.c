@@ -40,20 +40,29 @@ static void double_free_found(uintptr_t p) {
     crime_committed(CRIME_double_free, (const void *)p, "free by two threads");
 }
 
+/* The locks that before_fork takes. */
+#define FORK_RANKS                                                                                 \
+    (1u << LOCK_RANK_IDLE | 1u << LOCK_RANK_MCENTRAL | 1u << LOCK_RANK_SCAVENGE |                  \
+     1u << LOCK_RANK_MHEAP | 1u << LOCK_RANK_SLOT | 1u << LOCK_RANK_STACK |                        \
+     1u << LOCK_RANK_PERSISTENT)
+
 /* In rank order: no thread is inside the allocator while the process is copied. */
 static void before_fork(void) {
     mheap_lock_all(&mheap_);
     prof_fork_prepare();
     mutex_lock(&persistent_lock);
+    mutex_fork_begin(FORK_RANKS);
 }
 
 static void after_fork_in_parent(void) {
+    mutex_fork_end();
     mutex_unlock(&persistent_lock);
     prof_fork_parent();
     mheap_unlock_all(&mheap_);
 }
 
 static void after_fork_in_child(void) {
+    mutex_fork_end();
     mutex_reset(&persistent_lock);
     prof_fork_child();
     mheap_reset_all(&mheap_);

@@ -42,17 +42,25 @@ static size_t pages_for(size_t size) {
     return (size + GM_PAGE_SIZE - 1) >> GM_PAGE_SHIFT;
 }
 
+static struct mspan *new_large(struct mcache *c, size_t npages, bool noscan) {
+    return mheap_alloc(&mheap_, c, npages, make_span_class(0, noscan), &mheap_.owner);
+}
+
 static struct mspan *alloc_large(struct mcache *c, size_t size, bool noscan) {
     if (size > MAX_ALLOC)
         return NULL;
     size_t npages = pages_for(size);
     struct mspan *s = noscan ? NULL : mcache_take_large(c, npages);
-    if (s == NULL) {
-        if (mheap_reclaim_due(&mheap_)) {
-            mcache_flush(c);
-            mheap_reclaim(&mheap_);
-        }
-        s = mheap_alloc(&mheap_, c, npages, make_span_class(0, noscan), &mheap_.owner);
+    if (s == NULL && mheap_reclaim_due(&mheap_)) {
+        mcache_flush(c);
+        mheap_reclaim(&mheap_);
+    }
+    if (s == NULL)
+        s = new_large(c, npages, noscan);
+    if (s == NULL) { /* out of memory, unless what the caches keep can be had */
+        mcache_release(c);
+        mheap_reclaim(&mheap_);
+        s = new_large(c, npages, noscan);
     }
     if (s != NULL)
         atomic_fetch_add_explicit(&mheap_.nlarge, 1, memory_order_relaxed);

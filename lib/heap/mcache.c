@@ -170,6 +170,12 @@ static uintptr_t refill(struct mcache *c, struct mcache_entry *e, struct span_cl
         mcache_flush(c);
         mheap_reclaim(&mheap_);
     }
+    p = use_span(e, new_span(c, spc));
+    if (p != 0)
+        return p;
+    /* Out of memory, unless what other classes keep can be had. */
+    mcache_release(c);
+    mheap_reclaim(&mheap_);
     return use_span(e, new_span(c, spc));
 }
 
@@ -276,9 +282,8 @@ void mcache_flush(struct mcache *c) {
     flush_large(c);
 }
 
-/* Gives everything back but full spans, which stay with the mcache until somebody frees into
- * them. */
-static void release_all(struct mcache *c) {
+/* Full spans stay with the mcache until somebody frees into them. */
+void mcache_release(struct mcache *c) {
     tiny_flush(c);
     drain_pending(c);
     for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++) {
@@ -390,7 +395,7 @@ void mcache_detach(void) {
     if (c == &mcache0)
         return;
     mcache_self = &mcache0;
-    release_all(c);
+    mcache_release(c);
     atomic_store_explicit(&c->tid, 0, memory_order_relaxed);
     mutex_lock(&mcaches.lock);
     c->attached = false;
@@ -408,7 +413,7 @@ size_t mcaches_reclaim_idle(void) {
     for (struct mcache *c = mcaches.idle; c != NULL; c = c->next_idle) {
         if (atomic_load_explicit(&c->owner.pending, memory_order_relaxed) == NULL)
             continue;
-        release_all(c);
+        mcache_release(c);
         n++;
     }
     mutex_unlock(&mcaches.lock);

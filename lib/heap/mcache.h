@@ -115,6 +115,9 @@ void mcache_enlist(struct mcache *c, struct mspan *s);
  * ones to the mcentrals, the page cache and the large cache.  For the mcache's thread. */
 void mcache_flush(struct mcache *c);
 
+/* mcache_release gives back everything but full spans: when memory has run out. */
+void mcache_release(struct mcache *c);
+
 /* mcache_take_large returns a cached large span of npages or a little more, its object taken, or
  * NULL; mcache_keep_large keeps a freed one.  False: no room. */
 struct mspan *mcache_take_large(struct mcache *c, size_t npages);

@@ -385,6 +385,7 @@ void mheap_lock_all(struct mheap *h) {
     mutex_lock(&mcaches.lock);
     for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++)
         mutex_lock_next(&h->central[spc].lock);
+    mutex_lock(&h->pages.scav_lock);
     mutex_lock(&h->lock);
     mutex_lock(&mslots_lock);
 }
@@ -392,6 +393,7 @@ void mheap_lock_all(struct mheap *h) {
 void mheap_unlock_all(struct mheap *h) {
     mutex_unlock(&mslots_lock);
     mutex_unlock(&h->lock);
+    mutex_unlock(&h->pages.scav_lock);
     for (size_t spc = NUM_SPAN_CLASSES; spc-- > 0;)
         mutex_unlock(&h->central[spc].lock);
     mutex_unlock(&mcaches.lock);
@@ -400,6 +402,7 @@ void mheap_unlock_all(struct mheap *h) {
 void mheap_reset_all(struct mheap *h) {
     mutex_reset(&mslots_lock);
     mutex_reset(&h->lock);
+    mutex_reset(&h->pages.scav_lock);
     for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++)
         mutex_reset(&h->central[spc].lock);
     mutex_reset(&mcaches.lock);

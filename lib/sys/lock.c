@@ -12,6 +12,21 @@
 /* Bit r: this thread holds a lock of rank r.  Debug builds only. */
 static gm_tls uint32_t held_ranks;
 
+/* Bit r: this thread holds all locks of rank r while it forks. */
+static gm_tls uint32_t forking_ranks;
+
+static bool held_for_fork(const struct mutex *m) {
+    return gm_unlikely((forking_ranks >> m->rank & 1) != 0);
+}
+
+void mutex_fork_begin(uint32_t ranks) {
+    forking_ranks = ranks;
+}
+
+void mutex_fork_end(void) {
+    forking_ranks = 0;
+}
+
 static void check_rank(const struct mutex *m) {
     if (gm_debug && (held_ranks >> m->rank) != 0)
         throw_values("lock rank violated: held ranks, wanted rank", held_ranks, m->rank);
@@ -46,6 +61,8 @@ static void acquire(struct mutex *m) {
 }
 
 void mutex_lock(struct mutex *m) {
+    if (held_for_fork(m))
+        return;
     check_rank(m);
     acquire(m);
 }
@@ -57,6 +74,8 @@ void mutex_lock_next(struct mutex *m) {
 }
 
 bool mutex_try_lock(struct mutex *m) {
+    if (held_for_fork(m))
+        return true;
     uint32_t free = 0;
     bool got = atomic_compare_exchange_strong_explicit(&m->state, &free, 1, memory_order_acquire,
                                                        memory_order_relaxed);
@@ -66,6 +85,8 @@ bool mutex_try_lock(struct mutex *m) {
 }
 
 void mutex_unlock(struct mutex *m) {
+    if (held_for_fork(m))
+        return;
     if (gm_debug)
         held_ranks &= ~(1u << m->rank);
     uint32_t old = atomic_exchange_explicit(&m->state, 0, memory_order_release);

@@ -47,6 +47,13 @@ void mutex_lock_next(struct mutex *m);
 bool mutex_try_lock(struct mutex *m);
 void mutex_unlock(struct mutex *m);
 
+/* mutex_fork_begin says that the calling thread now holds every lock of the ranks in the mask (bit
+ * r = rank r) for the time of a fork: until mutex_fork_end, in parent and child, locking and
+ * unlocking them does nothing in this thread.  Fork handlers of others, which run meanwhile, may
+ * allocate. */
+void mutex_fork_begin(uint32_t ranks);
+void mutex_fork_end(void);
+
 /* mutex_reset makes the mutex free, whoever held it: for the only thread of a forked child. */
 void mutex_reset(struct mutex *m);
 
