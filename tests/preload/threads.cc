@@ -4,7 +4,8 @@
 // exceptions, shared pointers, futures, streams, every form of new, and threads that come and go.
 //
 // Each task computes a digest from its own seed; objects travel between threads through a queue,
-// so that most are freed by another thread than the one that made them.
+// so that most are freed by another thread than the one that made them.  An argument says how often
+// all of it is done.
 #include <algorithm>
 #include <array>
 #include <condition_variable>
@@ -209,9 +210,7 @@ digest churn() {
     return std::accumulate(result.begin(), result.end(), digest{0}, mix);
 }
 
-} // namespace
-
-int main() {
+void round() {
     std::vector<std::future<std::string>> tasks;
     const std::pair<const char *, digest (*)(unsigned)> kinds[] = {
         {"containers", containers}, {"exceptions", exceptions}, {"streams", streams}};
@@ -225,4 +224,12 @@ int main() {
     for (auto &t : tasks)
         std::cout << t.get() << '\n';
     std::cout << "pipeline " << pipeline() << "\nchurn " << churn() << '\n';
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+    int rounds = argc > 1 ? std::stoi(argv[1]) : 1;
+    for (int i = 0; i < rounds; i++)
+        round();
 }

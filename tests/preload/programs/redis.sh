@@ -15,6 +15,7 @@ trap 'kill $server; wait $server' EXIT
 cli() { redis-cli -s "$socket" "$@"; }
 for _ in $(seq 300); do
     cli ping 2>/dev/null | grep -q PONG && break
+    kill -0 $server 2>/dev/null || exit 1
     sleep 0.05
 done
 

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A program for the agent to live in.  It says "PID ready" and goes on allocating until its
+ * standard input ends; then it looks after its own descriptors and exits: 0 if all is well.
+ *
+ *   agent_target [MODE...]
+ *     closefrom   closes all descriptors from 3 on and puts listening sockets of its own at every
+ *                 number below 1024, on which nobody but itself may act
+ *     fork        goes on in a forked child, too; says "PID child"
+ *     daemon      goes on in a grandchild, as daemon(3) has it; says "PID ready" there
+ *     quiet       allocates nothing while it waits
+ *     shared      first, and once: executes itself where the kernel refuses a thread a descriptor
+ *                 table of its own
+ */
+#include <linux/audit.h>
+#include <linux/close_range.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "check.h"
+
+enum { NFDS = 1024 };
+
+static ino_t own_inode[NFDS];
+
+static void forbid_own_tables(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLOSE_RANGE_UNSHARE, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof code[0], code};
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+static int listening_socket(void) {
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    sa_family_t family = AF_UNIX; /* a bare family: the kernel finds a name */
+    CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&family, sizeof family) == 0);
+    CHECK(listen(fd, 8) == 0);
+    return fd;
+}
+
+static void take_all_numbers(void) {
+    struct stat st;
+    closefrom(3);
+    for (int i = 3; i < NFDS; i++) {
+        int fd = listening_socket();
+        if (fd != i)
+            CHECK(dup2(fd, i) == i && close(fd) == 0);
+        CHECK(fstat(i, &st) == 0);
+        own_inode[i] = st.st_ino;
+    }
+}
+
+/* The numbers are what they were, and each still listens with nothing taken from its queue. */
+static void check_own_numbers(void) {
+    struct stat st;
+    for (int i = 3; i < NFDS; i++) {
+        int listens = 0;
+        socklen_t size = sizeof listens;
+        CHECK(fstat(i, &st) == 0 && st.st_ino == own_inode[i]);
+        CHECK(getsockopt(i, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens == 1);
+    }
+}
+
+/* A span comes and goes each time, which is what the library calls activity. */
+static void allocate(void) {
+    free(malloc(100000));
+    void *p[200];
+    for (int i = 0; i < 200; i++)
+        CHECK((p[i] = malloc(3000)) != NULL);
+    for (int i = 0; i < 200; i++)
+        free(p[i]);
+}
+
+static void live(bool quiet) {
+    struct pollfd p = {.fd = 0, .events = POLLIN};
+    char byte;
+    while (poll(&p, 1, quiet ? -1 : 20) == 0 || read(0, &byte, 1) > 0)
+        allocate();
+}
+
+static void say(const char *what) {
+    char line[64];
+    int n = snprintf(line, sizeof line, "%d %s\n", (int)getpid(), what);
+    CHECK(write(1, line, (size_t)n) == n);
+}
+
+int main(int argc, char **argv) {
+    bool quiet = false, took = false;
+    pid_t child = 0;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "shared") == 0) {
+            forbid_own_tables();
+            argv[i] = argv[0];
+            execv("/proc/self/exe", &argv[i]);
+            CHECK(!"exec");
+        } else if (strcmp(argv[i], "closefrom") == 0) {
+            take_all_numbers();
+            took = true;
+        } else if (strcmp(argv[i], "fork") == 0) {
+            CHECK((child = fork()) >= 0);
+            if (child == 0) {
+                say("child");
+                live(false);
+                return 0;
+            }
+        } else if (strcmp(argv[i], "daemon") == 0) {
+            if (fork() != 0)
+                _exit(0);
+            setsid();
+            if (fork() != 0)
+                _exit(0);
+        } else if (strcmp(argv[i], "quiet") == 0) {
+            quiet = true;
+        }
+    }
+    say("ready");
+    live(quiet);
+    if (took)
+        check_own_numbers();
+    if (child != 0) {
+        int status;
+        CHECK(waitpid(child, &status, 0) == child && status == 0);
+    }
+    return 0;
+}
