@@ -25,7 +25,8 @@
 /* A sweep cycle at most once in this time. */
 #define SWEEP_CYCLE_NS UINT64_C(1000000000)
 
-struct mheap mheap_ = {.lock = MUTEX_INIT(LOCK_RANK_MHEAP)};
+/* No initialiser: most of it is never touched, and should not come from the file. */
+struct mheap mheap_;
 struct heap_arena *mheap_arenas[NUM_ARENAS];
 
 static uint64_t nanotime(void) {
@@ -39,6 +40,7 @@ static void add(_Atomic uint64_t *n, uint64_t d) {
 }
 
 bool mheap_init(struct mheap *h) {
+    h->lock = (struct mutex)MUTEX_INIT(LOCK_RANK_MHEAP);
     if (!page_alloc_init(&h->pages, &h->lock, false))
         return false;
     h->allspans = mem_alloc_sparse(MAX_SPANS * sizeof *h->allspans, MEM_SPAN);

@@ -85,7 +85,7 @@ static void *new_block(struct mcache *c, size_t size) {
     if (p == 0)
         return NULL;
     struct mspan *s = mheap_span_of(p);
-    if (!prepare_span(s)) {
+    if (s == NULL || !prepare_span(s)) {
         heap_free_slow(p);
         return NULL;
     }
