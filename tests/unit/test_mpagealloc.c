@@ -18,7 +18,8 @@
 #include "palloc_world.h"
 #include "random.h"
 
-#define FAIL UINTPTR_MAX
+#define FAIL  UINTPTR_MAX
+#define PAGES PALLOC_CHUNK_PAGES
 
 /* One chunk before the operations, by its number; {0} ends each list. */
 struct chunk_case {
@@ -304,6 +305,33 @@ static void grown_pages_are_free_and_scavenged(void **state) {
     world_free(w);
 }
 
+/* Searches don't begin at the bottom of the heap each time. */
+static void search_addr_follows_the_first_free_page(void **state) {
+    (void)state;
+    struct palloc_world *w = world_new();
+    uintptr_t scav;
+    for (unsigned c = 0; c < 20; c++)
+        world_add_chunk(w, c, NULL, 0, NULL, 0);
+    assert_int_equal(world_page(w->p.search_addr.a), 0);
+    /* The first free page that a search has seen: of the chunk that the run was found in... */
+    world_alloc(w, 3, &scav);
+    world_alloc(w, 3, &scav);
+    assert_int_equal(world_page(w->p.search_addr.a), 3);
+    /* ... or, where the run crosses chunks, the beginning of the first with free pages. */
+    world_alloc(w, 9 * PAGES, &scav);
+    world_alloc(w, PAGES, &scav);
+    assert_int_equal(world_page(w->p.search_addr.a), 9 * PAGES);
+    world_release(w, 100, 1);
+    assert_int_equal(world_page(w->p.search_addr.a), 100);
+    world_alloc(w, 1, &scav);
+    world_alloc(w, 1, &scav);
+    assert_int_equal(world_page(w->p.search_addr.a), 10 * PAGES + 6);
+    world_alloc(w, 10 * PAGES - 7, &scav);
+    assert_int_equal(world_alloc(w, 1, &scav), FAIL);
+    assert_int_equal(w->p.search_addr.a, MAX_OFF_ADDR.a);
+    world_free(w);
+}
+
 /* More than a root entry (16 GiB) in one run: the sum at the root is over all its entries. */
 static void a_run_longer_than_a_root_entry(void **state) {
     (void)state;
@@ -446,6 +474,7 @@ int main(void) {
         cmocka_unit_test(operations),
         cmocka_unit_test(random_operations_agree_with_the_slow_twin),
         cmocka_unit_test(grown_pages_are_free_and_scavenged),
+        cmocka_unit_test(search_addr_follows_the_first_free_page),
         cmocka_unit_test(a_run_longer_than_a_root_entry),
         cmocka_unit_test(growth_without_memory_changes_nothing),
         cmocka_unit_test(damage_is_noticed),
