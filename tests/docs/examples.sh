@@ -19,6 +19,7 @@ cleanup() {
     mapfile -t pids < <(jobs -p)
     [ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true
     wait
+    unset LD_PRELOAD # an example may have exported it: rm would make a socket in there
     rm -rf "$work"
 }
 trap cleanup EXIT
