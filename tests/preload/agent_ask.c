@@ -60,10 +60,8 @@ static struct gomalloc_request request(uint32_t verb, uint64_t arg) {
 static bool receive_reply(int fd, struct gomalloc_reply *reply, int *ret_fd) {
     char control[CMSG_SPACE(sizeof(int))];
     struct iovec iov = {reply, sizeof *reply};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = control,
-                         .msg_controllen = sizeof control};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     struct pollfd p = {.fd = fd, .events = POLLIN};
     *ret_fd = -1;
     CHECK(poll(&p, 1, PATIENCE_MS) == 1);

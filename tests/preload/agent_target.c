@@ -4,8 +4,8 @@
  * standard input ends; then it looks after its own descriptors and exits: 0 if all is well.
  *
  *   agent_target [MODE...]
- *     closefrom   closes all descriptors from 3 on and puts listening sockets of its own at every
- *                 number below 1024, on which nobody but itself may act
+ *     closefrom   closes all descriptors from 3 on and puts listening sockets of its own at the
+ *                 numbers that were the library's, on which nobody but itself may act
  *     fork        goes on in a forked child, too; says "PID child"
  *     daemon      goes on in a grandchild, as daemon(3) has it; says "PID ready" there
  *     quiet       allocates nothing while it waits
@@ -28,6 +28,12 @@
 enum { NFDS = 1024 };
 
 static ino_t own_inode[NFDS];
+
+/* The low numbers, where programs have theirs, and the high ones, where the library's may be; not
+ * all, because a process without a free number cannot be asked. */
+static bool is_own_number(int fd) {
+    return (fd >= 3 && fd < 200) || fd >= 900;
+}
 
 static void forbid_own_tables(void) {
     struct sock_filter code[] = {
@@ -55,6 +61,8 @@ static void take_all_numbers(void) {
     struct stat st;
     closefrom(3);
     for (int i = 3; i < NFDS; i++) {
+        if (!is_own_number(i))
+            continue;
         int fd = listening_socket();
         if (fd != i)
             CHECK(dup2(fd, i) == i && close(fd) == 0);
@@ -69,6 +77,8 @@ static void check_own_numbers(void) {
     for (int i = 3; i < NFDS; i++) {
         int listens = 0;
         socklen_t size = sizeof listens;
+        if (!is_own_number(i))
+            continue;
         CHECK(fstat(i, &st) == 0 && st.st_ino == own_inode[i]);
         CHECK(getsockopt(i, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens == 1);
     }
