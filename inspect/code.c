@@ -97,12 +97,20 @@ static const char *base_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
+/* Functions that stand between a program and the library: C++'s allocators, mostly inlined, and
+ * wrappers that are called like what they wrap (the dynamic linker has such ones). */
 static bool allocator_function(const char *name) {
     static const char *const prefixes[] = {
         "operator new",          "std::allocator<",           "std::allocator_traits<",
         "std::__new_allocator<", "__gnu_cxx::new_allocator<", "__gnu_cxx::__alloc_traits<"};
+    static const char *const names[] = {
+        "malloc",         "calloc",        "realloc",       "reallocarray",  "memalign",
+        "posix_memalign", "aligned_alloc", "__rtld_malloc", "__rtld_calloc", "__rtld_realloc"};
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
         if (begins(name, prefixes[i]))
+            return true;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0)
             return true;
     return false;
 }
