@@ -132,7 +132,7 @@ ask() { "$GOINSPECT" sql -o csv --no-header "$@" | tr -d '"\r'; }
 }
 
 @test "the rate is changed while the program runs, without a restart" {
-    begin rate=0 stages
+    begin rate=0,control=on stages
     echo >&9
     at_rest 1
     "$GOINSPECT" profile rate 1 "$pid"
