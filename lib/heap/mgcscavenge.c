@@ -62,6 +62,13 @@ void scavenge_index_mark(struct page_alloc *p, uintptr_t base, uintptr_t limit) 
         if (p->scav_search[kind].i < end)
             p->scav_search[kind].i = end;
     }
+    if (c.i + 1 == end) { /* nearly always */
+        uintptr_t i = c.i & (PALLOC_CHUNKS_PER_L2 - 1);
+        struct palloc_chunks *l2 = page_alloc_l2(p, c);
+        for (unsigned kind = 0; kind < SCAV_NKINDS; kind++)
+            l2->scav_index[kind][i / 64] |= (uint64_t)1 << (i % 64);
+        return;
+    }
     while (c.i < end) {
         uintptr_t i = c.i & (PALLOC_CHUNKS_PER_L2 - 1);
         uintptr_t n = PALLOC_CHUNKS_PER_L2 - i;

@@ -224,8 +224,8 @@ struct search {
     uintptr_t addr; /* the answer, once it is found on the way */
 };
 
-/* found_free notes that there is something free in [addr, addr+size).  The first such stretch of a
- * level narrows the known one; those after it lie beside it. */
+/* found_free notes that there is something free in [addr, addr+size), which is inside the known
+ * stretch, and narrows that, or beside it. */
 static void found_free(struct search *s, struct off_addr addr, uintptr_t size) {
     struct off_addr last = {addr.a + (size - 1)};
     if (off_addr_less_equal(s->first_free, addr) && off_addr_less_equal(last, s->first_free_last)) {
@@ -257,13 +257,16 @@ static enum step search_level(const struct page_alloc *p, unsigned l, struct sea
      * how long it is. */
     uintptr_t base = 0;
     uintptr_t size = 0;
+    bool seen_free = false;
     for (; j < end && size < s->npages; j++) {
         struct palloc_sum sum = p->summary[l][first + j];
         if (sum.v == 0) {
             size = 0;
             continue;
         }
-        found_free(s, level_index_to_off_addr(l, first + j), GM_PAGE_SIZE << log_max_pages);
+        if (!seen_free) /* those after it lie beside the narrowed stretch */
+            found_free(s, level_index_to_off_addr(l, first + j), GM_PAGE_SIZE << log_max_pages);
+        seen_free = true;
         uintptr_t start = palloc_sum_start(sum);
         if (size == 0)
             base = j << log_max_pages;

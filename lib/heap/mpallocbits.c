@@ -69,8 +69,10 @@ void palloc_bits_clear_all(struct palloc_bits *b) {
 }
 
 unsigned palloc_bits_popcnt_range(const struct palloc_bits *b, unsigned i, unsigned n) {
-    if (i % 64 + n <= 64)
-        return ones_count64(b->w[i / 64] & word_mask(i % 64, n));
+    if (i % 64 + n <= 64) {
+        uint64_t x = b->w[i / 64] & word_mask(i % 64, n);
+        return x == 0 ? 0 : ones_count64(x); /* x86-64 has no popcnt to count on */
+    }
     unsigned s = 0;
     for (unsigned k = i / 64; k <= (i + n - 1) / 64; k++)
         s += ones_count64(b->w[k] & range_mask(k, i, n));
@@ -85,47 +87,37 @@ bool palloc_bits_is_clear(const struct palloc_bits *b, unsigned i, unsigned n) {
     return true;
 }
 
-/* Are all zeros of x above its ones?  (Then x has no run of zeros inside.) */
-static bool no_inner_zeros(uint64_t x) {
-    return (x & (x + 1)) == 0;
-}
-
-/* fill_zeros fills up each run of zeros in x from its upper end by n >= 1 pages, all but the run at
- * the top.  x begins with a 1 and its runs of ones are at least *k long, which is kept up to date.
- * True: no run of zeros is left. */
-static bool fill_zeros(uint64_t *x, unsigned n, unsigned *k) {
-    for (; n > *k; *k *= 2) {
-        /* *k cannot pass 63: runs of ones that long leave no inner zeros */
-        *x |= *x >> *k;
-        if (no_inner_zeros(*x))
-            return true;
-        n -= *k;
+/* shrink takes k bits off the top of each run of ones in each word, and says whether any is left.
+ * A loop that compilers turn into vector instructions. */
+static inline bool shrink(uint64_t c[PALLOC_WORDS], unsigned k) {
+    uint64_t left = 0;
+    for (unsigned i = 0; i < PALLOC_WORDS; i++) {
+        c[i] &= c[i] >> k;
+        left |= c[i];
     }
-    *x |= *x >> n;
-    return no_inner_zeros(*x);
+    return left != 0;
 }
 
-/* longest_inner_run returns the longest run of zeros between two ones of x != 0 if it is longer
- * than max, or else max. */
-static unsigned longest_inner_run(uint64_t x, unsigned max) {
-    x >>= trailing_zeros64(x);
-    if (no_inner_zeros(x))
-        return max;
-    unsigned k = 1;
+/* longest_inner_run returns the longest run of free pages inside a word if it is longer than max,
+ * or else max < 62.  Take max off all runs; if anything remains, max was too small. */
+static unsigned longest_inner_run(const struct palloc_bits *b, unsigned max) {
+    uint64_t c[PALLOC_WORDS];
+    for (unsigned i = 0; i < PALLOC_WORDS; i++)
+        c[i] = ~b->w[i];
     unsigned n = max;
-    /* Take max off all runs.  Any that remains says by how much max was too small. */
-    for (;;) {
-        if (n != 0 && fill_zeros(&x, n, &k))
+    for (unsigned k = 1; n > k; k *= 2) {
+        if (!shrink(c, k))
             return max;
-        x >>= trailing_zeros64(~x);
-        n = trailing_zeros64(x);
-        x >>= n;
-        max += n;
-        if (no_inner_zeros(x))
-            return max;
+        n -= k;
     }
+    for (bool left = shrink(c, n); left; left = shrink(c, 1))
+        max++;
+    return max;
 }
 
+/* Departure: Go looks inside one word after the other, and first cuts off the runs at its ends.
+ * But those are no longer than max, which knows them already, and so all words can be looked into
+ * at once. */
 struct palloc_sum palloc_bits_summarize(const struct palloc_bits *b) {
     const unsigned not_set_yet = UINT32_MAX;
     unsigned start = not_set_yet;
@@ -137,12 +129,12 @@ struct palloc_sum palloc_bits_summarize(const struct palloc_bits *b) {
             cur += 64;
             continue;
         }
-        cur += trailing_zeros64(x);
+        cur += (unsigned)__builtin_ctzll(x);
         if (start == not_set_yet)
             start = cur;
         if (cur > max)
             max = cur;
-        cur = leading_zeros64(x);
+        cur = (unsigned)__builtin_clzll(x);
     }
     if (start == not_set_yet)
         return FREE_CHUNK_SUM;
@@ -151,9 +143,7 @@ struct palloc_sum palloc_bits_summarize(const struct palloc_bits *b) {
     /* A run inside a word has a 1 on both sides: at most 62 pages. */
     if (max >= 64 - 2)
         return pack_palloc_sum(start, max, cur);
-    for (unsigned k = 0; k < PALLOC_WORDS; k++)
-        max = longest_inner_run(b->w[k], max); /* no word is 0, or max would be 64 */
-    return pack_palloc_sum(start, max, cur);
+    return pack_palloc_sum(start, longest_inner_run(b, max), cur);
 }
 
 unsigned find_bit_range64(uint64_t c, unsigned n) {

@@ -5,26 +5,29 @@
 #include "heap/mpallocsum.h"
 
 /* start, max and end are those of sums[0..i-1] as one stretch.  This runs up to four times for
- * each operation on pages: no branch depends on more than one entry. */
+ * each operation on pages.  Departure: Go asks of each entry whether it is the root's special
+ * value; but the root's entries are nobody's children. */
 struct palloc_sum merge_summaries(const struct palloc_sum *sums, unsigned n,
                                   unsigned log_max_pages) {
-    uint64_t start = palloc_sum_start(sums[0]);
-    uint64_t max = palloc_sum_max(sums[0]);
-    uint64_t end = palloc_sum_end(sums[0]);
-    for (unsigned i = 1; i < n; i++) {
-        uint64_t si = palloc_sum_start(sums[i]);
-        uint64_t mi = palloc_sum_max(sums[i]);
-        uint64_t ei = palloc_sum_end(sums[i]);
+    const uint64_t mask = MAX_PACKED_VALUE - 1;
+    const uint64_t whole = (uint64_t)1 << log_max_pages;
+    uint64_t start = 0;
+    uint64_t max = 0;
+    uint64_t end = 0;
+    uint64_t so_far = 0; /* pages */
+    for (unsigned i = 0; i < n; i++, so_far += whole) {
+        uint64_t v = sums[i].v;
+        uint64_t si = v & mask;
+        uint64_t mi = v >> LOG_MAX_PACKED_VALUE & mask;
+        uint64_t ei = v >> (2 * LOG_MAX_PACKED_VALUE);
         /* The run at the start goes on only if everything so far is free. */
-        if (start == (uint64_t)i << log_max_pages)
-            start += si;
+        start += start == so_far ? si : 0;
         /* The longest run: the one so far, one across the boundary, or one inside the new entry. */
-        if (end + si > max)
-            max = end + si;
-        if (mi > max)
-            max = mi;
+        uint64_t across = end + si;
+        max = across > max ? across : max;
+        max = mi > max ? mi : max;
         /* The run at the end grows if the new entry is free altogether, or else begins anew. */
-        end = ei == (uint64_t)1 << log_max_pages ? end + ei : ei;
+        end = ei == whole ? end + ei : ei;
     }
     return pack_palloc_sum(start, max, end);
 }

@@ -14,6 +14,7 @@
  */
 #include "heap/mslots.h"
 
+#include "heap/mtiny.h"
 #include "sys/lock.h"
 #include "sys/persistent.h"
 #include "sys/throw.h"
@@ -82,9 +83,6 @@ static gm_noinline uint32_t *make_table(struct mspan *s) {
     for (size_t i = 0; i < class_bytes(cls) / sizeof *sites; i++)
         __atomic_store_n(&sites[i], 0, __ATOMIC_RELAXED);
     atomic_store_explicit(&s->sites, sites, memory_order_release);
-    /* Large objects are freed on the slow path, which looks at s->sites. */
-    if (s->elem_size != 0)
-        atomic_fetch_or_explicit(&s->owner, SPAN_RECORDED, memory_order_release);
     return sites;
 }
 
@@ -96,6 +94,9 @@ bool mslots_record(struct mspan *s, size_t i, uint32_t site, size_t slack) {
     if (s->elem_size == 0) {
         __atomic_store_n(&s->large_requested, mspan_elem_bytes(s) - slack, __ATOMIC_RELAXED);
     } else {
+        /* Large objects are freed on the slow path anyway, which looks at s->sites. */
+        if ((atomic_load_explicit(&s->owner, memory_order_relaxed) & SPAN_RECORDED) == 0)
+            atomic_fetch_or_explicit(&s->owner, SPAN_RECORDED, memory_order_release);
         uint16_t capped = slack < UINT16_MAX ? (uint16_t)slack : UINT16_MAX;
         __atomic_store_n(&slacks(s, sites)[i], capped, __ATOMIC_RELAXED);
     }
@@ -118,10 +119,22 @@ size_t mslots_slack(const struct mspan *s, size_t i) {
     return sites != NULL ? __atomic_load_n(&slacks(s, sites)[i], __ATOMIC_RELAXED) : 0;
 }
 
-void mslots_clear(struct mspan *s, size_t i) {
+bool mslots_clear(struct mspan *s, size_t i) {
     uint32_t *sites = load_sites(s);
-    if (sites != NULL)
-        __atomic_store_n(&sites[i], 0, __ATOMIC_RELAXED);
+    if (sites == NULL || __atomic_load_n(&sites[i], __ATOMIC_RELAXED) == 0)
+        return false;
+    __atomic_store_n(&sites[i], 0, __ATOMIC_RELAXED);
+    return true;
+}
+
+void mslots_settle(struct mspan *s) {
+    uint32_t *sites = load_sites(s);
+    if (sites == NULL || tiny_span(s))
+        return;
+    for (size_t i = 0; i < s->nelems; i++)
+        if (__atomic_load_n(&sites[i], __ATOMIC_RELAXED) != 0)
+            return;
+    atomic_fetch_and_explicit(&s->owner, ~SPAN_RECORDED, memory_order_relaxed);
 }
 
 void mslots_release(struct mspan *s) {

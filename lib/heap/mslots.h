@@ -6,6 +6,9 @@
  * in the object: that would change the heap that is watched), made when the first object of the
  * span is recorded, and cleared at free.  An entry is meaningful while its slot is live.
  * Large objects have a table of one slot.
+ *
+ * A span with recorded objects is marked (SPAN_RECORDED), so that only frees in such a span pay for
+ * the recorder: at the default rate one span in some sixty.
  */
 #ifndef GM_HEAP_MSLOTS_H
 #define GM_HEAP_MSLOTS_H
@@ -23,8 +26,14 @@ bool mslots_record(struct mspan *s, size_t i, uint32_t site, size_t slack);
 uint32_t mslots_site(const struct mspan *s, size_t i);
 size_t mslots_slack(const struct mspan *s, size_t i);
 
-/* mslots_clear forgets slot i: called before it is freed, by who frees it. */
-void mslots_clear(struct mspan *s, size_t i);
+/* mslots_clear forgets slot i: called before it is freed, by who frees it.  Returns whether it was
+ * recorded. */
+bool mslots_clear(struct mspan *s, size_t i);
+
+/* mslots_settle lets free take its fast path in s again if nothing that lives is recorded there.
+ * The table stays: it is zero, and another thread may be about to clear an entry of it.  The caller
+ * owns the span. */
+void mslots_settle(struct mspan *s);
 
 /* mslots_release takes the table from an empty span.  The caller owns the span. */
 void mslots_release(struct mspan *s);

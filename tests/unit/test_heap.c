@@ -139,6 +139,27 @@ static void a_free_by_two_threads_is_found_when_the_span_is_swept(void **state) 
     heap_double_free_found = NULL;
 }
 
+static void frees_are_fast_again_when_the_last_recorded_object_is_gone(void **state) {
+    (void)state;
+    char *a = alloc(448);
+    char *b = alloc(448);
+    char *c = alloc(448);
+    struct mspan *s = mheap_span_of((uintptr_t)a);
+    assert_ptr_equal(s, mheap_span_of((uintptr_t)c));
+    mslots_record(s, mspan_object_index(s, (uintptr_t)a), 7, 0);
+    mslots_record(s, mspan_object_index(s, (uintptr_t)b), 8, 0);
+    assert_false(heap_free_fast(a));
+    assert_int_equal(heap_free_slow((uintptr_t)a), FREE_OK);
+    assert_false(heap_free_fast(b));
+    assert_int_equal(heap_free_slow((uintptr_t)b), FREE_OK);
+    assert_true(heap_free_fast(c));
+    c = alloc(448);
+    mslots_record(s, mspan_object_index(s, (uintptr_t)c), 9, 0);
+    assert_false(heap_free_fast(c));
+    assert_int_equal(mslots_site(s, mspan_object_index(s, (uintptr_t)c)), 9);
+    assert_int_equal(heap_free_slow((uintptr_t)c), FREE_OK);
+}
+
 /* ---- a model: what is in each object, beside it ------------------------------------------- */
 
 struct object {
@@ -382,6 +403,7 @@ int main(void) {
         cmocka_unit_test(frees_that_are_none_are_refused),
         cmocka_unit_test(another_threads_free_is_seen_at_once_and_used_after_a_sweep),
         cmocka_unit_test(a_free_by_two_threads_is_found_when_the_span_is_swept),
+        cmocka_unit_test(frees_are_fast_again_when_the_last_recorded_object_is_gone),
         cmocka_unit_test(random_work_agrees_with_a_model),
         cmocka_unit_test(threads_free_each_others_objects_and_nothing_is_lost),
         cmocka_unit_test(what_an_ended_thread_left_returns_to_the_heap_when_freed),
