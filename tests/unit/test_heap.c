@@ -14,8 +14,9 @@
 #include "random.h"
 
 static struct mcache *self(void) {
-    struct mcache *c = mcache_self;
-    return c != &mcache0 ? c : mcache_attach();
+    struct mcache *c = mcache_self != &mcache0 ? mcache_self : mcache_attach();
+    c->next_sample = INT64_MAX; /* there is no recorder here */
+    return c;
 }
 
 static void *alloc(size_t size) {
