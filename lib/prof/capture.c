@@ -92,6 +92,15 @@ unsigned capture_depth(void) {
     return capture.depth;
 }
 
+/* credible returns how many of the frames, from the innermost, are addresses that can exist in a
+ * process: at another one the unwinder has lost its way. */
+static gm_noinline unsigned credible(const uint64_t *pcs, unsigned n) {
+    unsigned i = 0;
+    while (i < n && pcs[i] != 0 && pcs[i] >> STACK_PC_BITS == 0)
+        i++;
+    return i;
+}
+
 unsigned capture_stack(uint64_t *buf, uint64_t **ret_pcs, uint32_t *ret_flags) {
     *ret_flags = 0;
     if (capture_state() != CAPTURE_READY)
@@ -101,17 +110,17 @@ unsigned capture_stack(uint64_t *buf, uint64_t **ret_pcs, uint32_t *ret_flags) {
     while (own < n && buf[own] - capture.own_start < capture.own_end - capture.own_start)
         own++;
     n -= own;
+    buf += own;
     if (n > capture.depth) {
         n = capture.depth;
-        *ret_flags |= GOMALLOC_SITE_TRUNCATED;
+        *ret_flags = GOMALLOC_SITE_TRUNCATED;
     }
-    buf += own;
-    for (unsigned i = 0; i < n; i++) {
-        /* No such address exists in a process: the unwinder has lost its way. */
-        if (gm_unlikely(buf[i] == 0 || buf[i] >> STACK_PC_BITS != 0)) {
-            n = i;
-            *ret_flags = GOMALLOC_SITE_STOPPED;
-        }
+    uint64_t all = 0;
+    for (unsigned i = 0; i < n; i++)
+        all |= buf[i];
+    if (gm_unlikely(all >> STACK_PC_BITS != 0 || (n != 0 && buf[n - 1] == 0))) {
+        n = credible(buf, n);
+        *ret_flags = GOMALLOC_SITE_STOPPED;
     }
     *ret_pcs = buf;
     return n;

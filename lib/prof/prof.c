@@ -210,12 +210,13 @@ void prof_init(const struct prof_options *o) {
     if (depth > PROF_MAX_DEPTH)
         depth = PROF_MAX_DEPTH;
     uint32_t max = o->max_frames != 0 ? o->max_frames : PROF_DEFAULT_FRAMES;
+    /* The rate first: so what dlopen allocates is recorded too, though without stacks. */
+    prof_set_rate(o->rate);
     bool ok = stack_table_init(&prof.stacks, max);
     capture_configure(ok ? capture_find(name) : NULL, depth);
     atomic_store_explicit(&prof.initialised, true, memory_order_release);
     if (o->rate != 0)
-        capture_load(); /* also if the rate was set before */
-    prof_set_rate(o->rate);
+        capture_load();
 }
 
 void prof_background(void) {
