@@ -42,11 +42,13 @@ static double default_patience(void) {
 }
 
 static enum status fail_silent(const struct client *c, struct failure *failure) {
+    struct proc now_it_is = c->proc;
+    proc_read(c->proc.pid, &now_it_is);
     return fail(failure, STATUS_FAILURE,
                 "process %d (%s) does not answer%s: try again, or set GOINSPECT_TIMEOUT to wait "
                 "longer than %g s",
                 (int)c->proc.pid, c->proc.comm,
-                c->proc.state == 'T' || c->proc.state == 't' ? " because it is stopped" : "",
+                now_it_is.state == 'T' || now_it_is.state == 't' ? " because it is stopped" : "",
                 c->patience);
 }
 

@@ -113,8 +113,8 @@ static enum status show(const struct command_line *line, const struct target *ta
         char a[TEXT_NUMBER_SIZE], b[TEXT_NUMBER_SIZE];
         moment_of(target, pair.a, a);
         moment_of(target, pair.b, b);
-        fprintf(line->output.out, "From snapshot %lld (%s) to %lld (%s)\n\n", (long long)pair.a, a,
-                (long long)pair.b, b);
+        fprintf(line->output.out, "From snapshot %lld, %s\n  to snapshot %lld, %s\n\n",
+                (long long)pair.a, a, (long long)pair.b, b);
     }
     const struct view_binding bindings[] = {{":a", pair.a, NULL}, {":b", pair.b, NULL}};
     return view_show(line, target,
@@ -149,8 +149,9 @@ const struct command command_verb_growth = {
     .name = "growth",
     .usage = "FILE.db [A [B]]",
     .summary = "call sites that hold more in snapshot B than in A",
-    .details = "B is the latest snapshot unless given, A the one before it of the same process.\n"
-               "Call sites are matched by module and offset, so A and B may be two runs.",
+    .details = "B is the latest snapshot unless given, A the one before it of the same\n"
+               "process.  Call sites are matched by module and offset, so A and B may be\n"
+               "of two runs.",
     .examples = "  goinspect snapshot 1234 -o heap.db\n"
                 "  goinspect snapshot 1234 -o heap.db\n"
                 "  goinspect growth heap.db --limit 10\n",

@@ -27,7 +27,7 @@ static enum status run(struct command_line *line) {
     const struct command *command = command_find(line->words[0]);
     if (!command)
         return command_unknown(line->words[0]);
-    command_help(command, stdout);
+    command_help(command);
     return STATUS_DONE;
 }
 

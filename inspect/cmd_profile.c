@@ -110,9 +110,9 @@ const struct command command_verb_profile = {
     .name = "profile",
     .usage = "start TARGET\nstop TARGET\nrate BYTES TARGET",
     .summary = "switch the recorder of a live process on or off, or set its rate",
-    .details =
-        "BYTES is the mean distance of two samples: 512k is the library's default, 1 records\n"
-        "every allocation, 0 none.  start goes back to the rate before the last stop.",
+    .details = "BYTES is the mean distance of two samples: 512k is the library's default, 1\n"
+               "records every allocation, 0 none.  start goes back to the rate before the\n"
+               "last stop.  The process must have been started with GOMALLOC=control=on.",
     .examples = "  goinspect profile stop redis-server\n"
                 "  goinspect profile rate 64k 1234\n",
     .min_words = 2,

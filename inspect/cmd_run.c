@@ -245,10 +245,9 @@ const struct command command_verb_run = {
     .name = "run",
     .usage = "[--] COMMAND [ARGUMENT...]",
     .summary = "a program under the library; ends as the program ends",
-    .details =
-        "Records every allocation unless --rate, or rate= in GOMALLOC, says otherwise.\n"
-        "The exit status is COMMAND's, 128 + N if signal N ended it, 127 if there is no such\n"
-        "command.",
+    .details = "Records every allocation unless --rate, or rate= in GOMALLOC, says otherwise.\n"
+               "The exit status is COMMAND's, 128 + N if signal N ended it, 127 if there is\n"
+               "no such command.",
     .examples = "  goinspect run -- redis-server --port 0\n"
                 "  goinspect run -o heap.db -- ./test-suite\n",
     .takes = TAKES_COMMAND,

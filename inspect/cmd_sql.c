@@ -88,10 +88,10 @@ const struct command command_verb_sql = {
     .name = "sql",
     .usage = "TARGET [STATEMENT]",
     .summary = "an SQL query, from the command line or standard input",
-    .details =
-        "The tables and v1_* views are those of gomalloc-schema(5), over a live process and an\n"
-        "image as well as in a FILE.db.  :snapshot is the number chosen by --snapshot.\n"
-        "  SELECT name FROM sqlite_schema WHERE name LIKE 'v1_%'    lists the views.",
+    .details = "The tables and v1_* views are those of gomalloc-schema(5), over a live process\n"
+               "and an image as well as in a FILE.db.  :snapshot is the number chosen by\n"
+               "--snapshot.  SELECT name FROM sqlite_schema WHERE name LIKE 'v1_%' lists the\n"
+               "views.",
     .examples = "  goinspect sql redis-server \"SELECT function, sum(live_bytes) FROM v1_site "
                 "GROUP BY 1\"\n"
                 "  goinspect sql heap.db \"SELECT * FROM v1_snapshot\" -o csv\n"

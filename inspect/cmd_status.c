@@ -45,7 +45,7 @@ static void print_headline(const struct command_line *line, const struct target 
         text_duration(up, captured > start ? captured - start : 0);
         int64_t n = sqlite3_column_int64(stmt, 3);
         bool bold = output_has_color(&line->output);
-        fprintf(out, "%s%s%s  pid %d  up %s\n%s %s, ", bold ? "\033[1m" : "", name,
+        fprintf(out, "%s%s%s  pid %d  up %s\n%s %s\n", bold ? "\033[1m" : "", name,
                 bold ? "\033[0m" : "", sqlite3_column_int(stmt, 1), up, column_text(stmt, 2), when);
         if (n == 0)
             fputs("nothing recorded\n", out);

@@ -170,7 +170,7 @@ static char *help_filter(int key, const char *text, void *input) {
     if (!out)
         return NULL;
     if (line->command->details)
-        fprintf(out, "%s\n", line->command->details);
+        fprintf(out, "%s\n\n", line->command->details);
     print_columns(line->command, out);
     if (line->command->examples)
         fprintf(out, "Examples:\n%s", line->command->examples);
@@ -276,21 +276,10 @@ void command_parse(const struct command *command, int argc, char **argv,
     free(doc);
 }
 
-void command_help(const struct command *command, FILE *out) {
-    struct argp argp;
-    struct argp_child children[3];
-    char *doc, *program = must_format("goinspect %s", command->name);
-    build(command, &argp, children, &doc);
-    struct command_line line = {.command = command};
-    struct argp_state state = {.root_argp = &argp,
-                               .out_stream = out,
-                               .err_stream = stderr,
-                               .name = program,
-                               .input = &line,
-                               .flags = ARGP_NO_EXIT};
-    argp_state_help(&state, out, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK);
-    free(doc);
-    free(program);
+void command_help(const struct command *command) {
+    char name[] = "", help[] = "--help", *argv[] = {name, help, NULL};
+    struct command_line line;
+    command_parse(command, 2, argv, &line); /* ends the program */
 }
 
 enum status command_run(struct command_line *line) {

@@ -62,8 +62,8 @@ enum status command_unknown(const char *name);
  * the words are wrong (STATUS_USAGE), or ask for help. */
 void command_parse(const struct command *command, int argc, char **argv, struct command_line *line);
 
-/* command_help prints what --help prints. */
-void command_help(const struct command *command, FILE *out);
+/* command_help prints what --help prints, and ends the program. */
+void command_help(const struct command *command);
 
 /* command_run runs it, again and again with --watch. */
 enum status command_run(struct command_line *line);

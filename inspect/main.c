@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "command.h"
 #include "gomalloc/gomalloc.h"
@@ -22,16 +23,17 @@ static const struct command *choose(const char *name) {
     exit((int)command_unknown(name));
 }
 
-/* finish flushes standard output.  A reader that has gone away is not worth a word. */
-static int finish(int status) {
+/* close_output runs at exit, also after --help.  A reader that has gone away is not worth a word.
+ */
+static void close_output(void) {
     errno = 0;
     bool failed = ferror(stdout) != 0;
-    if (fclose(stdout) != 0 || failed) {
-        if (errno != EPIPE)
-            say("cannot write to standard output: %s", strerror(errno ? errno : EIO));
-        return status > STATUS_FINDINGS ? status : STATUS_FAILURE;
-    }
-    return status;
+    if (fclose(stdout) == 0 && !failed)
+        return;
+    if (errno != EPIPE)
+        fprintf(stderr, "goinspect: cannot write to standard output: %s\n",
+                strerror(errno ? errno : EIO));
+    _exit(STATUS_FAILURE);
 }
 
 int main(int argc, char **argv) {
@@ -39,16 +41,17 @@ int main(int argc, char **argv) {
     char ps[] = "ps", *alone[] = {ps, NULL};
     setlocale(LC_ALL, "");
     setlocale(LC_NUMERIC, "C"); /* JSON and CSV want a point */
+    atexit(close_output);
     argp_err_exit_status = STATUS_USAGE;
     argp_program_version = "goinspect " GOMALLOC_VERSION;
     if (argc > 1 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)) {
         puts(argp_program_version);
-        return finish(STATUS_DONE);
+        return STATUS_DONE;
     }
     const struct command *command = choose(argc > 1 ? argv[1] : "ps");
     command_parse(command, argc > 1 ? argc - 1 : 1, argc > 1 ? argv + 1 : alone, &line);
-    int status = command_run(&line);
+    int status = (int)command_run(&line);
     free(line.own);
     free(line.words);
-    return finish(status);
+    return status;
 }

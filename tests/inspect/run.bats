@@ -1,0 +1,122 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Real programs: goinspect run, ps, profile, names of functions.
+
+bats_require_minimum_version 1.5.0
+load helpers
+setup() {
+    common_setup
+    [ -e "$LIBGOMALLOC" ] || skip "libgomalloc.so is not built in this configuration"
+    export GOMALLOC_LIB=$LIBGOMALLOC
+}
+teardown() { common_teardown; }
+
+@test "run ends as the program ends" {
+    run -0 "$GOINSPECT" run true
+    run -7 "$GOINSPECT" run -- sh -c 'exit 7'
+    run -143 "$GOINSPECT" run -- sh -c 'kill -TERM $$'
+    run -127 "$GOINSPECT" run -- no-such-command-anywhere
+    run -126 "$GOINSPECT" run -- /etc/passwd
+}
+
+@test "run leaves the program's words and standard streams alone" {
+    [ "$(echo in | "$GOINSPECT" run cat -)" = in ]
+    [ "$("$GOINSPECT" run printf '%s ' --limit 3 -o x)" = "--limit 3 -o x " ]
+    run -0 --separate-stderr "$GOINSPECT" run -- sh -c 'echo out; echo err >&2'
+    [ "$output" = out ]
+    [ "$stderr" = err ]
+}
+
+@test "run sets LD_PRELOAD and GOMALLOC, and keeps what is there" {
+    [ "$("$GOINSPECT" run sh -c 'echo $GOMALLOC')" = "rate=1" ]
+    [ "$("$GOINSPECT" run --rate 4096 sh -c 'echo $GOMALLOC')" = "rate=4096" ]
+    [ "$(GOMALLOC=control=on "$GOINSPECT" run sh -c 'echo $GOMALLOC')" = "control=on,rate=1" ]
+    [ "$(GOMALLOC=rate=512,control=on "$GOINSPECT" run sh -c 'echo $GOMALLOC')" = "rate=512,control=on" ]
+    library=$(realpath "$LIBGOMALLOC")
+    [ "$("$GOINSPECT" run sh -c 'echo $LD_PRELOAD')" = "$library" ]
+    other=$(ldd "$GOINSPECT" | awk '/libsmartcols/ { print $3 }')
+    [ "$(LD_PRELOAD=$other "$GOINSPECT" run sh -c 'echo $LD_PRELOAD')" = "$library:$other" ]
+}
+
+@test "run finds the library beside itself" {
+    unset GOMALLOC_LIB
+    [ "$("$GOINSPECT" run sh -c 'echo $LD_PRELOAD')" = "$(realpath "$LIBGOMALLOC")" ]
+}
+
+@test "run says where no library is" {
+    export GOMALLOC_LIB=$work/nothing.so
+    refuses 2 "GOMALLOC_LIB: $work/nothing.so: No such file" run true
+}
+
+@test "run -o FILE.gmi and -o FILE.db keep the heap at the end" {
+    "$GOINSPECT" run -o heap.gmi -- perl -e '@a = map { "x" x $_ } 1 .. 1000' 2>err
+    grep -q "heap.gmi is written; next: goinspect sites heap.gmi" err
+    "$GOINSPECT" status heap.gmi -o json | jq -e '[.rows[] | {(.item): .value}] | add | .["objects.live"] > 0'
+    "$GOINSPECT" run -o heap.db -- perl -e '@a = map { "x" x $_ } 1 .. 1000' 2>err
+    grep -q "heap.db is written" err
+    "$GOINSPECT" run -o heap.db -- perl -e '1' 2>/dev/null
+    [ "$("$GOINSPECT" sql heap.db "SELECT count(*) FROM v1_snapshot WHERE kind = 'exit'" -o csv --no-header)" = 2 ]
+    ls
+    [ -z "$(find . -name '*.db.*' -o -name '*tmp*')" ]
+}
+
+@test "run says so when nothing was written" {
+    run -137 --separate-stderr "$GOINSPECT" run -o heap.gmi -- sh -c 'kill -KILL $$'
+    [[ $stderr == *"heap.gmi was not written"* ]]
+    [ ! -e heap.gmi ]
+}
+
+@test "run hands signals on" {
+    start "$GOINSPECT" run sh -c 'trap "echo caught >caught; exit 5" TERM; touch ready; while :; do sleep 0.1; done'
+    wait_until test -e ready
+    kill -TERM "$pid"
+    status=0
+    wait "$pid" || status=$?
+    [ "$status" -eq 5 ]
+    [ -e caught ]
+}
+
+@test "ps and the verbs find a live process, by number and by name" {
+    cp "$(command -v perl)" "gm-perl-$$"
+    under_library "./gm-perl-$$" -e '@a = map { "x" x $_ } 1 .. 100; sleep 600'
+    "$GOINSPECT" ps -o json | jq -e ".rows[] | select(.pid == $pid) | .socket == \"ok\" and .live > 10000 and .rate == 1"
+    "$GOINSPECT" | grep -q "^ *$pid  gm-perl.*exact"
+    for verb in status sites classes spans arenas pages; do
+        "$GOINSPECT" $verb "gm-perl-$$" -o json | jq -e '.rows | length > 0' >/dev/null
+    done
+    [ "$("$GOINSPECT" sql "$pid" "SELECT pid FROM v1_snapshot" -o csv --no-header)" = "$pid" ]
+}
+
+@test "profile switches the recorder of a process that takes orders" {
+    options=rate=4096,control=on under_library sleep 600
+    rate() { "$GOINSPECT" sql "$pid" "SELECT rate FROM v1_snapshot" -o csv --no-header; }
+    [ "$(rate)" = 4096 ]
+    "$GOINSPECT" profile stop "$pid" 2>err
+    grep -q "records off; before: a sample every 4.0 KiB" err
+    [ "$(rate)" = 0 ]
+    "$GOINSPECT" profile start "$pid" 2>/dev/null
+    [ "$(rate)" = 4096 ]
+    "$GOINSPECT" profile rate 64k "$pid" 2>/dev/null
+    [ "$(rate)" = 65536 ]
+}
+
+@test "profile is refused by a process that takes none: status 4" {
+    under_library sleep 600
+    refuses 4 "takes no orders: .*GOMALLOC=control=on" profile stop "$pid"
+}
+
+@test "a process in another mount and pid namespace is found" {
+    [ "$(id -u)" -eq 0 ] || skip "only root may make namespaces"
+    unshare --mount --pid --fork true 2>/dev/null || skip "namespaces are not allowed here"
+    start unshare --mount --pid --fork --mount-proc --propagation private sh -c \
+        "mount -t tmpfs none '$GOMALLOC_DIR' && chmod 700 '$GOMALLOC_DIR' &&
+         exec env LD_PRELOAD='$LIBGOMALLOC' GOMALLOC=rate=1 sleep 600"
+    outer=$pid
+    wait_until pgrep -P "$outer" sleep
+    inner=$(pgrep -P "$outer" sleep)
+    started+=("$inner")
+    wait_until "$GOINSPECT" status "$inner"
+    [ "$("$GOINSPECT" sql "$inner" "SELECT pid FROM v1_snapshot" -o csv --no-header)" = 1 ]
+    "$GOINSPECT" ps -o json | jq -e ".rows[] | select(.pid == $inner) | .socket == \"ok\""
+}
