@@ -14,7 +14,7 @@
 -- A row is a process: one life of one pid.  pid and start_ticks name it within one boot of one
 -- kernel, so they survive exec(2), and a pid used again is another process.
 CREATE TABLE process (
-    process_id  INTEGER PRIMARY KEY,
+    process_id  INTEGER PRIMARY KEY,                         -- number in this file
     boot_id     TEXT NOT NULL CHECK (length(boot_id) = 32),  -- kernel's boot id, hex
     pid         INTEGER NOT NULL CHECK (pid >= 0),           -- in the process's own pid namespace
     start_ticks INTEGER NOT NULL CHECK (start_ticks >= 0),   -- /proc/PID/stat field 22, clock ticks since boot
@@ -25,8 +25,8 @@ CREATE TABLE process (
 -- A row is a snapshot: one heap image that was imported, with what the image says of the process
 -- at that moment.
 CREATE TABLE snapshot (
-    snapshot_id     INTEGER PRIMARY KEY,
-    process_id      INTEGER NOT NULL REFERENCES process,
+    snapshot_id     INTEGER PRIMARY KEY,                                -- number in this file
+    process_id      INTEGER NOT NULL REFERENCES process,                -- whose heap it is
     image_id        TEXT NOT NULL UNIQUE CHECK (length(image_id) = 32), -- hex; an image is imported once
     captured_ns     INTEGER NOT NULL CHECK (captured_ns >= 0),          -- when the capture began
     capture_time_ns INTEGER NOT NULL CHECK (capture_time_ns >= 0),      -- how long it took, ns
@@ -72,8 +72,8 @@ CREATE TABLE mapping (
     end         INTEGER NOT NULL,                 -- address after the last byte
     file_offset INTEGER NOT NULL,                 -- where it begins in the file
     inode       INTEGER NOT NULL,                 -- 0 = not a file
-    dev_major   INTEGER NOT NULL,
-    dev_minor   INTEGER NOT NULL,
+    dev_major   INTEGER NOT NULL,                 -- of the device that the file is on
+    dev_minor   INTEGER NOT NULL,                 -- of the same
     prot        INTEGER NOT NULL,                 -- PROT_READ 1 | PROT_WRITE 2 | PROT_EXEC 4
     path        TEXT NOT NULL,                    -- '' = anonymous
     build_id    TEXT NOT NULL,                    -- GNU build-id, hex, '' = none or not read
@@ -111,7 +111,7 @@ CREATE TABLE span (
     snapshot_id     INTEGER NOT NULL REFERENCES snapshot,
     base            INTEGER NOT NULL,                       -- address of the first byte
     npages          INTEGER NOT NULL CHECK (npages > 0),    -- of 8 KiB
-    elem_size       INTEGER NOT NULL CHECK (elem_size >= 0),-- bytes given to each object
+    elem_size       INTEGER NOT NULL CHECK (elem_size >= 0), -- bytes given to each object
     nelems          INTEGER NOT NULL CHECK (nelems >= 0),   -- slots
     live            INTEGER NOT NULL,                       -- slots allocated
     marked          INTEGER NOT NULL,                       -- free slots whose free is not swept yet
@@ -160,7 +160,7 @@ CREATE TABLE chunk (
 -- A row is a place in code from which a call was made: the same in every snapshot and process that
 -- has the same file mapped.  Row 0 stands for no place.
 CREATE TABLE frame (
-    frame_id      INTEGER PRIMARY KEY,
+    frame_id      INTEGER PRIMARY KEY, -- number in this file
     module        TEXT NOT NULL,     -- path of the mapped file, '' = none
     build_id      TEXT NOT NULL,     -- of the module, hex, '' = not known
     module_offset INTEGER NOT NULL,  -- of the return address in the module's file; without a module the address
@@ -173,7 +173,7 @@ INSERT INTO frame VALUES (0, '', '', 0);
 -- more, the last being the one that the compiler kept.  Found when the frame was first imported.
 -- Each frame has at least row 0, if need be without a function.
 CREATE TABLE symbol (
-    frame_id     INTEGER NOT NULL REFERENCES frame,
+    frame_id     INTEGER NOT NULL REFERENCES frame, -- where the function is
     inline_depth INTEGER NOT NULL CHECK (inline_depth >= 0), -- 0 = innermost
     function     TEXT,              -- demangled, NULL = not known
     file         TEXT,              -- source file, NULL = not known
@@ -188,7 +188,7 @@ INSERT INTO symbol VALUES (0, 0, NULL, NULL, 0, 0, 0);
 -- A row is a call stack, as its innermost frame and the stack that called it; equal stacks are one
 -- row.  Row 0 is the empty stack, the root of all.
 CREATE TABLE stack (
-    stack_id  INTEGER PRIMARY KEY,
+    stack_id  INTEGER PRIMARY KEY,                 -- number in this file
     parent_id INTEGER REFERENCES stack,            -- the caller's stack, NULL for the root
     frame_id  INTEGER NOT NULL REFERENCES frame,   -- innermost frame, 0 for the root
     depth     INTEGER NOT NULL CHECK (depth >= 0), -- frames
@@ -202,7 +202,7 @@ INSERT INTO stack VALUES (0, NULL, 0, 0, 0);
 -- allocations of which nothing is recorded.
 CREATE TABLE site (
     snapshot_id   INTEGER NOT NULL REFERENCES snapshot,
-    site_id       INTEGER NOT NULL CHECK (site_id >= 0),
+    site_id       INTEGER NOT NULL CHECK (site_id >= 0), -- number in its snapshot
     stack_id      INTEGER NOT NULL REFERENCES stack, -- 0 = no stack could be taken
     truncated     INTEGER NOT NULL CHECK (truncated IN (0, 1)), -- 1: outermost frames are missing, deeper than the bound
     stopped       INTEGER NOT NULL CHECK (stopped IN (0, 1)),   -- 1: outermost frames are missing, the unwinder gave up
@@ -216,7 +216,7 @@ CREATE TABLE site (
 -- A row says how many live objects of one size a site has.
 CREATE TABLE site_live (
     snapshot_id INTEGER NOT NULL,
-    site_id     INTEGER NOT NULL,
+    site_id     INTEGER NOT NULL,  -- 0 = not recorded
     given       INTEGER NOT NULL,  -- bytes of the slot
     requested   INTEGER,           -- bytes asked for, NULL = not recorded
     objects     INTEGER NOT NULL CHECK (objects > 0), -- live objects recorded; site 0: not recorded
@@ -256,6 +256,6 @@ CREATE TABLE counter (
     snapshot_id INTEGER NOT NULL REFERENCES snapshot,
     name        TEXT NOT NULL,     -- 'heap.grow', 'recorder.dropped', ...
     unit        TEXT NOT NULL,     -- 'bytes', 'objects', 'calls', 'ns', ...
-    value       INTEGER NOT NULL,
+    value       INTEGER NOT NULL,  -- the count
     PRIMARY KEY (snapshot_id, name)
 ) STRICT, WITHOUT ROWID;
