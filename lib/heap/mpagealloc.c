@@ -146,9 +146,8 @@ void page_alloc_update(struct page_alloc *p, uintptr_t base, uintptr_t npages, b
         uintptr_t lo, hi;
         page_alloc_level_range(l, r, &lo, &hi);
         for (uintptr_t i = lo; i < hi; i++) {
-            struct palloc_sum sum =
-                merge_summaries(p->summary[l + 1] + (i << SUMMARY_LEVEL_BITS),
-                                1 << SUMMARY_LEVEL_BITS, level_log_pages(l + 1));
+            struct palloc_sum sum = merge_summaries(p->summary[l + 1] + (i << SUMMARY_LEVEL_BITS),
+                                                    level_log_pages(l + 1));
             changed |= sum.v != p->summary[l][i].v;
             p->summary[l][i] = sum;
         }

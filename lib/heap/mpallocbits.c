@@ -87,31 +87,33 @@ bool palloc_bits_is_clear(const struct palloc_bits *b, unsigned i, unsigned n) {
     return true;
 }
 
-/* shrink takes k bits off the top of each run of ones in each word, and says whether any is left.
- * A loop that compilers turn into vector instructions. */
-static inline bool shrink(uint64_t c[PALLOC_WORDS], unsigned k) {
-    uint64_t left = 0;
-    for (unsigned i = 0; i < PALLOC_WORDS; i++) {
-        c[i] &= c[i] >> k;
-        left |= c[i];
-    }
-    return left != 0;
+/* All words of a bitmap, for the compiler to compute with at once (SSE2 does it two by two). */
+typedef uint64_t palloc_vector __attribute__((vector_size(sizeof(struct palloc_bits))));
+
+/* any_bit says whether a bit is set in any word. */
+gm_inline bool any_bit(const palloc_vector *c) {
+    uint64_t any = 0;
+    for (unsigned i = 0; i < PALLOC_WORDS; i++)
+        any |= (*c)[i];
+    return any != 0;
 }
 
 /* longest_inner_run returns the longest run of free pages inside a word if it is longer than max,
- * or else max < 62.  Take max off all runs; if anything remains, max was too small. */
+ * or else max < 62.  Take max off the top of all runs; if anything remains, max was too small. */
 static unsigned longest_inner_run(const struct palloc_bits *b, unsigned max) {
-    uint64_t c[PALLOC_WORDS];
-    for (unsigned i = 0; i < PALLOC_WORDS; i++)
-        c[i] = ~b->w[i];
+    palloc_vector c;
+    __builtin_memcpy(&c, b->w, sizeof(c));
+    c = ~c;
     unsigned n = max;
     for (unsigned k = 1; n > k; k *= 2) {
-        if (!shrink(c, k))
-            return max;
+        c &= c >> k;
         n -= k;
     }
-    for (bool left = shrink(c, n); left; left = shrink(c, 1))
+    c &= c >> n;
+    while (any_bit(&c)) {
         max++;
+        c &= c >> 1;
+    }
     return max;
 }
 

@@ -59,9 +59,8 @@ gm_inline uint64_t palloc_sum_end(struct palloc_sum s) {
                                   : s.v >> (2 * LOG_MAX_PACKED_VALUE) & (MAX_PACKED_VALUE - 1);
 }
 
-/* merge_summaries returns the summary of n neighbouring stretches of 1 << log_max_pages pages each,
+/* merge_summaries returns the summary of 8 neighbouring stretches of 1 << log_max_pages pages each,
  * log_max_pages below LOG_MAX_PACKED_VALUE. */
-struct palloc_sum merge_summaries(const struct palloc_sum *sums, unsigned n,
-                                  unsigned log_max_pages);
+struct palloc_sum merge_summaries(const struct palloc_sum *sums, unsigned log_max_pages);
 
 #endif

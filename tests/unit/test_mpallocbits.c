@@ -307,7 +307,7 @@ static void merging_agrees_with_looking_at_all_pages(void **state) {
             memcpy(used + (size_t)k * PAGES, s.used, PAGES);
             sums[k] = palloc_bits_summarize(&b);
         }
-        assert_int_equal(merge_summaries(sums, 8, LOG_PALLOC_CHUNK_PAGES).v,
+        assert_int_equal(merge_summaries(sums, LOG_PALLOC_CHUNK_PAGES).v,
                          slow_summary(used, 8 * PAGES).v);
     }
 }
@@ -316,13 +316,13 @@ static void a_root_summary_says_that_all_is_free(void **state) {
     (void)state;
     struct palloc_sum part = pack_palloc_sum(1 << 18, 1 << 18, 1 << 18);
     struct palloc_sum all[8] = {part, part, part, part, part, part, part, part};
-    struct palloc_sum root = merge_summaries(all, 8, 18);
+    struct palloc_sum root = merge_summaries(all, 18);
     assert_int_equal(root.v, (uint64_t)1 << 63);
     assert_int_equal(palloc_sum_start(root), 1 << 21);
     assert_int_equal(palloc_sum_max(root), 1 << 21);
     assert_int_equal(palloc_sum_end(root), 1 << 21);
     all[3] = pack_palloc_sum((1 << 18) - 1, (1 << 18) - 1, 0);
-    root = merge_summaries(all, 8, 18);
+    root = merge_summaries(all, 18);
     assert_int_equal(palloc_sum_start(root), (1 << 20) - 1);
     assert_int_equal(palloc_sum_max(root), 1 << 20);
     assert_int_equal(palloc_sum_end(root), 1 << 20);
