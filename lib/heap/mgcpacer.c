@@ -156,7 +156,9 @@ size_t scavenge_for_growth(struct scavenger *s, size_t growth) {
     uint64_t goal;
     uint64_t todo = s->regretful ? 0 : surplus(s, &goal);
     mutex_unlock(s->pages->mheap_lock);
-    if (todo < MIN_GAIN)
+    /* Somebody else is at it: no use to wait for the kernel in the middle of malloc. */
+    if (todo < MIN_GAIN || !mutex_try_lock(&s->pages->scav_lock))
         return 0;
+    mutex_unlock(&s->pages->scav_lock);
     return page_alloc_scavenge(s->pages, todo < growth ? todo : growth);
 }
