@@ -222,7 +222,7 @@ static bool mutation(unsigned long n, uint64_t seed, const uint8_t *good, size_t
     if (n % 2)
         image_repair(bytes, length);
     alarm(20); /* an endless loop is a failure, not a wait */
-    return try_image(bytes, length, n % 64 == 1);
+    return try_image(bytes, length, n % 256 == 1);
 }
 
 int main(int argc, char **argv) {
