@@ -419,6 +419,32 @@ static void test_a_killed_import_leaves_the_old_snapshots(void **state) {
     assert_int_equal(import(larger()), 2);
 }
 
+/* Whoever comes second finds the file and adds to it, whether it was there before or not. */
+static void test_imports_at_the_same_time_are_all_kept(void **state) {
+    (void)state;
+    enum { N = 8 };
+    struct demo d = demo_default;
+    pid_t pids[N];
+    for (uint8_t i = 0; i < N; i++) {
+        d.id = i;
+        fflush(NULL);
+        if ((pids[i] = fork()) == 0) {
+            struct image *im = demo_open(&d);
+            _exit(db_import(path, im, NULL, NULL, err, sizeof err) != 0);
+        }
+    }
+    for (size_t i = 0; i < N; i++) {
+        int status;
+        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+        assert_int_equal(status, 0);
+    }
+    assert_int_equal(nfiles(), 1);
+    sqlite3 *db = open_file();
+    assert_int_equal(query_int(db, "SELECT count(*) FROM snapshot"), N);
+    query_assert(db, "PRAGMA integrity_check", "ok");
+    db_close(db);
+}
+
 static void test_a_full_file_system_leaves_the_old_snapshots(void **state) {
     (void)state;
     if (geteuid() != 0 || unshare(CLONE_NEWNS) ||
@@ -502,6 +528,7 @@ int main(void) {
         TEST(test_a_killed_import_leaves_the_old_snapshots),
         TEST(test_a_read_only_directory_is_refused),
         TEST(test_a_writable_file_in_a_read_only_directory_is_refused),
+        TEST(test_imports_at_the_same_time_are_all_kept),
         TEST(test_a_full_file_system_leaves_the_old_snapshots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
