@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # mandoc finds nothing to say about the manuals.  Its remarks about other pages are about the
-# machine: those of packages that are not installed, and ours, which are not yet.
+# machine: those of packages that are not installed, and ours, which are not yet.  stdbuf: mandoc
+# writes to both of its outputs, and a line must not end up inside another one.
 set -euo pipefail
 cd "$SOURCE_DIR/man"
 pages=(*.[0-9])
 [ -e "${pages[0]}" ] || exit 2
 others='referenced manual not found|outdated mandoc.db|operating system explicitly'
 taste='longer than 80 bytes|verbatim "--"'
-found=$(mandoc -T lint -W style "${pages[@]}" 2>&1 | grep -vE "$others|$taste" || true)
+found=$(stdbuf -oL mandoc -T lint -W style "${pages[@]}" 2>&1 | grep -vE "$others|$taste" || true)
 [ -z "$found" ] || {
     printf '%s\n' "$found"
     exit 1
