@@ -59,7 +59,7 @@ refuses() {
     local want=$1 pattern=$2 status=0
     shift 2
     "$GOINSPECT" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
-    if [ "$status" -ne "$want" ] || [ -s "$work/out" ] || [ "$(wc -l <"$work/err")" -ne 1 ] ||
+    if [[ ! $status =~ ^($want)$ ]] || [ -s "$work/out" ] || [ "$(wc -l <"$work/err")" -ne 1 ] ||
         ! grep -qE -- "$pattern" "$work/err"; then
         echo "goinspect $*: status $status, wanted $want and /$pattern/"
         cat "$work/out" "$work/err"

@@ -97,3 +97,20 @@ verbs="run ps status sites classes spans arenas pages sql snapshot growth import
     misused "one statement at a time" sql demo.gmi "SELECT 1; SELECT 2"
     "$GOINSPECT" sql demo.gmi "SELECT 1; -- that was all"
 }
+
+@test "bash completes verbs, options, formats and columns" {
+    PATH=$(dirname "$GOINSPECT"):$PATH
+    . "$SOURCE_DIR/inspect/goinspect.bash"
+    completes() {
+        COMP_WORDS=(goinspect "$@")
+        COMP_CWORD=$#
+        _goinspect
+        printf '%s ' "${COMPREPLY[@]}"
+    }
+    [ "$(completes si)" = "sites " ]
+    [ "$(completes sites --lim)" = "--limit " ]
+    [ "$(completes sites -o nd)" = "ndjson " ]
+    [ "$(completes sites --columns call)" = "callers " ]
+    [ "$(completes status demo)" = "demo.gmi " ]
+    [ "$(completes help imp)" = "import " ]
+}

@@ -112,6 +112,37 @@ teardown() { common_teardown; }
     [ -z "$(ls locked)" ]
 }
 
+@test "a full disk and a read-only one: status 2 or 4, and no file that was not there" {
+    [ "$(id -u)" -eq 0 ] || skip "only root may mount"
+    unshare --mount true 2>/dev/null || skip "namespaces are not allowed here"
+    "$BUILD_DIR/tests/inspect/mkimage" big.gmi id=3 more_spans=200
+    mkdir disk
+    cat >in_namespace.sh <<'SH'
+load_helpers=$1
+. "$load_helpers"
+set -e
+work=$PWD
+mount -t tmpfs -o size=64k none disk
+for file in disk/heap.gmi disk/heap.db; do
+    refuses 2 "$file.*([Nn]o space left|full)" snapshot big.gmi -o $file
+    [ -z "$(ls -A disk)" ]
+done
+mount -o remount,size=1m none disk
+"$GOINSPECT" snapshot demo.gmi -o disk/heap.db 2>/dev/null
+cp disk/heap.db before.db
+head -c 10m /dev/zero >disk/filler 2>/dev/null || true
+refuses 2 "disk/heap.db.*([Nn]o space left|full)" snapshot big.gmi -o disk/heap.db
+[ "$("$GOINSPECT" sql disk/heap.db "SELECT count(*) FROM v1_snapshot" -o csv --no-header)" = 1 ]
+rm disk/filler
+mount -o remount,ro none disk
+for file in disk/other.gmi disk/other.db disk/heap.db; do
+    refuses "2|4" "$file.*(ead-only|readonly)" snapshot big.gmi -o $file
+done
+[ "$(ls -A disk)" = heap.db ]
+SH
+    unshare --mount --propagation private bash in_namespace.sh "$SOURCE_DIR/tests/inspect/helpers.bash"
+}
+
 @test "import --remove deletes the image when it is in the file, and only then" {
     cp demo.gmi one.gmi
     "$GOINSPECT" import --remove one.gmi new.db 2>/dev/null
