@@ -25,7 +25,7 @@ struct own {
 };
 
 static const struct argp_option options[] = {
-    {"all", 'a', NULL, 0, "also classes without a span", 1}, {NULL}};
+    {"all", 'a', NULL, 0, "also classes without a span", 1}, {.name = NULL}};
 
 static void option(struct command_line *line, int key, char *arg, struct argp_state *state) {
     (void)key, (void)arg, (void)state;

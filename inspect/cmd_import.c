@@ -22,7 +22,7 @@ static const struct argp_option options[] = {
     OBJECTS_OPTION,
     {"remove", 'r', NULL, 0, "delete each image once it is in the file", 1},
     {"quiet", 'q', NULL, 0, "say nothing but failures", 1},
-    {NULL}};
+    {.name = NULL}};
 
 static void option(struct command_line *line, int key, char *arg, struct argp_state *state) {
     struct own *own = line->own;

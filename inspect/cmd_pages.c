@@ -53,7 +53,7 @@ static const struct argp_option options[] = {
     {"entries", 'e', NULL, 0, "the radix tree, a row for each entry", 1},
     {"chunks", 'c', NULL, 0, "a row for each chunk", 1},
     {"map", 'm', NULL, 0, "only the picture", 1},
-    {NULL}};
+    {.name = NULL}};
 
 static void option(struct command_line *line, int key, char *arg, struct argp_state *state) {
     (void)arg, (void)state;

@@ -29,7 +29,7 @@ static const struct argp_option options[] = {
      1},
     {"rate", 'r', "BYTES", 0,
      "mean distance of two samples; 1 = every allocation (default), 0 = off", 1},
-    {NULL}};
+    {.name = NULL}};
 
 static void option(struct command_line *line, int key, char *arg, struct argp_state *state) {
     struct own *own = line->own;

@@ -53,7 +53,7 @@ static const struct argp_option options[] = {
     {"by", OPT_BY, "WHAT", 0, "a row for each stack (default), line, function or module", 1},
     {"stacks", OPT_STACKS, NULL, 0, "the whole call stack under each row", 1},
     {"site", OPT_SITE, "N", 0, "only site N", 1},
-    {NULL}};
+    {.name = NULL}};
 
 static void option(struct command_line *line, int key, char *arg, struct argp_state *state) {
     static const char *const names[] = {"stack", "line", "function", "module"};

@@ -21,7 +21,7 @@ struct own {
 static const struct argp_option options[] = {
     {"output", 'o', "FILE", 0, "FILE.db: add a snapshot to it; FILE.gmi: write the image", 1},
     OBJECTS_OPTION,
-    {NULL}};
+    {.name = NULL}};
 
 static void option(struct command_line *line, int key, char *arg, struct argp_state *state) {
     struct own *own = line->own;

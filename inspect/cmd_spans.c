@@ -51,7 +51,7 @@ static const struct argp_option options[] = {
      "'cached large'",
      1},
     {"state", OPT_STATE, "STATE", 0, "'in use' or manual", 1},
-    {NULL}};
+    {.name = NULL}};
 
 static void parse_util(struct own *own, const char *arg, struct argp_state *state) {
     char *end;

@@ -39,7 +39,7 @@ enum { OPT_SNAPSHOT = 0x200 };
 static const struct argp_option snapshot_options[] = {
     {"snapshot", OPT_SNAPSHOT, "N", 0,
      "of a FILE.db: the snapshot with this number (default: latest)", 40},
-    {NULL}};
+    {.name = NULL}};
 
 const struct command *command_find(const char *name) {
     for (size_t i = 0; i < ncommands; i++)
@@ -213,7 +213,7 @@ static size_t option_names(const struct argp_option *options, const char **names
 static const struct argp_option argp_own_options[] = {{"help", '?', NULL, 0, "", 0},
                                                       {"usage", 1, NULL, 0, "", 0},
                                                       {"version", 'V', NULL, 0, "", 0},
-                                                      {NULL}};
+                                                      {.name = NULL}};
 
 static void unknown_option(const struct command *command, const struct argp_option *const *lists,
                            const char *name, size_t n) __attribute__((noreturn));

@@ -22,7 +22,7 @@ static const struct argp_option output_argp_options[] = {
     {"no-header", OPT_NO_HEADER, NULL, 0, "no line of column names", 50},
     {"color", OPT_COLOR, "WHEN", OPTION_ARG_OPTIONAL, "auto (default), always or never", 50},
     {"watch", 'w', "SECONDS", OPTION_ARG_OPTIONAL, "again and again, every 2 seconds", 50},
-    {NULL}};
+    {.name = NULL}};
 
 void output_options_init(struct output_options *options) {
     memset(options, 0, sizeof(*options));
