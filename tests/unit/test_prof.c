@@ -235,6 +235,7 @@ static void estimates_are_near_the_truth(void **state) {
     uint32_t site = 0;
     struct prof_site_figures before;
     for (int i = -1; i < N; i++) {
+        __asm__ volatile("" : "+r"(i)); /* clang would take the first round out of the loop */
         void *p = allocate_at_depth(30, SIZE, pcs); /* one place, one site */
         if (i < 0) {
             site = site_of(p);
