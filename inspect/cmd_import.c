@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * goinspect import: saved images into a snapshot file.  The library runs it with --remove at the
- * end of a program that has GOMALLOC=exit=FILE.db.
+ * end of a program that has GOMALLOC=exit=FILE.db: what it says then would be in the midst of what
+ * the program says, so it says nothing but failures.
  */
 #include <errno.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "db.h"
 #include "objects.h"
 #include "savefile.h"
+#include "symbol.h"
 #include "target.h"
 
 struct own {
@@ -20,18 +22,19 @@ struct own {
 
 static const struct argp_option options[] = {
     OBJECTS_OPTION,
-    {"remove", 'r', NULL, 0, "delete each image once it is in the file", 1},
+    {"remove", 'r', NULL, 0, "delete each image once it is in the file; implies --quiet", 1},
     {"quiet", 'q', NULL, 0, "say nothing but failures", 1},
     {.name = NULL}};
 
 static void option(struct command_line *line, int key, char *arg, struct argp_state *state) {
     struct own *own = line->own;
+    own->quiet |= key == 'r' || key == 'q';
     if (key == OBJECTS_KEY)
         own->objects = objects_parse(arg, state);
     else if (key == 'r')
         own->remove = true;
-    else
-        own->quiet = true;
+    if (own->quiet)
+        symbolizer_quiet();
 }
 
 static enum status import_one(const struct own *own, const char *image_path, const char *file,

@@ -49,6 +49,12 @@ void symbolizer_root(const char *dir) {
     next_root = must_dup(dir);
 }
 
+static bool quiet;
+
+void symbolizer_quiet(void) {
+    quiet = true;
+}
+
 struct symbolizer *symbolizer_new(const struct image *im) {
     struct symbolizer *s = calloc(1, sizeof(*s));
     if (!s)
@@ -90,6 +96,8 @@ static void open_module(const struct symbolizer *s, struct module *m) {
                     ? -ESTALE
                     : debuginfo_open(path, s->root, m->mapping->build_id, m->mapping->build_id_len,
                                      &m->debuginfo);
+    if (quiet)
+        error = 0;
     if (error == -ESTALE || (error == -ENOENT && is_deleted))
         say("%s is stale: it was replaced since the program began; offsets instead of names", path);
     else if (error == -ENOENT)

@@ -34,6 +34,9 @@ struct symbolizer *symbolizer_new(const struct image *im);
  * container; "" = here) by symbolizers made from now on. */
 void symbolizer_root(const char *dir);
 
+/* symbolizer_quiet has nothing said of files that are gone or replaced. */
+void symbolizer_quiet(void);
+
 /*
  * symbolizer_lookup finds the frames of the code at pc, innermost first.  For a return address
  * give pc - 1.  There is always at least one frame, if need be without a function.  The answer

@@ -61,6 +61,13 @@ teardown() { common_teardown; }
     [ -z "$(find . -name '*.db.*' -o -name '*tmp*')" ]
 }
 
+@test "a program that keeps its heap in a database writes what it writes without" {
+    LD_PRELOAD=$LIBGOMALLOC GOMALLOC=exit=heap.db perl -e 'print "out\n"; print STDERR "err\n"' >out 2>err
+    echo out | diff - out
+    echo err | diff - err
+    [ -s heap.db ]
+}
+
 @test "run says so when nothing was written" {
     run -137 --separate-stderr "$GOINSPECT" run -o heap.gmi -- sh -c 'kill -KILL $$'
     [[ $stderr == *"heap.gmi was not written"* ]]
