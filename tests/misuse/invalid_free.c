@@ -38,6 +38,14 @@ static void by_another_thread(void) {
     in_thread(free_it, p + 8);
 }
 
+/* Its pages have gone back to the page heap: it can't be known any more that it was an object. */
+static void twice_freed_very_large(void) {
+    void *p = do_malloc(80u << 20);
+    announce(p);
+    do_free(p);
+    do_free(p);
+}
+
 static void stack(void) {
     char object[64];
     free_announced(object);
@@ -73,6 +81,7 @@ int main(int argc, char **argv) {
         {"interior_by_pages", interior_by_pages},
         {"one_before", one_before},
         {"by_another_thread", by_another_thread},
+        {"twice_freed_very_large", twice_freed_very_large},
         {"stack", stack},
         {"data", data},
         {"mapping", mapping},

@@ -7,6 +7,7 @@
 bats_require_minimum_version 1.5.0
 
 setup() {
+    : "${LIBGOMALLOC:?}" "${GOINSPECT:?}" "${BUILD_DIR:?}"
     work=$(mktemp -d)
     chmod 711 "$work"
     export GOMALLOC_DIR=$work/d
@@ -25,8 +26,11 @@ teardown() {
 # start MODE... starts a target that lives until `finish`; $pid is its process, $said what it said.
 start() {
     mkfifo "$work/in"
-    LD_PRELOAD=$LIBGOMALLOC GOMALLOC=${options-control=on} \
-        "$target" "$@" <"$work/in" >"$work/out" 2>"$work/err" 3>&- &
+    (
+        umask "${mask:-022}"
+        export LD_PRELOAD=$LIBGOMALLOC GOMALLOC=${options-control=on}
+        exec "$target" "$@" 3>&-
+    ) <"$work/in" >"$work/out" 2>"$work/err" &
     started=$!
     pids+=("$started")
     exec {in}>"$work/in"
@@ -54,24 +58,12 @@ ends() {
 
 @test "the socket is private, in a private directory, whatever the umask" {
     for mask in 000 777; do
-        umask $mask
-        run -0 bash -c 'true' # the shell itself still works under that umask
-        (umask 022 && rm -rf "$GOMALLOC_DIR" "$work/in" "$work/out" "$work/err")
-        umask 022
-        mkfifo "$work/in"
-        (
-            umask $mask
-            LD_PRELOAD=$LIBGOMALLOC exec "$target" <"$work/in" 3>&-
-        ) >"$work/out" 2>"$work/err" &
-        pids+=($!)
-        exec {in}>"$work/in"
-        until grep -q ready "$work/out"; do sleep 0.02; done
-        pid=$(sed -n 's/ ready$//p' "$work/out")
-        "$ask" "$GOMALLOC_DIR/$pid.sock" wait
+        mask=$mask start quiet
+        "$ask" "$sock" wait
         [ "$(stat -c %a "$GOMALLOC_DIR")" = 700 ]
-        [ "$(stat -c %a "$GOMALLOC_DIR/$pid.sock")" = 600 ]
-        exec {in}>&-
-        wait "$pid"
+        [ "$(stat -c %a "$sock")" = 600 ]
+        finish
+        rm -rf "$GOMALLOC_DIR" "$work/in" "$work/out"
     done
 }
 

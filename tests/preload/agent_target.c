@@ -18,6 +18,7 @@
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>

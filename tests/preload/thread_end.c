@@ -73,7 +73,8 @@ static void *after_main(void *unused) {
     for (int i = 0; i < 1000; i++)
         free(malloc((size_t)i));
     printf("the last thread\n");
-    exit(0);
+    fflush(stdout);
+    return NULL;
 }
 
 int main(void) {
