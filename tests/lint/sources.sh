@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Each source says under which licence it stands, in its first three lines.
+# Each source says under which licence it stands, in its first three lines; and each C or C++ file
+# is part of the build, so that none is forgotten in a CMakeLists.txt.
 set -euo pipefail
 cd "$SOURCE_DIR"
 mapfile -t files < <("$SOURCE_DIR/tests/lint/tree.sh" '*.c' '*.h' '*.cc' '*.map' '*.sh' '*.bats' \
@@ -13,5 +14,13 @@ for file in "${files[@]}"; do
         echo "$file: no SPDX-License-Identifier: BSD-3-Clause in the first three lines"
         status=1
     fi
+    case $file in
+    *.c | *.cc)
+        if ! grep -qF "\"file\": \"$SOURCE_DIR/$file\"" "$BUILD_DIR/compile_commands.json"; then
+            echo "$file: in no CMakeLists.txt"
+            status=1
+        fi
+        ;;
+    esac
 done
 exit $status
