@@ -17,6 +17,7 @@
  */
 #include "agent/agent.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <linux/close_range.h>
 #include <pthread.h>
@@ -135,6 +136,19 @@ static void turn(void) {
     }
 }
 
+/* libc's count of threads: when it falls to 0 because the last one has ended, libc ends the
+ * process, as by exit(0).  It must not count ours, or a program whose first thread has gone by
+ * pthread_exit would never end.  (The count is libc's own, but libthread_db, hence every debugger,
+ * relies on its name.) */
+static unsigned *libc_nthreads;
+
+/* find_nthreads looks it up; called while the program has one thread, which must be what it says.
+ */
+static bool find_nthreads(void) {
+    libc_nthreads = dlsym(RTLD_DEFAULT, "__nptl_nthreads");
+    return libc_nthreads != NULL && __atomic_load_n(libc_nthreads, __ATOMIC_RELAXED) >= 1;
+}
+
 static void *agent_main(void *arg) {
     (void)arg;
     sys_call6(SYS_prctl, PR_SET_NAME, (long)"gomalloc", 0, 0, 0, 0);
@@ -161,6 +175,10 @@ static bool create_thread(pthread_attr_t *attr) {
 }
 
 static void start(void) {
+    if (libc_nthreads == NULL && !find_nthreads()) {
+        agent_count(AGENT_THREAD_FAILED);
+        return;
+    }
     sigset_t all, old;
     pthread_attr_t attr;
     sigfillset(&all);
@@ -173,6 +191,8 @@ static void start(void) {
     bool ok = create_thread(&attr);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attr);
+    if (ok) /* here, not in the thread: this one is alive and counted, so it can't be the last */
+        __atomic_fetch_sub(libc_nthreads, 1, __ATOMIC_RELAXED);
     atomic_store_explicit(&agent_thread_runs, ok, memory_order_relaxed);
     if (!ok)
         agent_count(AGENT_THREAD_FAILED);
