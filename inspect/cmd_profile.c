@@ -86,7 +86,7 @@ static enum status change_rate(const struct change *change, struct failure *fail
         status = client_call(&client, change->verb, change->arg, &reply, NULL, failure);
     if (status == STATUS_FORBIDDEN)
         fail(failure, status,
-             "process %d (%s) takes no orders: %s; start it with GOMALLOC=control=on", (int)pid,
+             "process %d (%s) takes no orders: %s; start it without GOMALLOC=control=off", (int)pid,
              client.proc.comm, reply.message);
     if (status == STATUS_DONE)
         status = client_call(&client, GOMALLOC_VERB_PING, 0, &reply, NULL, failure);

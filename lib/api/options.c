@@ -18,6 +18,7 @@ struct options options = {
     .rate = PROF_DEFAULT_RATE,
     .on_error = ON_ERROR_ABORT,
     .agent = true,
+    .control = true,
     .inherit = true,
     .depth = PROF_DEFAULT_DEPTH,
 };

@@ -96,7 +96,7 @@ teardown() { common_teardown; }
 }
 
 @test "profile switches the recorder of a process that takes orders" {
-    options=rate=4096,control=on under_library sleep 600
+    options=rate=4096 under_library sleep 600
     rate() { "$GOINSPECT" sql "$pid" "SELECT rate FROM v1_snapshot" -o csv --no-header; }
     [ "$(rate)" = 4096 ]
     "$GOINSPECT" profile stop "$pid" 2>err
@@ -109,8 +109,8 @@ teardown() { common_teardown; }
 }
 
 @test "profile is refused by a process that takes none: status 4" {
-    under_library sleep 600
-    refuses 4 "takes no orders: .*GOMALLOC=control=on" profile stop "$pid"
+    options=control=off under_library sleep 600
+    refuses 4 "takes no orders: .*GOMALLOC=control=off" profile stop "$pid"
 }
 
 @test "a process in another mount and pid namespace is found" {
