@@ -53,29 +53,42 @@ static struct stack_hash *new_hash(unsigned bits) {
     return h;
 }
 
-/* The upper bits choose the slot, the lower 32 are the tag. */
-static inline uint64_t hash_of(uint32_t parent, uint64_t pc) {
-    uint64_t h = (pc ^ (uint64_t)parent << 40) * 0x9e3779b97f4a7c15u + parent;
+/* path_hash returns the hash of a frame inside of a path with hash h.  Its upper bits choose the
+ * slot, the lower 32 are the tag. */
+static inline uint64_t path_hash(uint64_t h, uint64_t pc) {
+    h = (h ^ pc) * 0x9e3779b97f4a7c15u;
     h ^= h >> 29;
     h *= 0xbf58476d1ce4e5b9u;
     return h ^ h >> 32;
 }
 
-/* find returns the node of the frame below parent, or 0.  Under the lock 0 means that there is
- * none; without it, that there was none or that the hash has been replaced meanwhile. */
-static inline uint32_t find(const struct stack_table *t, uint32_t parent, uint64_t pc) {
+/* same_path compares the n frames that end at a node with pcs, and what is outside of them with
+ * `outer`.  No frame is 0, as that of node 0 is: so it ends there at the latest. */
+static inline bool same_path(const struct stack_table *t, uint32_t node, uint32_t outer,
+                             const uint64_t *pcs, unsigned n, uint32_t *ret_nodes) {
+    for (unsigned i = 0; i < n; i++) {
+        const struct stack_node *nd = &t->nodes[node];
+        if (stack_node_pc(nd) != pcs[i])
+            return false;
+        ret_nodes[i] = node;
+        node = nd->parent;
+    }
+    return node == outer;
+}
+
+/* find returns the node that the path pcs[n-1] ... pcs[0] with hash h leads to from node outer, or
+ * 0.  Under the lock 0 means that there is none; without it, that there was none or that the hash
+ * has been replaced meanwhile. */
+static inline uint32_t find(const struct stack_table *t, uint32_t outer, const uint64_t *pcs,
+                            unsigned n, uint64_t h, uint32_t *ret_nodes) {
     const struct stack_hash *hash = atomic_load_explicit(&t->hash, memory_order_acquire);
-    uint64_t h = hash_of(parent, pc);
     uint64_t mask = ((uint64_t)1 << hash->bits) - 1;
     for (uint64_t i = h >> (64 - hash->bits);; i = (i + 1) & mask) {
         /* acquire: the node was complete before its number was stored here */
         uint64_t slot = atomic_load_explicit(&hash->slots[i], memory_order_acquire);
         if (slot == 0)
             return 0;
-        if (slot >> 32 != (uint32_t)h)
-            continue;
-        const struct stack_node *n = &t->nodes[(uint32_t)slot];
-        if (n->parent == parent && stack_node_pc(n) == pc)
+        if (slot >> 32 == (uint32_t)h && same_path(t, (uint32_t)slot, outer, pcs, n, ret_nodes))
             return (uint32_t)slot;
     }
 }
@@ -88,22 +101,34 @@ static void hash_add(struct stack_hash *hash, uint64_t h, uint32_t node) {
     atomic_store_explicit(&hash->slots[i], h << 32 | node, memory_order_release);
 }
 
+/* hash_all adds all nodes to a hash; parents come first, so one pass gives every path's hash. */
+static bool hash_all(const struct stack_table *t, struct stack_hash *hash) {
+    uint32_t n = atomic_load_explicit(&t->nnodes, memory_order_relaxed);
+    size_t bytes = ((n + 1) * sizeof(uint64_t) + 4095) & ~(size_t)4095;
+    uint64_t *h = mem_alloc(bytes, MEM_STACK);
+    if (h == NULL)
+        return false;
+    for (uint32_t i = 1; i <= n; i++) {
+        h[i] = path_hash(h[t->nodes[i].parent], stack_node_pc(&t->nodes[i]));
+        hash_add(hash, h[i], i);
+    }
+    mem_free(h, bytes, MEM_STACK, 0, 0);
+    return true;
+}
+
 /* grow replaces the hash by one of twice the size.  Lock held. */
 static bool grow(struct stack_table *t) {
     struct stack_hash *old = atomic_load_explicit(&t->hash, memory_order_relaxed);
     struct stack_hash *hash = new_hash(old->bits + 1);
-    if (hash == NULL)
+    if (hash == NULL || !hash_all(t, hash))
         return false;
-    uint32_t n = atomic_load_explicit(&t->nnodes, memory_order_relaxed);
-    for (uint32_t i = 1; i <= n; i++)
-        hash_add(hash, hash_of(t->nodes[i].parent, stack_node_pc(&t->nodes[i])), i);
     atomic_store_explicit(&t->hash, hash, memory_order_release);
     mem_unused((void *)old->slots, sizeof(uint64_t) << old->bits, MEM_STACK);
     return true;
 }
 
 /* insert appends a node; 0 if there is no room.  Lock held. */
-static uint32_t insert(struct stack_table *t, uint32_t parent, uint64_t pc) {
+static uint32_t insert(struct stack_table *t, uint32_t parent, uint64_t pc, uint64_t h) {
     mutex_assert_held(&t->lock);
     uint32_t id = atomic_load_explicit(&t->nnodes, memory_order_relaxed) + 1;
     struct stack_hash *hash = atomic_load_explicit(&t->hash, memory_order_relaxed);
@@ -120,23 +145,23 @@ static uint32_t insert(struct stack_table *t, uint32_t parent, uint64_t pc) {
     n->parent = parent;
     /* release: who reads the count reads complete nodes */
     atomic_store_explicit(&t->nnodes, id, memory_order_release);
-    hash_add(hash, hash_of(parent, pc), id);
+    hash_add(hash, h, id);
     return id;
 }
 
-/* insert_rest does what stack_table_intern found missing. */
+/* insert_rest adds the frames pcs[n-1] ... pcs[0] below a node; another thread may have added some
+ * of them meanwhile. */
 static gm_noinline uint32_t insert_rest(struct stack_table *t, uint32_t node, const uint64_t *pcs,
-                                        unsigned n, uint32_t *ret_nodes) {
+                                        unsigned n, uint32_t *ret_nodes, const uint64_t *hashes) {
     mutex_lock(&t->lock);
     while (n-- > 0) {
         uint32_t parent = node;
-        node = find(t, parent, pcs[n]);
+        node = find(t, parent, &pcs[n], 1, hashes[n], &ret_nodes[n]);
         if (node == 0)
-            node = insert(t, parent, pcs[n]);
+            node = insert(t, parent, pcs[n], hashes[n]);
         if (node == 0)
             break;
-        if (ret_nodes != NULL)
-            ret_nodes[n] = node;
+        ret_nodes[n] = node;
     }
     mutex_unlock(&t->lock);
     if (node == 0)
@@ -144,18 +169,18 @@ static gm_noinline uint32_t insert_rest(struct stack_table *t, uint32_t node, co
     return node;
 }
 
-uint32_t stack_table_intern(struct stack_table *t, uint32_t parent, const uint64_t *pcs, unsigned n,
-                            uint32_t *ret_nodes) {
-    uint32_t node = parent;
-    while (n-- > 0) {
-        uint32_t next = find(t, node, pcs[n]);
-        if (next == 0)
-            return insert_rest(t, node, pcs, n + 1, ret_nodes);
-        node = next;
-        if (ret_nodes != NULL)
-            ret_nodes[n] = node;
+uint32_t stack_table_intern(struct stack_table *t, uint32_t outer, uint64_t hash,
+                            const uint64_t *pcs, unsigned n, uint32_t *ret_nodes,
+                            uint64_t *ret_hashes) {
+    for (unsigned i = n; i-- > 0;)
+        ret_hashes[i] = hash = path_hash(hash, pcs[i]);
+    /* The innermost frame that is known: most often the first one asked for. */
+    for (unsigned i = 0; i < n; i++) {
+        uint32_t node = find(t, outer, pcs + i, n - i, ret_hashes[i], ret_nodes + i);
+        if (node != 0)
+            return i == 0 ? node : insert_rest(t, node, pcs, i, ret_nodes, ret_hashes);
     }
-    return node;
+    return n == 0 ? outer : insert_rest(t, outer, pcs, n, ret_nodes, ret_hashes);
 }
 
 /* new_site appends a site; 0 if there is no room.  Lock held. */
@@ -208,12 +233,18 @@ bool stack_table_init(struct stack_table *t, uint32_t max_nodes) {
 }
 
 /* node_consistent: complete, found in the hash, and a child of an earlier one. */
-static bool node_consistent(const struct stack_table *t, uint32_t id) {
+static bool node_consistent(const struct stack_table *t, uint32_t id, uint64_t h) {
     const struct stack_node *n = &t->nodes[id];
     uint32_t depth = n->parent != 0 ? stack_node_depth(&t->nodes[n->parent]) + 1 : 1;
     uint32_t site = atomic_load_explicit(&n->site, memory_order_relaxed);
+    uint64_t pc = stack_node_pc(n);
+    uint32_t found;
     return n->parent < id && stack_node_depth(n) == depth &&
-           find(t, n->parent, stack_node_pc(n)) == id && (site == 0 || t->sites[site].node == id);
+           find(t, n->parent, &pc, 1, h, &found) == id && (site == 0 || t->sites[site].node == id);
+}
+
+static uint64_t hash_of(const struct stack_table *t, uint32_t id) {
+    return id != 0 ? path_hash(hash_of(t, t->nodes[id].parent), stack_node_pc(&t->nodes[id])) : 0;
 }
 
 bool stack_table_consistent(struct stack_table *t) {
@@ -222,7 +253,7 @@ bool stack_table_consistent(struct stack_table *t) {
     const struct stack_hash *hash = atomic_load_explicit(&t->hash, memory_order_acquire);
     uint32_t with_site = 1; /* node 0 */
     for (uint32_t i = 1; i <= nnodes; i++) {
-        if (!node_consistent(t, i))
+        if (!node_consistent(t, i, hash_of(t, i)))
             return false;
         with_site += atomic_load_explicit(&t->nodes[i].site, memory_order_relaxed) != 0;
     }

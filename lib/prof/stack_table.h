@@ -14,8 +14,10 @@
  * A node that has allocated has a site, a dense number from 1: that is what slots and figures refer
  * to.
  *
- * Finding is lock-free: a hash of 8-byte words (32 bits of the hash, 32 bits of node number) over
- * (parent, return address), open addressing, compared exactly with the node.  Inserting takes the
+ * Finding is lock-free: a hash of 8-byte words (32 bits of the hash, 32 bits of node number), open
+ * addressing.  A node is hashed by its whole path, so the innermost frame of a known stack is found
+ * by one look into the hash however many frames it has; then its path is compared frame by frame
+ * with the nodes, which mostly lie side by side, having been made together.  Inserting takes the
  * table's lock, once for all the new frames of a stack.  Nodes are only ever appended, complete
  * before they are counted or hashed, and a parent always has a smaller number than its children.
  *
@@ -76,11 +78,13 @@ struct stack_table {
 /* stack_table_init makes a table of at most max_nodes frames.  False: no address space. */
 bool stack_table_init(struct stack_table *t, uint32_t max_nodes);
 
-/* stack_table_intern returns the node of a stack whose outer part is node `parent` (0: none) and
- * whose remaining n frames are pcs[n-1] (outermost) ... pcs[0]; 0 if the table is full.  If
- * ret_nodes is not NULL, it gets the node of each frame, in the order of pcs. */
-uint32_t stack_table_intern(struct stack_table *t, uint32_t parent, const uint64_t *pcs, unsigned n,
-                            uint32_t *ret_nodes);
+/* stack_table_intern returns the node of a stack whose outer part is node `outer` with the hash
+ * `hash` (0, 0: none) and whose remaining n frames are pcs[n-1] (outermost) ... pcs[0], none of
+ * them 0; returns 0 if the table is full.  ret_nodes and ret_hashes get the node and hash of each
+ * frame, in the order of pcs. */
+uint32_t stack_table_intern(struct stack_table *t, uint32_t outer, uint64_t hash,
+                            const uint64_t *pcs, unsigned n, uint32_t *ret_nodes,
+                            uint64_t *ret_hashes);
 
 /* stack_table_site returns the site of a node and adds flags to it; 0 if the table is full. */
 uint32_t stack_table_site(struct stack_table *t, uint32_t node, uint32_t flags);

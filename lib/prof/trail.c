@@ -9,14 +9,15 @@
 #include "sys/persistent.h"
 
 bool trail_init(struct trail *t, unsigned depth, unsigned slack) {
-    size_t n =
-        (size_t)depth * (sizeof *t->pcs + sizeof *t->nodes) + (depth + slack) * sizeof *t->buf;
+    size_t frame = sizeof *t->pcs + sizeof *t->hashes + sizeof *t->nodes;
+    size_t n = depth * frame + (depth + slack) * sizeof *t->buf;
     char *p = persistent_alloc(n, 64, MEM_RECORDER);
     if (p == NULL)
         return false;
     t->cap = depth;
     t->pcs = (uint64_t *)p;
-    t->buf = t->pcs + depth;
+    t->hashes = t->pcs + depth;
+    t->buf = t->hashes + depth;
     t->nodes = (uint32_t *)(t->buf + depth + slack);
     return true;
 }
@@ -40,7 +41,9 @@ uint32_t trail_intern(struct trail *t, struct stack_table *table, const uint64_t
     if (fresh == 0 && n == t->n && flags == t->flags && t->site != 0)
         return t->site;
     uint32_t outer = k != 0 ? t->nodes[t->cap - k] : 0;
-    uint32_t node = stack_table_intern(table, outer, pcs, fresh, t->nodes + t->cap - n);
+    uint64_t hash = k != 0 ? t->hashes[t->cap - k] : 0;
+    uint32_t node = stack_table_intern(table, outer, hash, pcs, fresh, t->nodes + t->cap - n,
+                                       t->hashes + t->cap - n);
     if (node == 0) {
         t->n = k; /* what was shared is still right */
         t->site = 0;

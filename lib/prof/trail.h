@@ -14,13 +14,14 @@
 
 /* The thread's alone.  All zero until trail_init. */
 struct trail {
-    uint64_t *buf;   /* room for a capture: cap + slack frames */
-    uint64_t *pcs;   /* the last stack, innermost frame first, ending at pcs[cap] */
-    uint32_t *nodes; /* of each */
-    uint32_t cap;    /* frames */
-    uint32_t n;      /* of the last stack: pcs[cap - n] ... pcs[cap - 1] */
-    uint32_t site;   /* of the last stack, 0 = none */
-    uint32_t flags;  /* of the last stack */
+    uint64_t *buf;    /* room for a capture: cap + slack frames */
+    uint64_t *pcs;    /* the last stack, innermost frame first, ending at pcs[cap] */
+    uint64_t *hashes; /* of each frame's path, see stack_table_intern */
+    uint32_t *nodes;  /* of each frame */
+    uint32_t cap;     /* frames */
+    uint32_t n;       /* of the last stack: pcs[cap - n] ... pcs[cap - 1] */
+    uint32_t site;    /* of the last stack, 0 = none */
+    uint32_t flags;   /* of the last stack */
 };
 
 /* trail_init gives it memory.  False: there is none. */

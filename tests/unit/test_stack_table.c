@@ -27,6 +27,13 @@ static struct stack_table *new_table(uint32_t max) {
     return t;
 }
 
+/* stack_table_intern of a whole stack. */
+static uint32_t intern(struct stack_table *t, const uint64_t *pcs, unsigned n) {
+    uint32_t nodes[MAX_DEPTH];
+    uint64_t hashes[MAX_DEPTH];
+    return stack_table_intern(t, 0, 0, pcs, n, nodes, hashes);
+}
+
 /* A stack that depends on seed alone: few distinct addresses, so that many prefixes are shared. */
 static unsigned make_stack(uint64_t seed, uint64_t *pcs) {
     uint64_t rng = seed;
@@ -62,12 +69,15 @@ static void a_stack_reads_back_as_interned(void **state) {
     struct stack_table *t = new_table(0);
     uint64_t pcs[MAX_DEPTH];
     uint32_t nodes[MAX_DEPTH];
+    uint64_t hashes[MAX_DEPTH];
     for (uint64_t seed = 0; seed < 3000; seed++) {
         unsigned n = make_stack(seed, pcs);
-        uint32_t node = stack_table_intern(t, 0, pcs, n, nodes);
+        uint32_t node = stack_table_intern(t, 0, 0, pcs, n, nodes, hashes);
         assert_int_equal(nodes[0], node);
+        for (unsigned i = 1; i < n; i++)
+            assert_int_equal(nodes[i], t->nodes[nodes[i - 1]].parent);
         assert_stack(t, node, pcs, n);
-        assert_int_equal(stack_table_intern(t, 0, pcs, n, NULL), node);
+        assert_int_equal(intern(t, pcs, n), node);
     }
     assert_true(t->nnodes > 100000); /* the hash has grown several times */
     assert_true(stack_table_consistent(t));
@@ -78,12 +88,14 @@ static void stacks_share_their_outer_frames(void **state) {
     struct stack_table *t = new_table(1000);
     const uint64_t f[] = {0x30, 0x20, 0x10};
     const uint64_t g[] = {0x40, 0x20, 0x10};
-    uint32_t a = stack_table_intern(t, 0, f, 3, NULL);
-    uint32_t b = stack_table_intern(t, 0, g, 3, NULL);
+    uint32_t nodes[3];
+    uint64_t hashes[3];
+    uint32_t a = stack_table_intern(t, 0, 0, f, 3, nodes, hashes);
+    uint32_t b = intern(t, g, 3);
     assert_int_equal(t->nnodes, 4);
     assert_int_equal(t->nodes[a].parent, t->nodes[b].parent);
     /* continued from a node instead of from the root */
-    assert_int_equal(stack_table_intern(t, t->nodes[a].parent, g, 1, NULL), b);
+    assert_int_equal(stack_table_intern(t, nodes[1], hashes[1], g, 1, nodes, hashes), b);
 }
 
 static void sites_are_dense_and_one_for_each_node(void **state) {
@@ -91,7 +103,7 @@ static void sites_are_dense_and_one_for_each_node(void **state) {
     struct stack_table *t = new_table(1000);
     for (uint64_t i = 1; i <= 500; i++) {
         uint64_t pc = i * 16;
-        uint32_t node = stack_table_intern(t, 0, &pc, 1, NULL);
+        uint32_t node = intern(t, &pc, 1);
         uint32_t site = stack_table_site(t, node, 0);
         assert_int_equal(site, i + 1);
         assert_int_equal(stack_table_site(t, node, 0), site);
@@ -104,7 +116,7 @@ static void flags_of_a_site_add_up(void **state) {
     (void)state;
     struct stack_table *t = new_table(1000);
     uint64_t pc = 16;
-    uint32_t node = stack_table_intern(t, 0, &pc, 1, NULL);
+    uint32_t node = intern(t, &pc, 1);
     uint32_t site = stack_table_site(t, node, 0);
     assert_int_equal(t->sites[site].flags, 0);
     stack_table_site(t, node, GOMALLOC_SITE_TRUNCATED);
@@ -118,12 +130,12 @@ static void a_full_table_says_so_and_keeps_what_it_has(void **state) {
     uint32_t got = 0;
     for (uint64_t i = 1; i <= 1500; i++) {
         uint64_t pc = i * 16;
-        got += stack_table_intern(t, 0, &pc, 1, NULL) != 0;
+        got += intern(t, &pc, 1) != 0;
     }
     assert_int_equal(got, 1000);
     assert_int_equal(t->nfull, 500);
     uint64_t pc = 16;
-    assert_int_equal(stack_table_intern(t, 0, &pc, 1, NULL), 1);
+    assert_int_equal(intern(t, &pc, 1), 1);
     assert_true(stack_table_consistent(t));
 }
 
@@ -150,7 +162,7 @@ static void a_trail_gives_the_sites_that_the_table_gives(void **state) {
         uint32_t flags = i % 7 == 0 ? GOMALLOC_SITE_TRUNCATED : 0;
         uint32_t site = trail_intern(&trail, t, pcs, n, flags, &fresh);
         assert_true(fresh <= n);
-        uint32_t node = stack_table_intern(t, 0, pcs, n, NULL);
+        uint32_t node = intern(t, pcs, n);
         assert_int_equal(site, stack_table_site(t, node, 0));
         assert_true((t->sites[site].flags & flags) == flags);
         assert_stack(t, node, pcs, n);
@@ -202,7 +214,7 @@ static void *intern_all(void *arg) {
         if (i % 2 == 0) {
             w->sites[k] = trail_intern(&trail, w->table, pcs, n, 0, &fresh);
         } else {
-            uint32_t node = stack_table_intern(w->table, 0, pcs, n, NULL);
+            uint32_t node = intern(w->table, pcs, n);
             w->sites[k] = stack_table_site(w->table, node, 0);
         }
     }
