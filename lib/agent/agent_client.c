@@ -35,8 +35,7 @@ static bool is_ours(const struct agent_client *k) {
 }
 
 static void drop(struct agent_client *k) {
-    if (k->fd >= 0 && is_ours(k))
-        raw_close(k->fd);
+    raw_close_own(k->fd, k->id);
     k->fd = -1;
 }
 
@@ -94,9 +93,9 @@ static bool answer(struct agent_clients *c, struct agent_client *k) {
         agent_refuse(&reply, ours ? GOMALLOC_BAD_VERSION : GOMALLOC_BAD_REQUEST,
                      ours ? "this version of the protocol is not spoken" : "not a request");
     }
+    struct file_id id = file_id_of(fd);
     bool sent = is_ours(k) && send_reply(k->fd, &reply, fd);
-    if (fd >= 0)
-        raw_close(fd);
+    raw_close_own(fd, id);
     if (!sent)
         agent_count(AGENT_ERRORS);
     return sent && ours && q->version == GOMALLOC_AGENT_VERSION;
@@ -167,6 +166,7 @@ static void accept_one(struct agent_clients *c, const struct agent_socket *s, ui
         c->no_accept_ns = now_ns + NO_ACCEPT_NS; /* or poll would find it again and again */
     if (fd < 0)
         return;
+    struct file_id id = file_id_of(fd);
     agent_count(AGENT_CONNECTIONS);
     if (!peer_is_permitted(fd, s->owner)) {
         struct gomalloc_reply reply;
@@ -174,11 +174,11 @@ static void accept_one(struct agent_clients *c, const struct agent_socket *s, ui
         agent_count(AGENT_REFUSED);
         agent_refuse(&reply, GOMALLOC_FORBIDDEN, "only the process's owner and root may ask");
         send_reply(fd, &reply, -1);
-        raw_close(fd);
+        raw_close_own(fd, id);
         return;
     }
     drop(k);
-    *k = (struct agent_client){.fd = fd, .id = file_id_of(fd), .since_ns = now_ns};
+    *k = (struct agent_client){.fd = fd, .id = id, .since_ns = now_ns};
 }
 
 static uint64_t deadline_of(const struct agent_client *k) {

@@ -119,12 +119,13 @@ static bool name_is_free(const struct sockaddr_un *a) {
     int fd = new_socket();
     if (fd < 0)
         return false;
+    struct file_id id = file_id_of(fd);
     long error = sys_call3(SYS_connect, fd, (long)a, sizeof *a);
     struct ucred peer = {0};
     socklen_t size = sizeof peer;
     if (error == 0)
         sys_call6(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERCRED, (long)&peer, (long)&size, 0);
-    raw_close(fd);
+    raw_close_own(fd, id);
     /* Our own: from before the program took our descriptor away. */
     return error == -ECONNREFUSED || (error == 0 && peer.pid == raw_getpid());
 }
@@ -152,14 +153,14 @@ static bool take_name(struct agent_socket *s, int fd, const struct sockaddr_un *
 }
 
 /* move_up puts the descriptor near the end of the table. */
-static int move_up(int fd) {
+static int move_up(int fd, struct file_id id) {
     struct rlimit limit = {0};
     sys_call4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit);
     rlim_t end = limit.rlim_cur < HIGH_FD_END ? limit.rlim_cur : HIGH_FD_END;
     long high = end > 64 ? sys_call3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, (long)end - 8) : -EINVAL;
     if (high < 0)
         return fd;
-    raw_close(fd);
+    raw_close_own(fd, id);
     return (int)high;
 }
 
@@ -170,14 +171,14 @@ bool agent_socket_open(struct agent_socket *s, bool high) {
     s->fd = -1;
     s->owner = effective_user();
     int fd = choose_dir(&dir) ? new_socket() : -1;
+    s->id = file_id_of(fd);
     if (fd >= 0 && set_path(&a, &dir) && take_name(s, fd, &a)) {
-        s->fd = high ? move_up(fd) : fd;
-        s->id = file_id_of(s->fd);
+        s->fd = high ? move_up(fd, s->id) : fd;
         agent_socket_sweep(dir.buf);
         return true;
     }
     if (fd >= 0)
-        raw_close(fd);
+        raw_close_own(fd, s->id);
     agent_count(AGENT_BIND_FAILED);
     return false;
 }
@@ -198,8 +199,7 @@ void agent_socket_unlink(struct agent_socket *s) {
 void agent_socket_forget(struct agent_socket *s) {
     mutex_reset(&name_lock);
     exiting = false;
-    if (s->fd >= 0 && agent_socket_is_ours(s))
-        raw_close(s->fd);
+    raw_close_own(s->fd, s->id);
     s->fd = -1;
     s->pid = 0;
 }

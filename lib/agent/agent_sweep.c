@@ -42,8 +42,9 @@ static bool nobody_listens(const struct sockaddr_un *a) {
     int fd = (int)sys_call3(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return false;
+    struct file_id id = file_id_of(fd);
     long error = sys_call3(SYS_connect, fd, (long)a, sizeof *a);
-    raw_close(fd);
+    raw_close_own(fd, id);
     return error == -ECONNREFUSED;
 }
 
@@ -66,6 +67,7 @@ void agent_socket_sweep(const char *dir) {
     long n, entries = 0;
     if (fd < 0)
         return;
+    struct file_id id = file_id_of(fd);
     while (entries < MAX_ENTRIES &&
            (n = sys_call3(SYS_getdents64, fd, (long)buf, sizeof buf)) > 0) {
         const struct entry *e;
@@ -74,5 +76,5 @@ void agent_socket_sweep(const char *dir) {
             sweep_entry(dir, e);
         }
     }
-    raw_close(fd);
+    raw_close_own(fd, id);
 }

@@ -41,11 +41,12 @@ static int verb_image(uint64_t sections, struct gomalloc_reply *reply) {
         agent_refuse(reply, GOMALLOC_NO_RESOURCES, "no descriptor for the image (memfd_create)");
         return -1;
     }
+    struct file_id id = file_id_of(fd);
     int error = image_write_fd(fd, sections, GOMALLOC_IMAGE_LIVE, err, sizeof err);
     if (error != 0) {
         agent_count(AGENT_ERRORS);
         agent_refuse(reply, GOMALLOC_NO_RESOURCES, err);
-        raw_close(fd);
+        raw_close_own(fd, id);
         return -1;
     }
     sys_call3(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);

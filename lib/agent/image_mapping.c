@@ -104,9 +104,10 @@ static void read_maps(struct image_writer *w) {
     int fd = raw_open("/proc/self/maps", O_RDONLY, 0);
     if (fd < 0)
         return;
+    struct file_id id = file_id_of(fd);
     char *text = image_scratch(w);
     size_t have = 0;
-    for (;;) {
+    while (file_id_same(id, file_id_of(fd))) {
         long r = raw_read(fd, text + have, IMAGE_SCRATCH - have);
         if (r == -EINTR)
             continue;
@@ -117,7 +118,7 @@ static void read_maps(struct image_writer *w) {
         memmove(text, text + done, have - done);
         have -= done;
     }
-    raw_close(fd);
+    raw_close_own(fd, id);
 }
 
 /* ---- build-ids ---------------------------------------------------------------------------- */

@@ -11,7 +11,7 @@
 #define TABLE_MIN ((size_t)64 << 10)
 
 void *image_table_room(struct image_table *t, size_t n) {
-    if (n <= t->cap - t->len)
+    if (t->p != NULL && n <= t->cap - t->len)
         return t->p + t->len;
     size_t cap = t->cap < TABLE_MIN ? TABLE_MIN : t->cap * 2;
     while (cap - t->len < n)
@@ -29,6 +29,8 @@ void image_table_commit(struct image_table *t, size_t n) {
 }
 
 void image_table_cut(struct image_table *t, size_t len) {
+    if (len == t->len)
+        return;
     memset(t->p + len, 0, t->len - len);
     t->len = len;
 }

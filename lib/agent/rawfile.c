@@ -11,9 +11,10 @@ long raw_read_file(const char *path, char *buf, size_t cap) {
     int fd = raw_open(path, O_RDONLY, 0);
     if (fd < 0)
         return fd;
+    struct file_id id = file_id_of(fd);
     size_t n = 0;
     long r = 0;
-    while (n < cap - 1) {
+    while (n < cap - 1 && file_id_same(id, file_id_of(fd))) {
         r = raw_read(fd, buf + n, cap - 1 - n);
         if (r == -EINTR)
             continue;
@@ -21,7 +22,7 @@ long raw_read_file(const char *path, char *buf, size_t cap) {
             break;
         n += (size_t)r;
     }
-    raw_close(fd);
+    raw_close_own(fd, id);
     buf[n] = '\0';
     return r < 0 ? r : (long)n;
 }
@@ -46,4 +47,9 @@ struct file_id file_id_of(int fd) {
 
 bool file_id_same(struct file_id a, struct file_id b) {
     return a.dev == b.dev && a.ino == b.ino && a.ino != 0;
+}
+
+void raw_close_own(int fd, struct file_id id) {
+    if (file_id_same(id, file_id_of(fd)))
+        raw_close(fd);
 }

@@ -71,4 +71,7 @@ struct file_id {
 struct file_id file_id_of(int fd);
 bool file_id_same(struct file_id a, struct file_id b);
 
+/* raw_close_own closes fd if it is still the file that it was. */
+void raw_close_own(int fd, struct file_id id);
+
 #endif

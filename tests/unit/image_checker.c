@@ -118,7 +118,8 @@ static int by_base(const void *a, const void *b) {
 static void check_no_overlap(const struct checked_image *im) {
     size_t n = COUNT(im, SPAN);
     struct gomalloc_span *s = calloc(n + 1, sizeof *s);
-    memcpy(s, im->records[GOMALLOC_SECTION_SPAN], n * sizeof *s);
+    if (n != 0)
+        memcpy(s, im->records[GOMALLOC_SECTION_SPAN], n * sizeof *s);
     qsort(s, n, sizeof *s, by_base);
     for (size_t i = 1; i < n; i++)
         assert_true(s[i - 1].base + s[i - 1].npages * PAGE <= s[i].base);
