@@ -175,7 +175,7 @@ static enum free_result free_local(struct mcache *c, struct mspan *s, size_t i, 
     if (bit_set(&v, bit_addr))
         return FREE_DOUBLE;
     /* A thread that records everything (next_sample < 0) would settle in vain. */
-    if (mslots_clear(s, i) && c->next_sample >= 0)
+    if (mslots_clear(s, i) && __atomic_load_n(&c->next_sample, __ATOMIC_RELAXED) >= 0)
         mslots_settle(s);
     __atomic_store_n(word, v, __ATOMIC_RELAXED);
     mcache_note_free(c, s, p, bit_addr);
