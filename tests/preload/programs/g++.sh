@@ -14,7 +14,7 @@ template <> struct chain<0> {
     int sum(int x) { return x; }
 };
 int main() {
-    chain<24> c;
+    chain<10> c;
     std::regex r("(a+|b*)c[0-9]{2,3}");
     std::cmatch m;
     std::unordered_map<std::string, std::variant<int, std::string, std::vector<double>>> u;
