@@ -13,7 +13,9 @@
  * a descriptor is asked whether it is still what it was; if the program has taken it away, it is
  * not touched again, and the socket is made anew.
  *
- * A forked child has no agent until it has lived for a moment and allocated.
+ * When it starts: with the program, as a rule.  A program that may not have a second thread just
+ * then (agent_imports.c), and one that has no socket, gets it when it has worked for a moment and
+ * allocates; a forked child when it has lived for a moment and allocates.
  */
 #include "agent/agent.h"
 
@@ -27,12 +29,14 @@
 #include <sys/prctl.h>
 
 #include "agent/agent_client.h"
+#include "agent/agent_imports.h"
 #include "agent/agent_stats.h"
 #include "agent/image_private.h"
 #include "heap/mheap.h"
 #include "prof/prof.h"
 
-#define FORK_DELAY_NS UINT64_C(10000000)    /* most children exec sooner */
+#define FORK_DELAY_NS UINT64_C(10000000)    /* of life: most children exec sooner */
+#define WORK_DELAY_NS UINT64_C(2000000)     /* of processor time: a launcher has done its work */
 #define MIN_SLEEP_NS  UINT64_C(10000000)    /* between two turns of background work */
 #define IDLE_SLEEP_NS UINT64_C(10000000000) /* at most, in a process that does not allocate */
 #define IDLE_TURNS    8                     /* turns without work until it is called idle */
@@ -45,9 +49,10 @@
 
 static struct {
     struct agent_options options;
-    _Atomic bool poke_due; /* a forked child is to start its thread */
-    uint64_t fork_ns;      /* CLOCK_MONOTONIC of the fork */
-    bool private_table;    /* descriptors are the thread's own */
+    _Atomic bool poke_due; /* the thread is to be started when poke_clock shows poke_ns */
+    clockid_t poke_clock;
+    uint64_t poke_ns;
+    bool private_table; /* descriptors are the thread's own */
     struct agent_socket socket;
     struct agent_clients clients;
     unsigned nrebinds;  /* attempts to get a socket */
@@ -198,11 +203,21 @@ static void start(void) {
         agent_count(AGENT_THREAD_FAILED);
 }
 
+/* start_later leaves it to agent_poke. */
+static void start_later(clockid_t clock, uint64_t delay_ns) {
+    agent.poke_clock = clock;
+    agent.poke_ns = raw_clock_ns(clock) + delay_ns;
+    atomic_store_explicit(&agent.poke_due, true, memory_order_relaxed);
+}
+
 void agent_init(const struct agent_options *o) {
     agent.options = *o;
     image_note_start();
     agent_socket_remember_dir();
-    start();
+    if (!o->on || agent_program_needs_one_thread())
+        start_later(CLOCK_PROCESS_CPUTIME_ID, WORK_DELAY_NS);
+    else
+        start();
 }
 
 void agent_fork_child(void) {
@@ -218,14 +233,13 @@ void agent_fork_child(void) {
     agent.nrebinds = 0;
     agent.rebind_ns = 0;
     agent.work_ns = 0;
-    agent.fork_ns = raw_clock_ns(CLOCK_MONOTONIC);
-    atomic_store_explicit(&agent.poke_due, true, memory_order_relaxed);
+    start_later(CLOCK_MONOTONIC, FORK_DELAY_NS);
 }
 
 void agent_poke(void) {
     if (gm_likely(!atomic_load_explicit(&agent.poke_due, memory_order_relaxed)))
         return;
-    if (raw_clock_ns(CLOCK_MONOTONIC) - agent.fork_ns < FORK_DELAY_NS)
+    if (raw_clock_ns(agent.poke_clock) < agent.poke_ns)
         return;
     if (!atomic_exchange_explicit(&agent.poke_due, false, memory_order_relaxed))
         return;

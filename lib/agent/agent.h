@@ -16,16 +16,17 @@ struct agent_options {
     bool control; /* accept verbs that change something */
 };
 
-/* agent_init remembers the options and starts the thread: from the constructor, once. */
+/* agent_init remembers the options and starts the thread, or leaves that to agent_poke: from the
+ * constructor, once. */
 void agent_init(const struct agent_options *o);
 
 /* agent_fork_child forgets the parent's thread, socket and descriptors: for the only thread of a
  * forked child.  The thread is started again by agent_poke. */
 void agent_fork_child(void);
 
-/* agent_poke starts the thread of a forked child once the child has lived for 10 ms (most children
- * exec at once).  From a malloc slow path with no lock held; may allocate.  One load if nothing is
- * to be done. */
+/* agent_poke starts the thread where that had to wait: in a forked child once it has lived for 10
+ * ms (most children exec at once), in a delicate program once it has worked for 2 ms.  From a
+ * malloc slow path with no lock held; may allocate.  One load if nothing is to be done. */
 void agent_poke(void);
 
 /* agent_exit removes the socket's name if it is this process's: from the destructor. */

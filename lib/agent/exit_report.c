@@ -148,6 +148,24 @@ static const char *find_goinspect(struct fmt *f) {
     return "goinspect";
 }
 
+/* keep_standard sees to it that 0, 1 and 2 are open in the importer: a program may have closed its
+ * own (coreutils do at exit), and a database must not get such a number. */
+static void keep_standard(posix_spawn_file_actions_t *actions) {
+    for (int fd = 0; fd < 3; fd++)
+        if (sys_call3(SYS_fcntl, fd, F_GETFD, 0) < 0)
+            posix_spawn_file_actions_addopen(actions, fd, "/dev/null", O_RDWR, 0);
+}
+
+static int spawn(pid_t *pid, const char *program, char **argv, char **env) {
+    posix_spawn_file_actions_t actions;
+    if (env == NULL || posix_spawn_file_actions_init(&actions) != 0)
+        return ENOMEM;
+    keep_standard(&actions);
+    int error = posix_spawnp(pid, program, &actions, NULL, argv, env);
+    posix_spawn_file_actions_destroy(&actions);
+    return error;
+}
+
 /* run_import runs it and waits.  False: it did not do it. */
 static bool run_import(char *image, char *database) {
     char buf[PATH_MAX];
@@ -156,7 +174,7 @@ static bool run_import(char *image, char *database) {
     char *argv[] = {(char *)(uintptr_t)program, "import", "--remove", image, database, NULL};
     char **env = without_us();
     pid_t pid;
-    int error = env != NULL ? posix_spawnp(&pid, program, NULL, NULL, argv, env) : ENOMEM;
+    int error = spawn(&pid, program, argv, env);
     free(env);
     if (error != 0)
         return false;

@@ -50,7 +50,7 @@ static inline int raw_getpid(void) {
 
 static inline uint64_t raw_clock_ns(clockid_t clock) {
     struct timespec t = {0};
-    clock_gettime(clock, &t); /* the vDSO's: cannot fail for the clocks used here */
+    clock_gettime(clock, &t); /* cannot fail for the clocks used here */
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 

@@ -136,12 +136,27 @@ finish() {
     finish
 }
 
-@test "agent=off has no socket and still does the heap's background work" {
+has_thread() {
+    grep -qx gomalloc /proc/"$1"/task/*/comm
+}
+
+@test "agent=off has no socket, and a thread for the background work when it has worked" {
     options=agent=off start
-    sleep 0.2
+    patiently has_thread "$pid"
     [ ! -e "$sock" ]
-    grep -qx gomalloc /proc/"$pid"/task/*/comm
     finish
+}
+
+@test "a launcher that changes users or namespaces is not disturbed" {
+    LD_PRELOAD=$LIBGOMALLOC run -0 unshare --user --map-root-user echo fine || skip "not allowed here"
+    [ "$output" = fine ]
+    [ "$(id -u)" = 0 ] || skip "needs root"
+    LD_PRELOAD=$LIBGOMALLOC run -0 setpriv --reuid=65534 --regid=65534 --clear-groups echo fine
+    [[ $output == *fine ]]
+    for user in root nobody; do
+        LD_PRELOAD=$LIBGOMALLOC run -0 runuser -u $user -- echo fine
+        LD_PRELOAD=$LIBGOMALLOC run -0 chroot --userspec=$user / echo fine
+    done
 }
 
 @test "another user is refused" {
