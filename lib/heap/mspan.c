@@ -7,9 +7,9 @@
  *      F1  set the slot's bit in free_marks               (read-modify-write, seq_cst)
  *      F2  if s.pending is 1, stop                         (seq_cst)
  *      F3  exchange s.pending to 1; if it was 1, stop
- *      F4  read s.owner; if there is one, push s on its list, stop
- *      F5  (s is free now: no owner) set s.pending to 0; read s.owner again; if there is one, go
- *          to F2, else stop
+ *      F4  read s.owner; if it is one with a list, push s on it, stop
+ *      F5  (s is free now, or a large object's) set s.pending to 0; read s.owner again; if it is
+ * one with a list, go to F2, else stop
  *
  * Who drains a list, D:
  *
@@ -27,8 +27,14 @@
  * If F read the old owner at F4 and pushes on its list, the old owner's D2 hands s on.  Lists of
  * idle mcaches are drained by the library's thread and by who adopts them, so they do not rest.
  *
+ * Large spans have an owner too, the heap, but nobody drains its list: s can only be one of them if
+ * it was freed and used again since F1, so that there is nothing to sweep.  Were it pushed there,
+ * s.pending would stay 1 for all its further lives.
+ *
  * A freed header keeps `pending` and `pending_next` until it has been drained, which is why neither
  * is touched when a span is made or freed.
+ *
+ * tests/unit/test_pending_model.c goes through all interleavings of these steps.
  */
 #include "heap/mspan.h"
 
@@ -149,19 +155,24 @@ static void push_pending(struct span_owner *o, struct mspan *s) {
                                                   memory_order_relaxed));
 }
 
+/* The owner, if it is one that drains its list, else NULL. */
+static struct span_owner *draining_owner(const struct mspan *s) {
+    struct span_owner *o = (struct span_owner *)(atomic_load(&s->owner) & ~SPAN_RECORDED);
+    return o != NULL && o->id != GOMALLOC_OWNER_HEAP ? o : NULL;
+}
+
 void mspan_note_pending(struct mspan *s) {
-    for (;;) {
+    struct span_owner *o;
+    do {
         if (atomic_load(&s->pending) != 0 || atomic_exchange(&s->pending, 1) != 0)
             return;
-        struct span_owner *o = (struct span_owner *)(atomic_load(&s->owner) & ~SPAN_RECORDED);
+        o = draining_owner(s);
         if (o != NULL) {
             push_pending(o, s);
             return;
         }
         atomic_store(&s->pending, 0);
-        if (atomic_load(&s->owner) == 0)
-            return;
-    }
+    } while (draining_owner(s) != NULL);
 }
 
 enum mark_result mspan_mark_free(struct mspan *s, size_t i) {

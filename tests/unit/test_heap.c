@@ -140,6 +140,18 @@ static void a_free_by_two_threads_is_found_when_the_span_is_swept(void **state) 
     heap_double_free_found = NULL;
 }
 
+/* A thread that has marked the last object of a span may be late with the rest of its free: the
+ * span has been freed meanwhile, and its header holds a large object now. */
+static void a_late_note_to_a_large_span_does_not_hide_later_marks(void **state) {
+    (void)state;
+    char *p = alloc(100000);
+    struct mspan *s = mheap_span_of((uintptr_t)p);
+    mspan_note_pending(s);
+    assert_int_equal(s->pending, 0);
+    assert_null(mheap_.owner.pending);
+    assert_int_equal(release(p), FREE_OK);
+}
+
 static void frees_are_fast_again_when_the_last_recorded_object_is_gone(void **state) {
     (void)state;
     char *a = alloc(448);
@@ -404,6 +416,7 @@ int main(void) {
         cmocka_unit_test(frees_that_are_none_are_refused),
         cmocka_unit_test(another_threads_free_is_seen_at_once_and_used_after_a_sweep),
         cmocka_unit_test(a_free_by_two_threads_is_found_when_the_span_is_swept),
+        cmocka_unit_test(a_late_note_to_a_large_span_does_not_hide_later_marks),
         cmocka_unit_test(frees_are_fast_again_when_the_last_recorded_object_is_gone),
         cmocka_unit_test(random_work_agrees_with_a_model),
         cmocka_unit_test(threads_free_each_others_objects_and_nothing_is_lost),
