@@ -34,6 +34,7 @@
 #include "agent/image_private.h"
 #include "heap/mheap.h"
 #include "prof/prof.h"
+#include "sys/throw.h"
 
 #define FORK_DELAY_NS UINT64_C(10000000)    /* of life: most children exec sooner */
 #define WORK_DELAY_NS UINT64_C(2000000)     /* of processor time: a launcher has done its work */
@@ -96,6 +97,7 @@ static void work(uint64_t now_ns) {
 static bool leave_table(void) {
     if (sys_call3(SYS_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE) != 0)
         return false;
+    report_own_table = true;
     for (int i = 0; i < 3; i++)
         sys_call3(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK, 0);
     return true;

@@ -50,7 +50,7 @@ void crime_committed(enum crime what, const void *p, const char *function) {
     fmt_str(&f, function);
     describe(&f, (uintptr_t)p);
     fmt_char(&f, '\n');
-    fmt_write(&f, 2);
+    report_end(&f);
     if (options.on_error == ON_ERROR_ABORT)
         die();
 }

@@ -19,6 +19,22 @@ void report_begin(struct fmt *f) {
     fmt_str(f, "): gomalloc: ");
 }
 
+gm_tls bool report_own_table;
+
+/* program_stderr returns a copy of the program's descriptor 2: that of its first thread. */
+static int program_stderr(void) {
+    long self = sys_call3(SYS_pidfd_open, sys_call3(SYS_getpid, 0, 0, 0), 0, 0);
+    return self < 0 ? (int)self : (int)sys_call3(SYS_pidfd_getfd, self, 2, 0);
+}
+
+void report_end(const struct fmt *f) {
+    int fd = report_own_table ? program_stderr() : 2;
+    if (fd >= 0)
+        fmt_write(f, fd);
+    if (fd > 2)
+        sys_call3(SYS_close, fd, 0, 0);
+}
+
 void die(void) {
     /* abort() takes libc's lock, which a caller in a signal handler may hold: try the kernel first,
      * which suffices unless SIGABRT is blocked or handled. */
@@ -35,7 +51,7 @@ void throw_(const char *what) {
     fmt_str(&f, "fatal: ");
     fmt_str(&f, what);
     fmt_str(&f, " (this is a bug in gomalloc)\n");
-    fmt_write(&f, 2);
+    report_end(&f);
     die();
 }
 
@@ -50,6 +66,6 @@ void throw_values(const char *what, uint64_t a, uint64_t b) {
     fmt_str(&f, ", ");
     fmt_hex(&f, b);
     fmt_str(&f, " (this is a bug in gomalloc)\n");
-    fmt_write(&f, 2);
+    report_end(&f);
     die();
 }

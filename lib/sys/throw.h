@@ -20,6 +20,11 @@ _Noreturn gm_cold void throw_values(const char *what, uint64_t a, uint64_t b);
 /* report_begin starts a line "PROGRAM(PID): gomalloc: " in f. */
 void report_begin(struct fmt *f);
 
+/* report_end writes the line to the program's standard error: fd 2, also from a thread that has a
+ * descriptor table of its own and has said so in report_own_table. */
+void report_end(const struct fmt *f);
+extern gm_tls bool report_own_table;
+
 /* die ends the program with SIGABRT. */
 _Noreturn gm_cold void die(void);
 
