@@ -9,9 +9,9 @@
 #include "heap/mtiny.h"
 #include "sys/throw.h"
 
-/* The largest request: beyond PTRDIFF_MAX pointer differences overflow, and with a page of rounding
- * nothing else can. */
-#define MAX_ALLOC ((size_t)PTRDIFF_MAX - GM_PAGE_SIZE)
+/* The largest request: a span counts its pages in 32 bits.  (32 TiB; no sum of two such overflows.)
+ */
+#define MAX_ALLOC ((size_t)UINT32_MAX << GM_PAGE_SHIFT)
 
 uint8_t malloc_class8[SMALL_SIZE_MAX / SMALL_SIZE_DIV + 1];
 bool malloc_tiny;

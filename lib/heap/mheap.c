@@ -61,15 +61,17 @@ bool mheap_init(struct mheap *h) {
 
 /* ---- arenas ------------------------------------------------------------------------------- */
 
-static bool add_arena(struct mheap *h, uintptr_t base) {
-    struct heap_arena *ha = mem_alloc_sparse(align_up(sizeof *ha, PHYS_PAGE_SIZE), MEM_ARENA);
-    if (ha == NULL)
-        return false;
-    ha->base = base;
-    __atomic_store_n(&mheap_arenas[base >> ARENA_SHIFT], ha, __ATOMIC_RELEASE);
-    h->all_arenas[h->narenas] = ha;
-    atomic_fetch_add_explicit(&h->narenas, 1, memory_order_release);
-    return true;
+#define ARENA_TABLE_BYTES align_up(sizeof(struct heap_arena), PHYS_PAGE_SIZE)
+
+/* Makes arenas of [base, base+size), with the tables at p. */
+static void add_arenas(struct mheap *h, uintptr_t base, size_t size, char *p) {
+    for (size_t off = 0; off < size; off += HEAP_ARENA_BYTES, p += ARENA_TABLE_BYTES) {
+        struct heap_arena *ha = (struct heap_arena *)p;
+        ha->base = base + off;
+        __atomic_store_n(&mheap_arenas[ha->base >> ARENA_SHIFT], ha, __ATOMIC_RELEASE);
+        h->all_arenas[h->narenas] = ha;
+        atomic_fetch_add_explicit(&h->narenas, 1, memory_order_release);
+    }
 }
 
 /* Reserves address space for size bytes (a multiple of an arena): at the hint, which makes the heap
@@ -80,23 +82,47 @@ static uintptr_t reserve_arenas(struct mheap *h, size_t size) {
         mem_free(p, size, MEM_HEAP, size, 0);
         p = mem_reserve_aligned(size, HEAP_ARENA_BYTES, MEM_HEAP);
     }
-    if (p == NULL)
-        return 0;
-    for (size_t off = 0; off < size; off += HEAP_ARENA_BYTES)
-        if (!add_arena(h, (uintptr_t)p + off))
-            return 0;
-    h->arena_hint = (uintptr_t)p + size;
     return (uintptr_t)p;
 }
 
-/* Makes [base, base+size) free pages. */
-static bool grow_into(struct mheap *h, uintptr_t base, size_t size) {
-    if (!mem_map((void *)base, size, MEM_HEAP))
+/* Makes [base, base+size), which is mapped, free pages. */
+static bool add_pages(struct mheap *h, uintptr_t base, size_t size) {
+    if (!page_alloc_grow(&h->pages, base, size)) {
+        mem_fault((void *)base, size, MEM_HEAP);
         return false;
-    if (!page_alloc_grow(&h->pages, base, size))
-        return false;
+    }
     for (uintptr_t p = base; p < base + size; p += PALLOC_CHUNK_BYTES)
         mheap_arenas[p >> ARENA_SHIFT]->mapped = (p & (HEAP_ARENA_BYTES - 1)) + PALLOC_CHUNK_BYTES;
+    return true;
+}
+
+/* Gives cur_arena new address space, of which the first ask bytes from there are mapped.  False:
+ * the kernel refuses, and all is as before; not even the tables have been touched, of which a
+ * request that can't be met would need many.  Adds to *ret_grown what became free. */
+static bool next_arenas(struct mheap *h, size_t ask, size_t *ret_grown) {
+    size_t size = align_up(ask, HEAP_ARENA_BYTES);
+    uintptr_t v = reserve_arenas(h, size);
+    if (v == 0)
+        return false;
+    bool contiguous = v == h->cur_arena_end;
+    uintptr_t base = contiguous ? h->cur_arena : v;
+    size_t ntables = size / HEAP_ARENA_BYTES * ARENA_TABLE_BYTES;
+    char *tables = mem_alloc_sparse(ntables, MEM_ARENA);
+    if (tables == NULL || !mem_map((void *)base, ask, MEM_HEAP)) {
+        if (tables != NULL)
+            mem_free(tables, ntables, MEM_ARENA, 0, ntables);
+        mem_free((void *)v, size, MEM_HEAP, size, 0);
+        return false;
+    }
+    add_arenas(h, v, size, tables);
+    h->arena_hint = v + size;
+    size_t rest = contiguous ? 0 : h->cur_arena_end - h->cur_arena;
+    /* The rest of the old arena would be lost: make it free pages. */
+    if (rest != 0 && mem_map((void *)h->cur_arena, rest, MEM_HEAP) &&
+        add_pages(h, h->cur_arena, rest))
+        *ret_grown += rest;
+    h->cur_arena = base;
+    h->cur_arena_end = v + size;
     return true;
 }
 
@@ -104,28 +130,14 @@ static bool grow_into(struct mheap *h, uintptr_t base, size_t size) {
 static size_t grow(struct mheap *h, size_t npages) {
     mutex_assert_held(&h->lock);
     size_t ask = align_up(npages, PALLOC_CHUNK_PAGES) << GM_PAGE_SHIFT;
-    size_t grown = 0;
-    if (h->cur_arena_end - h->cur_arena < ask) {
-        size_t size = align_up(ask, HEAP_ARENA_BYTES);
-        uintptr_t v = reserve_arenas(h, size);
-        if (v == 0)
-            return 0;
-        if (v == h->cur_arena_end) {
-            h->cur_arena_end += size;
-        } else {
-            /* The rest of the old arena would be lost: make it free pages. */
-            size_t rest = h->cur_arena_end - h->cur_arena;
-            if (rest != 0 && grow_into(h, h->cur_arena, rest))
-                grown += rest;
-            h->cur_arena = v;
-            h->cur_arena_end = v + size;
-        }
-    }
-    if (!grow_into(h, h->cur_arena, ask))
+    size_t grown = ask;
+    bool ok = h->cur_arena_end - h->cur_arena < ask ? next_arenas(h, ask, &grown)
+                                                    : mem_map((void *)h->cur_arena, ask, MEM_HEAP);
+    if (!ok || !add_pages(h, h->cur_arena, ask))
         return 0;
     h->cur_arena += ask;
     add(&h->ngrow, 1);
-    return grown + ask;
+    return grown;
 }
 
 /* ---- span headers ------------------------------------------------------------------------- */

@@ -104,6 +104,13 @@ bool mem_unused(void *p, size_t n, enum mem_purpose why) {
     return true;
 }
 
+void mem_fault(void *p, size_t n, enum mem_purpose why) {
+    /* If the kernel has no room to split a mapping, it stays accessible, which does no harm. */
+    map(p, n, PROT_NONE, MAP_FIXED | MAP_NORESERVE);
+    sub(&mem_stats[why].prepared, n);
+    add(&mem_stats[why].reserved, n);
+}
+
 void mem_free(void *p, size_t n, enum mem_purpose why, size_t reserved, size_t prepared) {
     if (reserved + prepared > n)
         throw_("mem_free: states exceed the size");

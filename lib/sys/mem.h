@@ -10,6 +10,7 @@
  *   mem_alloc:   None -> Ready        mem_reserve: None -> Reserved
  *   mem_map:     Reserved -> Prepared mem_used:    Prepared -> Ready
  *   mem_unused:  Ready -> Prepared    mem_free:    any -> None
+ *   mem_fault:   Prepared -> Reserved
  *
  * Each purpose has a struct mem_stat; the four sums of all of them are what this library has asked
  * the kernel for, and the image prints them.  Departure: Go accounts totals by purpose, the
@@ -69,6 +70,9 @@ void mem_used(void *p, size_t n, enum mem_purpose why);
 /* mem_unused gives Ready memory back to the kernel: it becomes Prepared.  False: the kernel refused
  * (the program has locked its memory), nothing was changed, and the pages do not read as zero. */
 bool mem_unused(void *p, size_t n, enum mem_purpose why);
+
+/* mem_fault makes Prepared memory Reserved again. */
+void mem_fault(void *p, size_t n, enum mem_purpose why);
 
 /* mem_free unmaps memory of which the given parts are in each state (reserved + prepared + ready
  * = n). */

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -393,6 +394,24 @@ static void what_cannot_be_had_is_refused(void **state) {
     assert_heap_consistent();
 }
 
+static void a_request_that_the_kernel_refuses_costs_nothing(void **state) {
+    (void)state;
+    struct rlimit old, limit;
+    getrlimit(RLIMIT_DATA, &old);
+    limit = (struct rlimit){.rlim_cur = (rlim_t)1 << 34, .rlim_max = old.rlim_max};
+    uint32_t narenas = mheap_.narenas;
+    uint64_t heap = mem_stats[MEM_HEAP].reserved + mem_stats[MEM_HEAP].prepared;
+    uint64_t tables = mem_stats[MEM_ARENA].prepared;
+    setrlimit(RLIMIT_DATA, &limit); /* 16 GiB; the sanitizers' own are not counted */
+    assert_null(alloc((size_t)1 << 40));
+    assert_null(heap_alloc_aligned(self(), (size_t)1 << 40, 1 << 20));
+    setrlimit(RLIMIT_DATA, &old);
+    assert_int_equal(mheap_.narenas, narenas);
+    assert_int_equal(mem_stats[MEM_HEAP].reserved + mem_stats[MEM_HEAP].prepared, heap);
+    assert_int_equal(mem_stats[MEM_ARENA].prepared, tables);
+    assert_heap_consistent();
+}
+
 static void scavenged_memory_reads_as_zero_and_is_counted(void **state) {
     (void)state;
     mcache_flush(self());
@@ -425,6 +444,7 @@ int main(void) {
         cmocka_unit_test(large_objects_grow_and_shrink_where_they_are),
         cmocka_unit_test(any_alignment_is_met),
         cmocka_unit_test(what_cannot_be_had_is_refused),
+        cmocka_unit_test(a_request_that_the_kernel_refuses_costs_nothing),
         cmocka_unit_test(scavenged_memory_reads_as_zero_and_is_counted),
     };
     return cmocka_run_group_tests_name("heap", tests, NULL, NULL);
