@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Under a limit of address space: limits.c use|exhaust|ask
+ * Under a limit of address space: limits.c use|exhaust|mixed|ask
  *
  * use      works in a space of 2 GiB (ulimit -v 2097152), threads included
  * exhaust  takes memory until there is none, in small and in large pieces: ENOMEM, never a crash;
  *          after giving it back there is memory again
+ * mixed    takes all there is in pieces of all sizes, frees every other one, and takes all again: the
+ *          allocator must find room for its own lists too
  * ask      with so little that the allocator itself may not start: memory or ENOMEM, no crash
  */
 #include <pthread.h>
@@ -71,11 +73,44 @@ static size_t take_all(size_t n) {
 
 enum { ROOM = 300 << 20 }; /* bytes of address space beyond what is mapped already */
 
-static void exhaust(void) {
-    static const size_t sizes[] = {1 << 20, 100000, 5000, 200, 64};
-    rlim_t bytes = ((rlim_t)status_kib("VmSize:") << 10) + ROOM;
+static void limit_to(size_t room) {
+    rlim_t bytes = ((rlim_t)status_kib("VmSize:") << 10) + room;
     struct rlimit limit = {bytes, bytes};
     CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+}
+
+/* Sizes of all classes, 8 bytes to 32 KiB, by and by. */
+static size_t size_of(int i) {
+    size_t size = (size_t)8 << i % 12;
+    return size + size / 8 * (size_t)(i / 12 % 8);
+}
+
+static void mixed(void) {
+    enum { N = 100000, STEPS = 1000000 };
+    static void *p[N];
+    uint32_t seed = 1;
+    int n = 0, failed = 0;
+    limit_to(ROOM / 16);
+    for (int i = 0; i < STEPS; i++) {
+        uint32_t k = random_next(&seed) % N;
+        if (p[k] != NULL && (i >> 17) % 2 != 0) {
+            free(p[k]);
+            p[k] = NULL;
+        } else if (p[k] == NULL) {
+            p[k] = malloc(size_of((int)k));
+            n += p[k] != NULL;
+            failed += p[k] == NULL;
+        }
+    }
+    fprintf(stderr, "%d objects, %d refused\n", n, failed);
+    CHECK(n > 1000 && failed > 0);
+    for (int i = 0; i < N; i++)
+        free(p[i]);
+}
+
+static void exhaust(void) {
+    static const size_t sizes[] = {1 << 20, 100000, 5000, 200, 64};
+    limit_to(ROOM);
     for (int round = 0; round < 2; round++) {
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
             size_t n = take_all(sizes[i]);
@@ -106,6 +141,8 @@ int main(int argc, char **argv) {
         use();
     else if (strcmp(argv[1], "exhaust") == 0)
         exhaust();
+    else if (strcmp(argv[1], "mixed") == 0)
+        mixed();
     else
         ask();
     return 0;
