@@ -142,6 +142,7 @@ static enum status set_options(const struct own *own, struct failure *failure) {
         }
     }
     setenv("GOMALLOC", list, 1);
+    unsetenv("GOMALLOC_ROOT"); /* this program is nobody's descendant: gomalloc(7), exit */
     free(list);
     return STATUS_DONE;
 }

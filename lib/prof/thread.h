@@ -35,7 +35,6 @@ struct site_figures {
     X(NO_STACK, "no_stack", "samples")         /* recorded without a stack, for whatever reason */ \
     X(NESTED, "nested", "samples")             /* of these, within a capture: the unwinder's own,  \
                                                   or a signal handler's */                         \
-    X(DROPPED, "dropped", "samples")           /* not recorded: no memory */                       \
     X(FOREIGN, "foreign", "samples")           /* not recorded: slot of a span not owned */        \
     X(RATE_CHANGES, "rate_changes", "changes") /* followed by this thread */                       \
     X(UNWINDER_THREADS, "unwinder_threads", "threads") /* that have captured: 260 KiB each of      \
