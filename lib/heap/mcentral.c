@@ -34,8 +34,11 @@ static struct mspan_set *set_of(struct mcentral *c, uint8_t place) {
 
 static void insert(struct mcentral *c, struct mspan *s, uint8_t place) {
     s->place = place;
-    if (!mspan_set_push(set_of(c, place), s))
-        throw_("out of memory for span sets");
+    mspan_set_push(set_of(c, place), s);
+}
+
+static uint8_t swept_place(const struct mspan *s) {
+    return mspan_has_free(s) ? GOMALLOC_PLACE_PARTIAL_SWEPT : GOMALLOC_PLACE_FULL_SWEPT;
 }
 
 /* A span of ours has got marks since it was swept. */
@@ -102,7 +105,7 @@ void mcentral_uncache_span(struct mcentral *c, struct mspan *s) {
     }
     mutex_lock(&c->lock);
     set_owner(s, &c->owner);
-    insert(c, s, mspan_has_free(s) ? GOMALLOC_PLACE_PARTIAL_SWEPT : GOMALLOC_PLACE_FULL_SWEPT);
+    insert(c, s, swept_place(s));
     c->nuncache++;
     mutex_unlock(&c->lock);
 }
@@ -116,7 +119,7 @@ static void sweep_set(struct mcentral *c, struct mspan_set *set, struct mspan_li
             s->place = GOMALLOC_PLACE_NONE;
             mspan_list_push(ret_empty, s);
         } else {
-            insert(c, s, GOMALLOC_PLACE_PARTIAL_SWEPT);
+            insert(c, s, swept_place(s));
         }
     }
 }

@@ -35,19 +35,29 @@ static bool add_block(struct mspan_set *set) {
     return true;
 }
 
-bool mspan_set_push(struct mspan_set *set, struct mspan *s) {
-    if (set->n == set->nblocks * SPAN_SET_BLOCK_ENTRIES && !add_block(set))
-        return false;
+void mspan_set_push(struct mspan_set *set, struct mspan *s) {
+    if (set->n == set->nblocks * SPAN_SET_BLOCK_ENTRIES && !add_block(set)) {
+        s->set_index = SPAN_SET_LINKED;
+        mspan_list_push(&set->linked, s);
+        return;
+    }
     s->set_index = set->n;
     *entry(set, set->n++) = s;
-    return true;
 }
 
 struct mspan *mspan_set_pop(struct mspan_set *set) {
-    return set->n == 0 ? NULL : *entry(set, --set->n);
+    struct mspan *s = set->linked.first;
+    if (s == NULL)
+        return set->n == 0 ? NULL : *entry(set, --set->n);
+    mspan_list_remove(&set->linked, s);
+    return s;
 }
 
 void mspan_set_remove(struct mspan_set *set, struct mspan *s) {
+    if (s->set_index == SPAN_SET_LINKED) {
+        mspan_list_remove(&set->linked, s);
+        return;
+    }
     if (s->set_index >= set->n || *entry(set, s->set_index) != s)
         throw_values("span not in this set", s->base, s->set_index);
     struct mspan *last = *entry(set, --set->n);
@@ -61,5 +71,9 @@ bool mspan_set_consistent(const struct mspan_set *set) {
     for (uint32_t i = 0; i < set->n; i++)
         if (*entry(set, i) == NULL || (*entry(set, i))->set_index != i)
             return false;
-    return true;
+    size_t nlinked = 0;
+    for (const struct mspan *s = set->linked.first; s != NULL; s = s->next, nlinked++)
+        if (s->set_index != SPAN_SET_LINKED)
+            return false;
+    return nlinked == set->linked.n;
 }
