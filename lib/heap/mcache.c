@@ -176,7 +176,8 @@ static uintptr_t refill(struct mcache *c, struct mcache_entry *e, struct span_cl
     /* Out of memory, unless what other classes keep can be had. */
     mcache_release(c);
     mheap_reclaim(&mheap_);
-    return use_span(e, new_span(c, spc));
+    p = use_span(e, mcentral_cache_span(&mheap_.central[spc.v], &c->owner));
+    return p != 0 ? p : use_span(e, new_span(c, spc));
 }
 
 uintptr_t mcache_alloc_slow(struct mcache *c, struct span_class spc) {

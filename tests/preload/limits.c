@@ -5,9 +5,9 @@
  * use      works in a space of 2 GiB (ulimit -v 2097152), threads included
  * exhaust  takes memory until there is none, in small and in large pieces: ENOMEM, never a crash;
  *          after giving it back there is memory again
- * mixed    takes all there is in pieces of all sizes, frees every other one, and takes all again: the
- *          allocator must find room for its own lists too
- * ask      with so little that the allocator itself may not start: memory or ENOMEM, no crash
+ * mixed    takes all there is in pieces of all sizes, frees every other one, and takes all again:
+ * the allocator must find room for its own lists too ask      with so little that the allocator
+ * itself may not start: memory or ENOMEM, no crash
  */
 #include <pthread.h>
 #include <sys/resource.h>

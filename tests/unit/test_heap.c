@@ -13,6 +13,7 @@
 
 #include "heap/malloc.h"
 #include "random.h"
+#include "sys/persistent.h"
 
 static struct mcache *self(void) {
     struct mcache *c = mcache_self != &mcache0 ? mcache_self : mcache_attach();
@@ -412,6 +413,66 @@ static void a_request_that_the_kernel_refuses_costs_nothing(void **state) {
     assert_heap_consistent();
 }
 
+static void spans_are_given_back_without_memory_for_the_sets(void **state) {
+    (void)state;
+    static void *p[NUM_SIZE_CLASSES][2];
+    size_t live = live_objects();
+    for (unsigned k = 1; k < NUM_SIZE_CLASSES; k++)
+        for (unsigned i = 0; i < 2; i++)
+            p[k][i] = heap_alloc(self(), class_to_size[k], true);
+    struct rlimit old, limit;
+    getrlimit(RLIMIT_AS, &old);
+    limit = (struct rlimit){.rlim_cur = 1 << 20, .rlim_max = old.rlim_max};
+    setrlimit(RLIMIT_AS, &limit);
+    while (persistent_alloc(64, 64, MEM_SPAN) != NULL)
+        ;
+    mcache_release(self());
+    assert_int_equal(live_objects(), live + (NUM_SIZE_CLASSES - 1) * 2);
+    assert_heap_consistent();
+    for (unsigned k = 1; k < NUM_SIZE_CLASSES; k++) {
+        assert_int_equal(release(p[k][0]), FREE_OK); /* marked: from one set to another */
+        p[k][0] = heap_alloc(self(), class_to_size[k], true);
+        mcache_release(self());
+        assert_heap_consistent();
+    }
+    for (unsigned k = 1; k < NUM_SIZE_CLASSES; k++)
+        for (unsigned i = 0; i < 2; i++)
+            if (p[k][i] != NULL)
+                assert_int_equal(release(p[k][i]), FREE_OK);
+    mheap_reclaim(&mheap_);
+    assert_heap_consistent();
+    setrlimit(RLIMIT_AS, &old);
+    assert_int_equal(live_objects(), live);
+}
+
+static void slots_that_an_ended_thread_left_are_used_before_memory_is_refused(void **state) {
+    (void)state;
+    enum { N = 20000 };
+    static void *p[N], *pages[200000];
+    pthread_t t;
+    pthread_create(&t, NULL, allocate_and_leave, p);
+    pthread_join(t, NULL);
+    struct rlimit old, limit;
+    getrlimit(RLIMIT_AS, &old);
+    limit = (struct rlimit){.rlim_cur = 1 << 20, .rlim_max = old.rlim_max};
+    setrlimit(RLIMIT_AS, &limit);
+    size_t npages = 0;
+    while ((pages[npages] = alloc(GM_PAGE_SIZE)) != NULL)
+        npages++;
+    while (alloc(100) != NULL)
+        ;
+    for (size_t i = 0; i < N; i += 100)
+        assert_int_equal(release(p[i]), FREE_OK);
+    for (size_t i = 0; i < N; i += 100)
+        assert_non_null(p[i] = alloc(100));
+    setrlimit(RLIMIT_AS, &old);
+    for (size_t i = 0; i < N; i++)
+        release(p[i]);
+    while (npages > 0)
+        release(pages[--npages]);
+    assert_heap_consistent();
+}
+
 static void scavenged_memory_reads_as_zero_and_is_counted(void **state) {
     (void)state;
     mcache_flush(self());
@@ -445,6 +506,8 @@ int main(void) {
         cmocka_unit_test(any_alignment_is_met),
         cmocka_unit_test(what_cannot_be_had_is_refused),
         cmocka_unit_test(a_request_that_the_kernel_refuses_costs_nothing),
+        cmocka_unit_test(spans_are_given_back_without_memory_for_the_sets),
+        cmocka_unit_test(slots_that_an_ended_thread_left_are_used_before_memory_is_refused),
         cmocka_unit_test(scavenged_memory_reads_as_zero_and_is_counted),
     };
     return cmocka_run_group_tests_name("heap", tests, NULL, NULL);
