@@ -29,8 +29,11 @@ struct view_query {
     "(WITH RECURSIVE up(id, n) AS (SELECT stack_id, 0 UNION ALL "                                  \
     "SELECT k.parent_id, n + 1 FROM up JOIN stack k ON k.stack_id = up.id "                        \
     "WHERE k.parent_id <> 0 AND n < 15) "                                                          \
-    "SELECT group_concat(f, ' < ') FROM (SELECT coalesce(y.function, '?') AS f "                   \
+    "SELECT group_concat(f, ' < ') FROM (SELECT coalesce(y.function, "                             \
+    "replace(f.module, rtrim(f.module, replace(f.module, '/', '')), '') "                          \
+    "|| printf('+0x%x', f.module_offset)) AS f "                                                   \
     "FROM up CROSS JOIN stack k ON k.stack_id = up.id "                                            \
+    "CROSS JOIN frame f ON f.frame_id = k.frame_id "                                               \
     "CROSS JOIN symbol y ON y.frame_id = k.frame_id "                                              \
     "WHERE NOT y.allocator ORDER BY up.n, y.inline_depth LIMIT 3 OFFSET 1))"
 

@@ -176,7 +176,7 @@ FROM chunk;
 CREATE VIEW v1_site AS
 SELECT s.snapshot_id, s.site_id,
        CASE WHEN s.site_id = 0 THEN '(not recorded)' WHEN s.stack_id = 0 THEN '(no stack)'
-            ELSE coalesce(n.function, '(unknown)') END AS function,
+            ELSE coalesce(n.function, n.location) END AS function,
        n.location,
        s.live_objects, s.live_bytes, s.alloc_objects, s.alloc_bytes,
        s.live_given_bytes, s.recorded_objects, s.samples,
@@ -215,7 +215,7 @@ JOIN symbol y ON y.frame_id = f.frame_id;
 CREATE VIEW v1_object AS
 SELECT o.snapshot_id, printf('0x%x', o.address) AS address, o.given, o.requested, o.site_id,
        CASE WHEN o.site_id = 0 THEN '(not recorded)' WHEN s.stack_id = 0 THEN '(no stack)'
-            ELSE coalesce(n.function, '(unknown)') END AS function,
+            ELSE coalesce(n.function, n.location) END AS function,
        n.location, printf('0x%x', o.span) AS span, o.slot, o.address AS address_number
 FROM object o
 JOIN site s ON s.snapshot_id = o.snapshot_id AND s.site_id = o.site_id
@@ -245,7 +245,7 @@ JOIN site_figure s ON s.snapshot_id = b.snapshot_id;
 CREATE VIEW v1_site_growth AS
 SELECT g.snapshot_a, g.snapshot_b,
        CASE WHEN g.stack_id IS NULL THEN '(not recorded)' WHEN g.stack_id = 0 THEN '(no stack)'
-            ELSE coalesce(n.function, '(unknown)') END AS function,
+            ELSE coalesce(n.function, n.location) END AS function,
        n.location,
        g.live_objects_b - g.live_objects_a AS grown_objects,
        g.live_bytes_b - g.live_bytes_a AS grown_bytes,
