@@ -47,6 +47,12 @@ static gm_noinline void *serve_sampled(struct mcache *c, const struct request *r
     return p;
 }
 
+/* What was refused has not been allocated; and beyond PTRDIFF_MAX it has counted upwards, to where
+ * the thread would not be sampled for ever. */
+static void count_back(struct mcache *c, size_t size) {
+    c->next_sample = (int64_t)((uint64_t)c->next_sample + size);
+}
+
 /* Everything but the fast path.  c->next_sample has been counted down. */
 static gm_noinline void *allocate_slow(struct mcache *c, const struct request *r) {
     int saved = errno;
@@ -55,7 +61,10 @@ static gm_noinline void *allocate_slow(struct mcache *c, const struct request *r
     void *p = NULL;
     if (c != NULL) {
         agent_poke();
-        p = c->next_sample < 0 ? serve_sampled(c, r) : serve(c, r);
+        if (c->next_sample < 0)
+            p = serve_sampled(c, r);
+        else if ((p = serve(c, r)) == NULL)
+            count_back(c, r->size);
     }
     errno = p != NULL ? saved : ENOMEM;
     return p;
@@ -130,18 +139,17 @@ gm_export void *calloc(size_t n, size_t size) {
     return allocate(&(struct request){.size = bytes, .zero = true});
 }
 
-/* A resize in place counts as an allocation of the new size by the caller of realloc. */
+/* A resize in place counts as an allocation of the new size by the caller of realloc.  The
+ * recorder's turn comes afterwards: what has to be moved is counted there. */
 static bool resize_in_place(void *p, struct mspan *s, size_t slot, size_t size) {
     struct mcache *c = mcache_self;
     bool mine = s->elem_size == 0 || mspan_owner(s) == &c->owner;
-    bool due = c != &mcache0 && c->next_sample - (int64_t)size < 0;
-    if (due && !mine)
+    if (!mine && c != &mcache0 && c->next_sample < (int64_t)size)
         return false; /* only an owner may begin to record in a span: move it to one of ours */
-    struct prof_sample sample;
-    bool take = due && wants_sample(c, size) && prof_sample(c, size, &sample);
     if (!heap_realloc_in_place(s, size))
         return false;
-    if (take) {
+    struct prof_sample sample;
+    if (c != &mcache0 && wants_sample(c, size) && prof_sample(c, size, &sample)) {
         prof_record(c, p, size, &sample);
         return true;
     }

@@ -5,6 +5,8 @@
  * known      prints a line for each function that allocates: its name, live objects, live bytes,
  *            objects and bytes since the start (comma-separated, sorted by name), then "ready"
  * estimate   a million objects of 1000 bytes live from one function, none from others; "ready"
+ * resized    a buffer of some 100000 bytes, resized two hundred thousand times by one function,
+ *            every fourth time so that it must move; "ready"
  * stages     functions stage_1, stage_2, ...: each allocates 100 objects when a line is read from
  *            standard input, then prints "ready"; for rates that change meanwhile
  *
@@ -83,6 +85,27 @@ SITE site_moved_to(void) {
         to_grow[i] = keep(realloc(to_grow[i], 1000));
 }
 
+static void *to_resize[100];
+
+SITE site_resized(void) {
+    for (int i = 0; i < 100; i++) {
+        void *p = to_resize[i];
+        CHECK(keep(realloc(p, 110)) == p); /* there is room where it is */
+    }
+}
+
+SITE site_resized_from(void) {
+    for (int i = 0; i < 100; i++)
+        to_resize[i] = keep(malloc(100));
+}
+
+/* More than there can be, and so much that the sign of a difference changes. */
+SITE site_refused(void) {
+    static volatile size_t too_much = (size_t)PTRDIFF_MAX + 100;
+    for (int i = 0; i < 9; i++)
+        CHECK(malloc(too_much) == NULL);
+}
+
 /* Thirty stacks of one function. */
 SITE site_recursive(int depth) {
     keep(malloc(32));
@@ -128,6 +151,9 @@ static void known(void) {
     site_moved_from();
     site_moved_to();
     site_recursive(30);
+    site_resized_from();
+    site_resized();
+    site_refused();
     site_sizes();
     site_small_realloc();
     puts("site_aligned,50,10000,50,10000\n"
@@ -141,6 +167,8 @@ static void known(void) {
          "site_moved_from,0,0,200,2000\n"
          "site_moved_to,200,200000,200,200000\n"
          "site_recursive,30,960,30,960\n"
+         "site_resized,100,11000,100,11000\n"
+         "site_resized_from,0,0,100,10000\n"
          "site_sizes,2000,2001000,2000,2001000\n"
          "site_small_realloc,0,0,10,3000");
 }
@@ -148,6 +176,13 @@ static void known(void) {
 SITE site_million(void) {
     for (int i = 0; i < 1000000; i++)
         keep(malloc(1000)); /* not written to: it needs no memory */
+}
+
+SITE site_resizes(void) {
+    char *p = NULL;
+    for (int i = 0; i < 200000; i++)
+        p = keep(realloc(p, i % 4 != 0 ? 90000 + (size_t)i % 4 * 8000 : 30000));
+    free(p);
 }
 
 /* Every stage has a function, and so a site, of its own. */
@@ -178,6 +213,8 @@ int main(int argc, char **argv) {
         known();
     else if (strcmp(argv[1], "estimate") == 0)
         site_million();
+    else if (strcmp(argv[1], "resized") == 0)
+        site_resizes();
     else
         stages();
     puts("ready");

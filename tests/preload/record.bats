@@ -131,6 +131,13 @@ ask() { "$GOINSPECT" sql -o csv --no-header "$@" | tr -d '"\r'; }
     done
 }
 
+@test "estimates count what is resized, in place or not" {
+    GOMALLOC=exit=$PWD/end.gmi LD_PRELOAD=$LIBGOMALLOC "$pattern" resized </dev/null >/dev/null
+    run -0 ask end.gmi "SELECT total(alloc_objects) FROM v1_site WHERE function = 'site_resizes'"
+    echo "$output of 200000"
+    awk "BEGIN { exit !($output > 190000 && $output < 210000) }" # expected: 0.5 %
+}
+
 @test "the rate is changed while the program runs, without a restart" {
     begin rate=0,control=on stages
     echo >&9
