@@ -425,8 +425,8 @@ static void test_imports_at_the_same_time_are_all_kept(void **state) {
     enum { N = 8 };
     struct demo d = demo_default;
     pid_t pids[N];
-    for (uint8_t i = 0; i < N; i++) {
-        d.id = i;
+    for (int i = 0; i < N; i++) {
+        d.id = (uint8_t)i;
         fflush(NULL);
         if ((pids[i] = fork()) == 0) {
             struct image *im = demo_open(&d);
