@@ -41,7 +41,7 @@ gm_export uint64_t gomalloc_set_rate(uint64_t bytes) {
 gm_export size_t gomalloc_scavenge(void) {
     if (mcache_self != &mcache0)
         mcache_flush(mcache_self);
-    if (!mheap_.ready)
+    if (!mheap_is_ready(&mheap_))
         return 0;
     mheap_reclaim(&mheap_);
     return mheap_scavenge(&mheap_);

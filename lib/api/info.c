@@ -48,7 +48,7 @@ static uint64_t free_page_bytes(void) {
 gm_export struct mallinfo2 mallinfo2(void) {
     struct mallinfo2 m;
     memset(&m, 0, sizeof m);
-    if (!mheap_.ready)
+    if (!mheap_is_ready(&mheap_))
         return m;
     struct totals t = {0};
     count_spans(&t);
@@ -98,7 +98,7 @@ gm_export void malloc_stats(void) {
 /* glibc's 1: memory was given back; 0: there was none to give. */
 gm_export int malloc_trim(size_t pad) {
     (void)pad;
-    if (!mheap_.ready)
+    if (!mheap_is_ready(&mheap_))
         return 0;
     if (mcache_self != &mcache0)
         mcache_flush(mcache_self);

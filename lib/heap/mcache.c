@@ -363,7 +363,7 @@ static void on_thread_exit(void *unused) {
 
 /* The first caller makes the heap.  mcaches.lock is held. */
 static bool init_once(void) {
-    if (mheap_.ready)
+    if (mheap_is_ready(&mheap_))
         return true;
     if (mcaches.all == NULL)
         mcaches.all = mem_alloc_sparse(MAX_MCACHES * sizeof *mcaches.all, MEM_MCACHE);

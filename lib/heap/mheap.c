@@ -55,7 +55,7 @@ bool mheap_init(struct mheap *h) {
     h->reclaim_at = RECLAIM_MIN_PAGES;
     h->sweepgen = 2;
     heap_init_classes();
-    h->ready = true;
+    atomic_store_explicit(&h->ready, true, memory_order_release);
     return true;
 }
 
@@ -338,7 +338,7 @@ void mheap_shrink(struct mheap *h, struct mspan *s, size_t npages) {
 /* ---- housekeeping ------------------------------------------------------------------------- */
 
 size_t mheap_scavenge(struct mheap *h) {
-    return h->ready ? page_alloc_scavenge(&h->pages, SCAVENGE_ALL) : 0;
+    return mheap_is_ready(h) ? page_alloc_scavenge(&h->pages, SCAVENGE_ALL) : 0;
 }
 
 void mheap_reclaim(struct mheap *h) {
@@ -365,7 +365,7 @@ static void sweep_cycle(struct mheap *h, uint64_t now_ns) {
 }
 
 uint64_t mheap_background(struct mheap *h, uint64_t now_ns) {
-    if (!h->ready)
+    if (!mheap_is_ready(h))
         return SWEEP_CYCLE_NS;
     sweep_cycle(h, now_ns);
     uint64_t next = scavenger_tick(&h->scav, now_ns);
@@ -420,44 +420,4 @@ void mheap_reset_all(struct mheap *h) {
     for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++)
         mutex_reset(&h->central[spc].lock);
     mutex_reset(&mcaches.lock);
-}
-
-/* ---- recount ------------------------------------------------------------------------------ */
-
-static bool span_in_table(const struct mspan *s) {
-    for (size_t i = 0; i < s->npages; i++)
-        if (mheap_span_of(s->base + (i << GM_PAGE_SHIFT)) != s)
-            return false;
-    return true;
-}
-
-static const char *check_spans(struct mheap *h) {
-    uint64_t pages = 0;
-    uint32_t n = atomic_load_explicit(&h->nallspans, memory_order_acquire);
-    for (uint32_t i = 0; i < n; i++) {
-        struct mspan *s = h->allspans[i];
-        if (atomic_load_explicit(&s->state, memory_order_acquire) == GOMALLOC_SPAN_DEAD)
-            continue;
-        pages += s->npages;
-        if (!span_in_table(s))
-            return "a page of a span is not in the arena's table";
-        if (s->npages == 0 || s->nelems == 0 || mspan_owner(s) == NULL)
-            return "a span in use has no pages, no slots or no owner";
-    }
-    return pages == h->pages_in_use ? NULL : "pages in use are not the sum of the spans";
-}
-
-bool mheap_consistent(struct mheap *h, const char **ret_why) {
-    for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++)
-        if (!mcentral_consistent(&h->central[spc])) {
-            *ret_why = "a span set is broken";
-            return false;
-        }
-    mutex_lock(&h->lock);
-    const char *why = check_spans(h);
-    if (why == NULL)
-        why = page_alloc_consistent(&h->pages);
-    mutex_unlock(&h->lock);
-    *ret_why = why;
-    return why == NULL;
 }

@@ -51,7 +51,7 @@ struct mheap {
     _Atomic uint64_t nlarge; /* large spans allocated since start */
     _Atomic uint64_t ngrow;
     _Atomic uint64_t nreclaim;
-    bool ready;
+    _Atomic bool ready; /* set last by mheap_init: who sees it sees the rest */
 
     struct span_owner owner;                   /* of large and manual spans: nobody's "mine" */
     struct mcentral central[NUM_SPAN_CLASSES]; /* each with its own lock */
@@ -59,6 +59,11 @@ struct mheap {
 
 extern struct mheap mheap_;
 extern struct heap_arena *mheap_arenas[NUM_ARENAS];
+
+/* mheap_is_ready tells whether mheap_init has done its work. */
+gm_inline bool mheap_is_ready(const struct mheap *h) {
+    return atomic_load_explicit(&h->ready, memory_order_acquire);
+}
 
 /* mheap_init makes the heap usable; called by the first allocation, by one thread at a time.
  * False: the kernel refuses address space. */
@@ -114,8 +119,8 @@ gm_inline struct mspan *mheap_span_of(uintptr_t p) {
  * hold still.  Takes no lock. */
 bool mheap_read_span(const struct mspan *s, struct mspan *copy);
 
-/* mheap_consistent recounts everything from scratch; for a heap at rest.  On failure *ret_why says
- * what is wrong. */
+/* mheap_consistent recounts everything from scratch: pages, spans, the places of spans, hints,
+ * marks; for a heap at rest.  On failure *ret_why says what is wrong. */
 bool mheap_consistent(struct mheap *h, const char **ret_why);
 
 void mheap_lock_all(struct mheap *h);   /* before fork: every lock of this layer, in rank order */
