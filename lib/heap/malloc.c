@@ -160,7 +160,7 @@ size_t heap_usable(const void *ptr) {
 static enum free_result free_large(struct mspan *s) {
     if (s->free_bits0 != 0 || atomic_fetch_or(&s->free_marks0, 1) != 0)
         return FREE_DOUBLE;
-    mslots_release(s);
+    mslots_clear(s, 0); /* the table stays: who reads it without a lock takes it for this span's */
     s->large_requested = 0;
     if (s->spc.v != 0 || !mcache_keep_large(mcache_self, s))
         mheap_free(&mheap_, s);

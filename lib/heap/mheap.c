@@ -281,11 +281,12 @@ struct mspan *mheap_alloc_aligned(struct mheap *h, size_t npages, size_t align_p
 /* ---- free --------------------------------------------------------------------------------- */
 
 void mheap_free(struct mheap *h, struct mspan *s) {
-    mslots_release(s);
     mutex_lock(&h->lock);
     if (atomic_load_explicit(&s->state, memory_order_relaxed) != GOMALLOC_SPAN_IN_USE)
         throw_values("mheap_free: span not in use", s->base, s->npages);
+    /* Before its tables and bitmaps become another's. */
     atomic_fetch_add(&s->gen, 1);
+    mslots_release(s);
     atomic_store(&s->owner, 0);
     atomic_store_explicit(&s->state, GOMALLOC_SPAN_DEAD, memory_order_release);
     mspan_release_bits(s);

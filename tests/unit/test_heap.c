@@ -372,6 +372,22 @@ static void large_objects_grow_and_shrink_where_they_are(void **state) {
     assert_heap_consistent();
 }
 
+/* A reader without a lock knows by the generation alone that a span's table is another's now. */
+static void a_slot_table_changes_hands_only_with_the_generation(void **state) {
+    (void)state;
+    char *p = alloc(100000), *q = alloc(200000);
+    struct mspan *s = mheap_span_of((uintptr_t)p), *other = mheap_span_of((uintptr_t)q);
+    assert_true(mslots_record(s, 0, 7, 0));
+    uint32_t *table = s->sites, gen = s->gen;
+    assert_int_equal(release(p), FREE_OK);
+    assert_true(mslots_record(other, 0, 8, 0));
+    assert_true(s->gen != gen || other->sites != table);
+    assert_int_equal(mslots_site(s, 0), 0);
+    mcache_flush(self());
+    assert_null(s->sites);
+    assert_int_equal(release(q), FREE_OK);
+}
+
 static void any_alignment_is_met(void **state) {
     (void)state;
     for (size_t align = 1; align <= (size_t)1 << 30; align <<= 1)
@@ -503,6 +519,7 @@ int main(void) {
         cmocka_unit_test(what_an_ended_thread_left_returns_to_the_heap_when_freed),
         cmocka_unit_test(threads_that_come_and_go_share_few_mcaches),
         cmocka_unit_test(large_objects_grow_and_shrink_where_they_are),
+        cmocka_unit_test(a_slot_table_changes_hands_only_with_the_generation),
         cmocka_unit_test(any_alignment_is_met),
         cmocka_unit_test(what_cannot_be_had_is_refused),
         cmocka_unit_test(a_request_that_the_kernel_refuses_costs_nothing),
