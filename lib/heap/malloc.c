@@ -42,25 +42,27 @@ static size_t pages_for(size_t size) {
     return (size + GM_PAGE_SIZE - 1) >> GM_PAGE_SHIFT;
 }
 
-static struct mspan *new_large(struct mcache *c, size_t npages, bool noscan) {
-    return mheap_alloc(&mheap_, c, npages, make_span_class(0, noscan), &mheap_.owner);
+static struct mspan *new_large(struct mcache *c, size_t npages, size_t align_pages, bool noscan) {
+    return align_pages > 1
+               ? mheap_alloc_aligned(&mheap_, npages, align_pages)
+               : mheap_alloc(&mheap_, c, npages, make_span_class(0, noscan), &mheap_.owner);
 }
 
-static struct mspan *alloc_large(struct mcache *c, size_t size, bool noscan) {
+static struct mspan *alloc_large(struct mcache *c, size_t size, size_t align, bool noscan) {
     if (size > MAX_ALLOC)
         return NULL;
-    size_t npages = pages_for(size);
-    struct mspan *s = noscan ? NULL : mcache_take_large(c, npages);
+    size_t npages = pages_for(size), align_pages = align >> GM_PAGE_SHIFT;
+    struct mspan *s = noscan || align_pages > 1 ? NULL : mcache_take_large(c, npages);
     if (s == NULL && mheap_reclaim_due(&mheap_)) {
         mcache_flush(c);
         mheap_reclaim(&mheap_);
     }
     if (s == NULL)
-        s = new_large(c, npages, noscan);
+        s = new_large(c, npages, align_pages, noscan);
     if (s == NULL) { /* out of memory, unless what the caches keep can be had */
         mcache_release(c);
         mheap_reclaim(&mheap_);
-        s = new_large(c, npages, noscan);
+        s = new_large(c, npages, align_pages, noscan);
     }
     if (s != NULL)
         atomic_fetch_add_explicit(&mheap_.nlarge, 1, memory_order_relaxed);
@@ -75,7 +77,7 @@ void *heap_alloc_slow(size_t size, bool noscan) {
         return tiny_alloc(c, size);
     if (size <= MAX_SMALL_SIZE)
         return (void *)mcache_alloc_slow(c, make_span_class(aligned_class(size), noscan));
-    struct mspan *s = alloc_large(c, size, noscan);
+    struct mspan *s = alloc_large(c, size, 1, noscan);
     return s != NULL ? (void *)s->base : NULL;
 }
 
@@ -85,7 +87,7 @@ void *heap_alloc_zeroed(struct mcache *c, size_t size, bool noscan) {
         return p != NULL ? memset(p, 0, size) : NULL;
     }
     c = self_or_attach();
-    struct mspan *s = c != NULL ? alloc_large(c, size, noscan) : NULL;
+    struct mspan *s = c != NULL ? alloc_large(c, size, 1, noscan) : NULL;
     if (s == NULL)
         return NULL;
     if (s->needzero)
@@ -115,10 +117,7 @@ void *heap_alloc_aligned(struct mcache *c, size_t size, size_t align) {
         if (p != NULL)
             return p;
     }
-    struct mspan *s =
-        align <= GM_PAGE_SIZE
-            ? alloc_large(c, size == 0 ? 1 : size, false)
-            : mheap_alloc_aligned(&mheap_, pages_for(size == 0 ? 1 : size), align >> GM_PAGE_SHIFT);
+    struct mspan *s = alloc_large(c, size == 0 ? 1 : size, align, false);
     return s != NULL ? (void *)s->base : NULL;
 }
 

@@ -267,14 +267,17 @@ struct mspan *mheap_alloc(struct mheap *h, struct mcache *c, size_t npages, stru
 
 struct mspan *mheap_alloc_aligned(struct mheap *h, size_t npages, size_t align_pages) {
     uintptr_t scav = 0;
+    size_t grown = 0;
     struct mspan *s = NULL;
     mutex_lock(&h->lock);
     uintptr_t base = page_alloc_alloc_aligned(&h->pages, npages, align_pages, &scav);
-    if (base == 0 && grow(h, npages + align_pages) != 0)
+    if (base == 0 && (grown = grow(h, npages + align_pages)) != 0)
         base = page_alloc_alloc_aligned(&h->pages, npages, align_pages, &scav);
     if (base != 0)
         s = make_span(h, base, npages, make_span_class(0, false), &h->owner, scav);
     mutex_unlock(&h->lock);
+    if (grown != 0)
+        scavenge_for_growth(&h->scav, grown);
     return s;
 }
 
