@@ -235,7 +235,9 @@ struct mspan *mcache_take_large(struct mcache *c, size_t npages) {
         struct mspan *s = c->large[i];
         if (s->npages < npages || s->npages - npages > npages / 8)
             continue;
-        c->large[i] = c->large[--c->nlarge];
+        c->large[i] = c->large[c->nlarge - 1];
+        atomic_signal_fence(memory_order_seq_cst); /* see keep_whole_large */
+        c->nlarge--;
         c->large_bytes -= mspan_elem_bytes(s);
         s->place = GOMALLOC_PLACE_NONE;
         s->needzero = 1;
@@ -251,7 +253,9 @@ bool mcache_keep_large(struct mcache *c, struct mspan *s) {
         c->large_bytes + mspan_elem_bytes(s) > LARGE_CACHE_BYTES)
         return false;
     s->place = GOMALLOC_PLACE_CACHED_LARGE;
-    c->large[c->nlarge++] = s;
+    c->large[c->nlarge] = s;
+    atomic_signal_fence(memory_order_seq_cst); /* see keep_whole_large */
+    c->nlarge++;
     c->large_bytes += mspan_elem_bytes(s);
     return true;
 }
@@ -383,6 +387,8 @@ struct mcache *mcache_attach(void) {
         return NULL;
     atomic_store_explicit(&c->tid, (uint32_t)sys_call3(SYS_gettid, 0, 0, 0), memory_order_relaxed);
     c->flush_gen = heap_sweepgen();
+    /* The thread before may have ended, or jumped, out of the recorder. */
+    atomic_store_explicit(&c->in_recorder, 0, memory_order_relaxed);
     /* Atomic: the recorder writes the same when the rate changes. */
     __atomic_store_n(&c->next_sample, NEXT_SAMPLE_UNKNOWN, __ATOMIC_RELAXED);
     mcache_self = c;
@@ -421,6 +427,24 @@ size_t mcaches_reclaim_idle(void) {
     return n;
 }
 
+/* A lost thread may have been moving an entry, so that there are two of it; but as it stores the
+ * entry before the number when it adds one, and likewise when it takes one, each is one of ours. */
+static void keep_whole_large(struct mcache *c) {
+    size_t n = c->nlarge;
+    c->nlarge = 0;
+    c->large_bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct mspan *s = c->large[i];
+        size_t k = 0;
+        while (k < c->nlarge && c->large[k] != s)
+            k++;
+        if (k < c->nlarge || s->place != GOMALLOC_PLACE_CACHED_LARGE)
+            continue;
+        c->large[c->nlarge++] = s;
+        c->large_bytes += mspan_elem_bytes(s);
+    }
+}
+
 /* Lists that a lost thread may have been changing: their spans are found again by
  * rebuild_orphans. */
 static void forget_lists(struct mcache *c) {
@@ -431,6 +455,7 @@ static void forget_lists(struct mcache *c) {
         e->word = &no_slots;
         c->listed[spc] = (struct mspan_list){0};
     }
+    keep_whole_large(c);
     c->tiny = 0;
 }
 

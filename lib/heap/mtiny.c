@@ -142,8 +142,8 @@ enum tiny_result tiny_release(struct mspan *s, uintptr_t p) {
 size_t tiny_usable(const void *ptr) {
     uintptr_t p = (uintptr_t)ptr;
     struct mspan *s = mheap_span_of(p);
-    if (s == NULL || !tiny_span(s))
-        return 0;
+    if (s == NULL || !tiny_span(s) || p - s->base >= GM_PAGE_SIZE)
+        return 0; /* the last: a stale entry of the arena's table */
     uint32_t word = atomic_load(word_at(s, p));
     unsigned start = p % TINY_SIZE;
     if ((word >> start & 1) == 0)

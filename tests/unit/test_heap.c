@@ -8,11 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "heap/malloc.h"
 #include "random.h"
+#include "sanitized.h"
 #include "sys/persistent.h"
 
 static struct mcache *self(void) {
@@ -33,6 +36,16 @@ static void assert_heap_consistent(void) {
     const char *why = NULL;
     if (!mheap_consistent(&mheap_, &why))
         fail_msg("%s", why);
+}
+
+/* From now on the kernel has none; returns the limit to go back to. */
+static struct rlimit refuse_memory(void) {
+    struct rlimit old;
+    if (SANITIZED)
+        skip();
+    getrlimit(RLIMIT_AS, &old);
+    setrlimit(RLIMIT_AS, &(struct rlimit){.rlim_cur = 1 << 20, .rlim_max = old.rlim_max});
+    return old;
 }
 
 /* Live slots of all spans, by the bitmaps. */
@@ -350,6 +363,74 @@ static void threads_that_come_and_go_share_few_mcaches(void **state) {
     }
 }
 
+static pthread_barrier_t cached, done;
+
+static void *cache_three_large(void *unused) {
+    (void)unused;
+    void *p[3];
+    for (size_t i = 0; i < 3; i++)
+        p[i] = alloc(100000);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(release(p[i]), FREE_OK);
+    pthread_barrier_wait(&cached);
+    pthread_barrier_wait(&done);
+    return NULL;
+}
+
+/* In a child of the process, whose thread was lost while it moved the last entry to the first. */
+static bool a_torn_large_cache_is_mended(struct mcache *c) {
+    const char *why;
+    c->large[0] = c->large[2];
+    mcaches_after_fork();
+    mcaches_reclaim_idle();
+    size_t n = c->nlarge;
+    return n == 2 && c->large[0] != c->large[1] && c->large_bytes == 2 * 13 * GM_PAGE_SIZE &&
+           mheap_consistent(&mheap_, &why);
+}
+
+static void a_lost_threads_large_spans_are_used_once(void **state) {
+    (void)state;
+    pthread_t t;
+    pthread_barrier_init(&cached, NULL, 2);
+    pthread_barrier_init(&done, NULL, 2);
+    pthread_create(&t, NULL, cache_three_large, NULL);
+    pthread_barrier_wait(&cached);
+    pid_t pid = fork();
+    if (pid == 0)
+        for (uint32_t i = 0; i < mcaches.n; i++)
+            if (mcaches.all[i] != mcache_self && mcaches.all[i]->nlarge == 3)
+                _exit(a_torn_large_cache_is_mended(mcaches.all[i]) ? 0 : 1);
+    pthread_barrier_wait(&done);
+    pthread_join(t, NULL);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+static void memory_of_the_caches_serves_alignment_too(void **state) {
+    (void)state;
+    static void *p[100000];
+    struct rlimit old = refuse_memory();
+    size_t n = 0;
+    while ((p[n] = alloc(1 << 20)) != NULL)
+        n++;
+    assert_true(n >= 2);
+    size_t i = 0; /* two that are neighbours, so that they are room for any alignment in it */
+    while (i + 1 < n && (char *)p[i + 1] != (char *)p[i] + (1 << 20))
+        i++;
+    assert_true(i + 1 < n);
+    release(p[i]);
+    release(p[i + 1]);
+    void *q = heap_alloc_aligned(self(), 1 << 20, 512 << 10);
+    setrlimit(RLIMIT_AS, &old);
+    assert_non_null(q);
+    release(q);
+    for (size_t k = 0; k < n; k++)
+        if (k != i && k != i + 1)
+            release(p[k]);
+    assert_heap_consistent();
+}
+
 /* ---- large -------------------------------------------------------------------------------- */
 
 static void large_objects_grow_and_shrink_where_they_are(void **state) {
@@ -414,12 +495,14 @@ static void what_cannot_be_had_is_refused(void **state) {
 static void a_request_that_the_kernel_refuses_costs_nothing(void **state) {
     (void)state;
     struct rlimit old, limit;
+    if (SANITIZED)
+        skip();
     getrlimit(RLIMIT_DATA, &old);
     limit = (struct rlimit){.rlim_cur = (rlim_t)1 << 34, .rlim_max = old.rlim_max};
     uint32_t narenas = mheap_.narenas;
     uint64_t heap = mem_stats[MEM_HEAP].reserved + mem_stats[MEM_HEAP].prepared;
     uint64_t tables = mem_stats[MEM_ARENA].prepared;
-    setrlimit(RLIMIT_DATA, &limit); /* 16 GiB; the sanitizers' own are not counted */
+    setrlimit(RLIMIT_DATA, &limit);
     assert_null(alloc((size_t)1 << 40));
     assert_null(heap_alloc_aligned(self(), (size_t)1 << 40, 1 << 20));
     setrlimit(RLIMIT_DATA, &old);
@@ -436,10 +519,7 @@ static void spans_are_given_back_without_memory_for_the_sets(void **state) {
     for (unsigned k = 1; k < NUM_SIZE_CLASSES; k++)
         for (unsigned i = 0; i < 2; i++)
             p[k][i] = heap_alloc(self(), class_to_size[k], true);
-    struct rlimit old, limit;
-    getrlimit(RLIMIT_AS, &old);
-    limit = (struct rlimit){.rlim_cur = 1 << 20, .rlim_max = old.rlim_max};
-    setrlimit(RLIMIT_AS, &limit);
+    struct rlimit old = refuse_memory();
     while (persistent_alloc(64, 64, MEM_SPAN) != NULL)
         ;
     mcache_release(self());
@@ -468,10 +548,7 @@ static void slots_that_an_ended_thread_left_are_used_before_memory_is_refused(vo
     pthread_t t;
     pthread_create(&t, NULL, allocate_and_leave, p);
     pthread_join(t, NULL);
-    struct rlimit old, limit;
-    getrlimit(RLIMIT_AS, &old);
-    limit = (struct rlimit){.rlim_cur = 1 << 20, .rlim_max = old.rlim_max};
-    setrlimit(RLIMIT_AS, &limit);
+    struct rlimit old = refuse_memory();
     size_t npages = 0;
     while ((pages[npages] = alloc(GM_PAGE_SIZE)) != NULL)
         npages++;
@@ -518,6 +595,8 @@ int main(void) {
         cmocka_unit_test(threads_free_each_others_objects_and_nothing_is_lost),
         cmocka_unit_test(what_an_ended_thread_left_returns_to_the_heap_when_freed),
         cmocka_unit_test(threads_that_come_and_go_share_few_mcaches),
+        cmocka_unit_test(a_lost_threads_large_spans_are_used_once),
+        cmocka_unit_test(memory_of_the_caches_serves_alignment_too),
         cmocka_unit_test(large_objects_grow_and_shrink_where_they_are),
         cmocka_unit_test(a_slot_table_changes_hands_only_with_the_generation),
         cmocka_unit_test(any_alignment_is_met),

@@ -23,17 +23,9 @@
 #include "heap/malloc.h"
 #include "heap/mslots.h"
 #include "random.h"
+#include "sanitized.h"
 #include "sys/persistent.h"
 
-/* The thread sanitizer refuses threads in a forked child, the address sanitizer may hang there: its
- * own malloc's locks are not taken for a fork. */
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#define SANITIZED (__has_feature(thread_sanitizer) || __has_feature(address_sanitizer))
-#else
-#define SANITIZED 0
-#endif
 enum { ROUNDS = 4, STEPS = 20000, FORKS = SANITIZED ? 0 : 12 };
 
 enum { NSHARED = 3000, STAYING = 2, COMING = 4, GENERATIONS = 3, PATIENCE_S = 60 };
