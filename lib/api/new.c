@@ -16,8 +16,19 @@
 
 typedef void handler(void);
 
+/* A program in C may have loaded libstdc++ with a plugin, and then only the plugin sees it. */
+static void *find_local(const char *name) {
+    void *libstdcxx = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    if (libstdcxx == NULL)
+        return NULL;
+    void *p = dlsym(libstdcxx, name);
+    dlclose(libstdcxx);
+    return p;
+}
+
 static void *find(const char *name) {
-    return dlsym(RTLD_DEFAULT, name);
+    void *p = dlsym(RTLD_DEFAULT, name);
+    return p != NULL ? p : find_local(name);
 }
 
 /* The present new handler, or NULL.  [new.delete.single]: call it and try again, as long as there
@@ -57,6 +68,8 @@ static gm_noinline void *nothrow_failed(const char *name, size_t size, size_t al
     if (new_handler() == NULL)
         return NULL;
     void *next = dlsym(RTLD_NEXT, name);
+    if (next == NULL)
+        next = find_local(name);
     if (next == NULL)
         return NULL;
     if (align == 0)
