@@ -47,7 +47,7 @@ export PKG_CONFIG_PATH=$work/$lib/pkgconfig LD_LIBRARY_PATH=$work/$lib
 # shellcheck disable=SC2046
 cc -o by-pkg-config main.c $(pkg-config --define-variable=prefix="$work/usr" --cflags --libs gomalloc)
 ./by-pkg-config
-cmake -S cmake -B build -DCMAKE_PREFIX_PATH="$work/usr" >/dev/null
+cmake -G Ninja -S cmake -B build -DCMAKE_PREFIX_PATH="$work/usr" >/dev/null
 cmake --build build >/dev/null
 build/user
 readelf -d build/user | grep -q 'NEEDED.*libgomalloc\.so\.0'

@@ -36,12 +36,15 @@ run() {
     local status=$?
     mv "$work/stdout" "$work/run/stdout"
     mv "$work/run" "$2"
-    [ $status -eq 77 ] && echo "$program is not installed" && exit 77
     return $status
 }
 
-(cd "$INPUT" && exec bash "$here/programs/$program.sh" prepare) >"$work/stderr" 2>&1 ||
-    fail "its input could not be made"
+(cd "$INPUT" && exec bash "$here/programs/$program.sh" prepare) >"$work/stderr" 2>&1
+case $? in
+0) ;;
+77) echo "$program is not installed" && exit 77 ;;
+*) fail "its input could not be made" ;;
+esac
 run plain "$work/plain" || fail "fails without the library: status $?"
 find "$work/plain" -type f -size +0 | grep -q . || fail "did nothing that could be compared"
 run "$mode" "$work/preloaded" || fail "fails under the library: status $?"
