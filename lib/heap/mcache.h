@@ -111,12 +111,12 @@ uintptr_t mcache_alloc_slow(struct mcache *c, struct span_class spc);
  * list. */
 void mcache_enlist(struct mcache *c, struct mspan *s);
 
-/* mcache_flush gives back to the heap what the thread does not use: listed spans that are empty, and
- * the large cache.  For the mcache's thread. */
+/* mcache_flush gives back to the heap what the thread does not use: listed spans that are empty,
+ * and the large cache.  For the mcache's thread. */
 void mcache_flush(struct mcache *c);
 
-/* mcache_release gives back everything but full spans, the page cache too: when the thread ends, and
- * when memory has run out. */
+/* mcache_release gives back everything but full spans, the page cache too: when the thread ends,
+ * and when memory has run out. */
 void mcache_release(struct mcache *c);
 
 /* mcache_take_large returns a cached large span of npages or a little more, its object taken, or

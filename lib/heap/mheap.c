@@ -91,8 +91,6 @@ static bool add_pages(struct mheap *h, uintptr_t base, size_t size) {
         mem_fault((void *)base, size, MEM_HEAP);
         return false;
     }
-    for (uintptr_t p = base; p < base + size; p += PALLOC_CHUNK_BYTES)
-        mheap_arenas[p >> ARENA_SHIFT]->mapped = (p & (HEAP_ARENA_BYTES - 1)) + PALLOC_CHUNK_BYTES;
     return true;
 }
 

@@ -23,7 +23,6 @@ struct heap_arena {
     _Atomic(struct mspan *) spans[PAGES_PER_ARENA]; /* of each page in use; stale otherwise */
     uintptr_t base;
     uintptr_t zeroed_base; /* offset of the first byte never used.  Heap's lock */
-    uintptr_t mapped;      /* offset up to which the heap has grown.  Heap's lock */
 };
 
 struct mheap {
