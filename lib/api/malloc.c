@@ -136,7 +136,13 @@ gm_export void *calloc(size_t n, size_t size) {
         errno = ENOMEM;
         return NULL;
     }
-    return allocate(&(struct request){.size = bytes, .zero = true});
+    struct mcache *c = mcache_self;
+    if (gm_likely(!wants_sample(c, bytes) && bytes <= MAX_SMALL_SIZE)) {
+        uintptr_t p = mcache_take(c, malloc_class(bytes) << 1);
+        if (gm_likely(p != 0))
+            return memset((void *)p, 0, bytes);
+    }
+    return allocate_slow(c, &(struct request){.size = bytes, .zero = true});
 }
 
 /* A resize in place counts as an allocation of the new size by the caller of realloc.  The
@@ -168,13 +174,7 @@ static void *move(void *p, size_t usable, size_t size) {
     return q;
 }
 
-gm_export void *realloc(void *p, size_t size) {
-    if (p == NULL)
-        return malloc(size);
-    if (size == 0) {
-        free(p);
-        return NULL;
-    }
+static gm_noinline void *realloc_slow(void *p, size_t size) {
     size_t slot;
     struct mspan *s = NULL;
     size_t usable = tiny_usable(p);
@@ -190,6 +190,25 @@ gm_export void *realloc(void *p, size_t size) {
     if (s != NULL && heap_resizable(s, size) && resize_in_place(p, s, slot, size))
         return p;
     return move(p, usable, size);
+}
+
+gm_export void *realloc(void *p, size_t size) {
+    if (p == NULL)
+        return malloc(size);
+    if (size == 0) {
+        free(p);
+        return NULL;
+    }
+    struct mcache *c = mcache_self;
+    size_t elem = heap_own_size(c, p);
+    if (gm_unlikely(elem == 0))
+        return realloc_slow(p, size);
+    if (!heap_fits(elem, size))
+        return move(p, elem, size);
+    if (gm_unlikely(c->next_sample < (int64_t)size))
+        return realloc_slow(p, size);
+    c->next_sample -= (int64_t)size;
+    return p;
 }
 
 gm_export void *reallocarray(void *p, size_t n, size_t size) {

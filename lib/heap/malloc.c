@@ -43,6 +43,7 @@ static size_t pages_for(size_t size) {
 }
 
 static struct mspan *new_large(struct mcache *c, size_t npages, size_t align_pages, bool noscan) {
+    atomic_fetch_add_explicit(&mheap_.nlarge, 1, memory_order_relaxed);
     return align_pages > 1
                ? mheap_alloc_aligned(&mheap_, npages, align_pages)
                : mheap_alloc(&mheap_, c, npages, make_span_class(0, noscan), &mheap_.owner);
@@ -64,8 +65,6 @@ static struct mspan *alloc_large(struct mcache *c, size_t size, size_t align, bo
         mheap_reclaim(&mheap_);
         s = new_large(c, npages, align_pages, noscan);
     }
-    if (s != NULL)
-        atomic_fetch_add_explicit(&mheap_.nlarge, 1, memory_order_relaxed);
     return s;
 }
 
@@ -217,7 +216,7 @@ static bool resize_large(struct mspan *s, size_t size) {
 bool heap_resizable(const struct mspan *s, size_t size) {
     if (s->elem_size == 0)
         return size > MAX_SMALL_SIZE && size <= MAX_ALLOC;
-    return size <= s->elem_size && (size > s->elem_size / 2 || s->elem_size <= 16);
+    return heap_fits(s->elem_size, size);
 }
 
 bool heap_realloc_in_place(struct mspan *s, size_t size) {

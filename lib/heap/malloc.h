@@ -106,6 +106,28 @@ gm_inline bool heap_free_fast(void *ptr) {
     return true;
 }
 
+/* heap_own_size returns the size of the live small object that begins at ptr if it lies in a span
+ * of the thread's own in which nothing is recorded, else 0: heap_find is to be asked. */
+gm_inline size_t heap_own_size(const struct mcache *c, const void *ptr) {
+    uintptr_t p = (uintptr_t)ptr;
+    struct mspan *s = mheap_span_of(p);
+    if (s == NULL || atomic_load_explicit(&s->owner, memory_order_relaxed) != (uintptr_t)c)
+        return 0;
+    uint64_t product = (p - s->base) * (uint64_t)s->div_mul;
+    size_t i = product >> 32;
+    if ((uint32_t)product >= s->div_mul || i >= s->nelems)
+        return 0;
+    uintptr_t bit_addr = s->bit_base + i;
+    uint64_t v = __atomic_load_n((uint64_t *)(bit_addr >> 6 << 3), __ATOMIC_RELAXED);
+    return v >> (bit_addr & 63) & 1 ? 0 : s->elem_size;
+}
+
+/* heap_fits tells whether a small object of elem bytes is to stay where it is when it is to hold
+ * size bytes: there is room, and no more than half of it would be waste. */
+gm_inline bool heap_fits(size_t elem, size_t size) {
+    return size <= elem && (size > elem / 2 || elem <= 16);
+}
+
 /* heap_alloc_zeroed is heap_alloc of cleared memory. */
 void *heap_alloc_zeroed(struct mcache *c, size_t size, bool noscan);
 

@@ -227,7 +227,7 @@ static void give_listed(struct mcache *c, size_t spc, bool all) {
 
 /* ---- large spans -------------------------------------------------------------------------- */
 
-#define LARGE_CACHE_BYTES ((size_t)4 << 20) /* kept by a thread at most */
+#define LARGE_CACHE_BYTES ((size_t)1 << 20) /* kept by a thread at most */
 #define LARGE_CACHE_PAGES (LARGE_CACHE_BYTES / 2 / GM_PAGE_SIZE)
 
 struct mspan *mcache_take_large(struct mcache *c, size_t npages) {

@@ -21,7 +21,9 @@
 
 /* tiny_span tells whether the tiny allocator has blocks in the span. */
 gm_inline bool tiny_span(const struct mspan *s) {
-    return atomic_load_explicit(&s->tiny, memory_order_acquire) != NULL;
+    /* the owner's word is in the line that every free and realloc looks at */
+    return (atomic_load_explicit(&s->owner, memory_order_acquire) & SPAN_RECORDED) != 0 &&
+           atomic_load_explicit(&s->tiny, memory_order_acquire) != NULL;
 }
 
 /* tiny_alloc returns size < TINY_SIZE bytes for the thread of c, or NULL: no mcache yet, or out of
