@@ -69,6 +69,7 @@ void *fixalloc_alloc(struct fixalloc *f) {
 void fixalloc_free(struct fixalloc *f, void *p) {
     f->inuse -= f->size;
     struct mlink *v = p;
-    v->next = f->list;
+    /* a late reader of the object may look at this word */
+    __atomic_store_n(&v->next, f->list, __ATOMIC_RELAXED);
     f->list = v;
 }

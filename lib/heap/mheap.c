@@ -7,7 +7,6 @@
 #include "heap/mslots.h"
 #include "heap/mtiny.h"
 #include "heap/malloc.h"
-#include "sys/persistent.h"
 #include "sys/rawcall.h"
 #include "sys/throw.h"
 
@@ -39,6 +38,15 @@ static void add(_Atomic uint64_t *n, uint64_t d) {
     atomic_fetch_add_explicit(n, d, memory_order_relaxed);
 }
 
+/* Called for each header when it is used for the first time.  Go: recordspan. */
+static void record_span(void *heap, void *header) {
+    struct mheap *h = heap;
+    struct mspan *s = header;
+    s->index = atomic_load_explicit(&h->nallspans, memory_order_relaxed);
+    h->allspans[s->index] = s;
+    atomic_store_explicit(&h->nallspans, s->index + 1, memory_order_release);
+}
+
 bool mheap_init(struct mheap *h) {
     h->lock = (struct mutex)MUTEX_INIT(LOCK_RANK_MHEAP);
     if (!page_alloc_init(&h->pages, &h->lock, false))
@@ -49,6 +57,8 @@ bool mheap_init(struct mheap *h) {
         return false;
     for (unsigned spc = 0; spc < NUM_SPAN_CLASSES; spc++)
         mcentral_init(&h->central[spc], (struct span_class){(uint8_t)spc});
+    fixalloc_init(&h->spanalloc, sizeof(struct mspan), record_span, h, MEM_SPAN);
+    h->spanalloc.zero = false; /* pending, gen and index outlive a header's use */
     scavenger_init(&h->scav, &h->pages, nanotime);
     h->owner.id = GOMALLOC_OWNER_HEAP;
     h->arena_hint = ARENA_HINT;
@@ -141,21 +151,8 @@ static size_t grow(struct mheap *h, size_t npages) {
 /* ---- span headers ------------------------------------------------------------------------- */
 
 static struct mspan *new_header(struct mheap *h) {
-    struct mspan *s = h->free_headers.first;
-    if (s != NULL) {
-        mspan_list_remove(&h->free_headers, s);
-        return s;
-    }
-    uint32_t n = atomic_load_explicit(&h->nallspans, memory_order_relaxed);
-    if (n == MAX_SPANS)
-        return NULL;
-    s = persistent_alloc(sizeof *s, 64, MEM_SPAN);
-    if (s == NULL)
-        return NULL;
-    s->index = n;
-    h->allspans[n] = s;
-    atomic_store_explicit(&h->nallspans, n + 1, memory_order_release);
-    return s;
+    bool full = atomic_load_explicit(&h->nallspans, memory_order_relaxed) == MAX_SPANS;
+    return full && h->spanalloc.list == NULL ? NULL : fixalloc_alloc(&h->spanalloc);
 }
 
 static void set_spans(uintptr_t base, size_t npages, struct mspan *s) {
@@ -228,7 +225,7 @@ static struct mspan *make_span(struct mheap *h, uintptr_t base, size_t npages,
     if (s != NULL && init_span(h, s, base, npages, spc, owner, scav))
         return s;
     if (s != NULL)
-        mspan_list_push(&h->free_headers, s);
+        fixalloc_free(&h->spanalloc, s);
     page_alloc_free(&h->pages, base, npages, false);
     return NULL;
 }
@@ -296,7 +293,7 @@ void mheap_free(struct mheap *h, struct mspan *s) {
     add(&h->nspan_free, 1);
     page_alloc_free(&h->pages, s->base, s->npages, false);
     atomic_fetch_add(&s->gen, 1);
-    mspan_list_push(&h->free_headers, s);
+    fixalloc_free(&h->spanalloc, s);
     mutex_unlock(&h->lock);
 }
 

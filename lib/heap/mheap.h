@@ -11,6 +11,7 @@
 
 #include "heap/mcache.h"
 #include "heap/mcentral.h"
+#include "heap/mfixalloc.h"
 #include "heap/mgcpacer.h"
 #include "heap/mpagealloc.h"
 #include "sys/mem.h"
@@ -39,7 +40,7 @@ struct mheap {
 
     struct mspan **allspans; /* sparse array; entries are never removed, headers are re-used */
     _Atomic uint32_t nallspans;
-    struct mspan_list free_headers;
+    struct fixalloc spanalloc; /* span headers.  Go: spanalloc */
 
     _Atomic uint64_t pages_in_use; /* in spans */
     _Atomic uint64_t reclaim_at;   /* pages in use at which a refill looks for empty spans first */
