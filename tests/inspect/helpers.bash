@@ -81,7 +81,7 @@ misused() {
 
 # on_terminal COLUMNS COMMAND prints what COMMAND (one word of shell) shows on a terminal.
 on_terminal() {
-    script -qec "stty cols $1 rows 50; $2" /dev/null | tr -d '\r'
+    TERM=xterm script -qec "stty cols $1 rows 50; $2" /dev/null | tr -d '\r'
 }
 
 # widest prints the width of the widest line of standard input, in characters.
