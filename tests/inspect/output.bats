@@ -98,6 +98,7 @@ PYTHON
     name=$(printf 'e\033[31mv')
     cp "$(command -v sleep)" "$name"
     start "./$name" 60
+    wait_until grep -q '^e' "/proc/$pid/comm" # until then it is bash
     refuses 3 "\(e\?\[31mv\) does not run" status "$pid"
     refuses 3 "called 'x\?\[31m'" status "$(printf 'x\033[31m')"
 }
