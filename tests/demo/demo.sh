@@ -55,9 +55,14 @@ ask() {
     done
     printf '\n%s%s%s\n' "$dim" "$line" "$plain"
     "$goinspect" "$@" >"$work/shown" 2>&1 || fail "goinspect $1: $(tail -n 1 "$work/shown")"
-    head -n "${rows:-12}" "$work/shown" | cut -c "1-$width" | sed "s|^|   |; s|$PWD/||g"
+    head -n "${rows:-12}" "$work/shown" | sed -E "s|$PWD/||g; s|^(.{$width}).*|\\1|; s|^|   |"
 }
-width=$(($({ [ -t 1 ] && tput cols; } 2>/dev/null || echo 120) - 3))
+columns=120
+if [ -t 1 ] && size=$(stty size 2>/dev/null </dev/tty); then
+    columns=${size#* }
+fi
+width=$((columns - 3))
+export COLUMNS=$width # goinspect leaves out what does not fit
 
 fail() {
     echo "demo: $*" >&2
