@@ -126,9 +126,7 @@ static bool slot_at(const struct mspan *s, uintptr_t p, size_t *ret_slot) {
         *ret_slot = 0;
         return p == s->base;
     }
-    uint64_t product = (p - s->base) * (uint64_t)s->div_mul;
-    *ret_slot = product >> 32;
-    return (uint32_t)product < s->div_mul && *ret_slot < s->nelems;
+    return mspan_small_slot(s, p, ret_slot);
 }
 
 static struct mspan *span_in_use(uintptr_t p) {

@@ -90,11 +90,8 @@ gm_inline bool heap_free_fast(void *ptr) {
     if (gm_unlikely(s == NULL ||
                     atomic_load_explicit(&s->owner, memory_order_relaxed) != (uintptr_t)c))
         return false;
-    /* Lemire: the low half of offset * ceil(2^32 / size) is less than the multiplier exactly if
-     * offset is a multiple of size; the high half is the quotient. */
-    uint64_t product = (p - s->base) * (uint64_t)s->div_mul;
-    size_t i = product >> 32;
-    if (gm_unlikely((uint32_t)product >= s->div_mul || i >= s->nelems))
+    size_t i;
+    if (gm_unlikely(!mspan_small_slot(s, p, &i)))
         return false;
     uintptr_t bit_addr = s->bit_base + i;
     uint64_t *word = (uint64_t *)(bit_addr >> 6 << 3);
@@ -113,9 +110,8 @@ gm_inline size_t heap_own_size(const struct mcache *c, const void *ptr) {
     struct mspan *s = mheap_span_of(p);
     if (s == NULL || atomic_load_explicit(&s->owner, memory_order_relaxed) != (uintptr_t)c)
         return 0;
-    uint64_t product = (p - s->base) * (uint64_t)s->div_mul;
-    size_t i = product >> 32;
-    if ((uint32_t)product >= s->div_mul || i >= s->nelems)
+    size_t i;
+    if (!mspan_small_slot(s, p, &i))
         return 0;
     uintptr_t bit_addr = s->bit_base + i;
     uint64_t v = __atomic_load_n((uint64_t *)(bit_addr >> 6 << 3), __ATOMIC_RELAXED);

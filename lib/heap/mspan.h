@@ -81,7 +81,7 @@ struct mspan {
     uint32_t sweepgen;         /* heap's sweepgen when last swept.  Owner */
     _Atomic(uint32_t *) sites; /* slot table: nelems site ids, then nelems uint16_t slacks; NULL:
                                   nothing recorded.  Owner sets, under no lock; see mslots.h */
-    struct mspan *next;        /* owner's list of listed spans, or free headers */
+    struct mspan *next;        /* owner's list of listed spans */
     struct mspan *prev;
     uint32_t npages;
     uint32_t set_index; /* position in its mcentral span set */
@@ -114,6 +114,15 @@ gm_inline size_t mspan_elem_bytes(const struct mspan *s) {
 /* mspan_object_index returns the slot that p points into, or nelems or more if none. */
 gm_inline size_t mspan_object_index(const struct mspan *s, uintptr_t p) {
     return s->elem_size != 0 ? (p - s->base) * s->div_mul >> 32 : 0;
+}
+
+/* mspan_small_slot finds the slot of small objects that begins at p, live or not; false if none
+ * does. Lemire: the low half of offset * ceil(2^32 / size) is less than the multiplier exactly if
+ * offset is a multiple of size; the high half is the quotient. */
+gm_inline bool mspan_small_slot(const struct mspan *s, uintptr_t p, size_t *ret_slot) {
+    uint64_t product = (p - s->base) * (uint64_t)s->div_mul;
+    *ret_slot = product >> 32;
+    return (uint32_t)product < s->div_mul && *ret_slot < s->nelems;
 }
 
 /* mspan_live_word returns the live bits of word w: an atomic reading, whoever owns the span. */
