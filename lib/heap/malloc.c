@@ -9,10 +9,6 @@
 #include "heap/mtiny.h"
 #include "sys/throw.h"
 
-/* The largest request: a span counts its pages in 32 bits.  (32 TiB; no sum of two such overflows.)
- */
-#define MAX_ALLOC ((size_t)UINT32_MAX << GM_PAGE_SHIFT)
-
 uint8_t malloc_class8[SMALL_SIZE_MAX / SMALL_SIZE_DIV + 1];
 bool malloc_tiny;
 uint8_t malloc_class128[(MAX_SMALL_SIZE - SMALL_SIZE_MAX) / LARGE_SIZE_DIV + 1];
@@ -38,36 +34,6 @@ static struct mcache *self_or_attach(void) {
     return c != &mcache0 ? c : mcache_attach();
 }
 
-static size_t pages_for(size_t size) {
-    return (size + GM_PAGE_SIZE - 1) >> GM_PAGE_SHIFT;
-}
-
-static struct mspan *new_large(struct mcache *c, size_t npages, size_t align_pages, bool noscan) {
-    atomic_fetch_add_explicit(&mheap_.nlarge, 1, memory_order_relaxed);
-    return align_pages > 1
-               ? mheap_alloc_aligned(&mheap_, npages, align_pages)
-               : mheap_alloc(&mheap_, c, npages, make_span_class(0, noscan), &mheap_.owner);
-}
-
-static struct mspan *alloc_large(struct mcache *c, size_t size, size_t align, bool noscan) {
-    if (size > MAX_ALLOC)
-        return NULL;
-    size_t npages = pages_for(size), align_pages = align >> GM_PAGE_SHIFT;
-    struct mspan *s = noscan || align_pages > 1 ? NULL : mcache_take_large(c, npages);
-    if (s == NULL && mheap_reclaim_due(&mheap_)) {
-        mcache_flush(c);
-        mheap_reclaim(&mheap_);
-    }
-    if (s == NULL)
-        s = new_large(c, npages, align_pages, noscan);
-    if (s == NULL) { /* out of memory, unless what the caches keep can be had */
-        mcache_release(c);
-        mheap_reclaim(&mheap_);
-        s = new_large(c, npages, align_pages, noscan);
-    }
-    return s;
-}
-
 void *heap_alloc_slow(size_t size, bool noscan) {
     struct mcache *c = self_or_attach();
     if (c == NULL)
@@ -76,7 +42,7 @@ void *heap_alloc_slow(size_t size, bool noscan) {
         return tiny_alloc(c, size);
     if (size <= MAX_SMALL_SIZE)
         return (void *)mcache_alloc_slow(c, make_span_class(aligned_class(size), noscan));
-    struct mspan *s = alloc_large(c, size, 1, noscan);
+    struct mspan *s = large_alloc(c, size, 1, noscan);
     return s != NULL ? (void *)s->base : NULL;
 }
 
@@ -86,7 +52,7 @@ void *heap_alloc_zeroed(struct mcache *c, size_t size, bool noscan) {
         return p != NULL ? memset(p, 0, size) : NULL;
     }
     c = self_or_attach();
-    struct mspan *s = c != NULL ? alloc_large(c, size, 1, noscan) : NULL;
+    struct mspan *s = c != NULL ? large_alloc(c, size, 1, noscan) : NULL;
     if (s == NULL)
         return NULL;
     if (s->needzero)
@@ -116,7 +82,7 @@ void *heap_alloc_aligned(struct mcache *c, size_t size, size_t align) {
         if (p != NULL)
             return p;
     }
-    struct mspan *s = alloc_large(c, size == 0 ? 1 : size, align, false);
+    struct mspan *s = large_alloc(c, size == 0 ? 1 : size, align, false);
     return s != NULL ? (void *)s->base : NULL;
 }
 
@@ -152,17 +118,6 @@ size_t heap_usable(const void *ptr) {
     return s != NULL ? mspan_elem_bytes(s) : 0;
 }
 
-/* The mark is the claim: of two who free it, one wins. */
-static enum free_result free_large(struct mspan *s) {
-    if (s->free_bits0 != 0 || atomic_fetch_or(&s->free_marks0, 1) != 0)
-        return FREE_DOUBLE;
-    mslots_clear(s, 0); /* the table stays: who reads it without a lock takes it for this span's */
-    s->large_requested = 0;
-    if (s->spc.v != 0 || !mcache_keep_large(mcache_self, s))
-        mheap_free(&mheap_, s);
-    return FREE_OK;
-}
-
 /* A free in a span of the thread's own. */
 static enum free_result free_local(struct mcache *c, struct mspan *s, size_t i, uintptr_t p) {
     uintptr_t bit_addr = s->bit_base + i;
@@ -191,7 +146,7 @@ enum free_result heap_free_slow(uintptr_t p) {
     if (s == NULL || !slot_at(s, p, &i))
         return FREE_INVALID;
     if (s->elem_size == 0)
-        return free_large(s);
+        return large_free(s) ? FREE_OK : FREE_DOUBLE;
     struct mcache *c = mcache_self;
     if (mspan_owner(s) == &c->owner)
         return free_local(c, s, i, p);
@@ -201,16 +156,6 @@ enum free_result heap_free_slow(uintptr_t p) {
     return mspan_mark_free(s, i) == MARK_OK ? FREE_OK : FREE_DOUBLE;
 }
 
-static bool resize_large(struct mspan *s, size_t size) {
-    size_t npages = pages_for(size);
-    if (npages == s->npages)
-        return true;
-    if (npages > s->npages)
-        return mheap_grow_in_place(&mheap_, s, npages);
-    mheap_shrink(&mheap_, s, npages);
-    return true;
-}
-
 bool heap_resizable(const struct mspan *s, size_t size) {
     if (s->elem_size == 0)
         return size > MAX_SMALL_SIZE && size <= MAX_ALLOC;
@@ -218,5 +163,5 @@ bool heap_resizable(const struct mspan *s, size_t size) {
 }
 
 bool heap_realloc_in_place(struct mspan *s, size_t size) {
-    return heap_resizable(s, size) && (s->elem_size != 0 || resize_large(s, size));
+    return heap_resizable(s, size) && (s->elem_size != 0 || large_resize(s, size));
 }

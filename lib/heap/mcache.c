@@ -225,50 +225,6 @@ static void give_listed(struct mcache *c, size_t spc, bool all) {
     }
 }
 
-/* ---- large spans -------------------------------------------------------------------------- */
-
-#define LARGE_CACHE_BYTES ((size_t)1 << 20) /* kept by a thread at most */
-#define LARGE_CACHE_PAGES (LARGE_CACHE_BYTES / 2 / GM_PAGE_SIZE)
-
-struct mspan *mcache_take_large(struct mcache *c, size_t npages) {
-    for (size_t i = 0; i < c->nlarge; i++) {
-        struct mspan *s = c->large[i];
-        if (s->npages < npages || s->npages - npages > npages / 8)
-            continue;
-        c->large[i] = c->large[c->nlarge - 1];
-        atomic_signal_fence(memory_order_seq_cst); /* see keep_whole_large */
-        c->nlarge--;
-        c->large_bytes -= mspan_elem_bytes(s);
-        s->place = GOMALLOC_PLACE_NONE;
-        s->needzero = 1;
-        __atomic_store_n(&s->free_bits0, 0, __ATOMIC_RELAXED);
-        atomic_store_explicit(&s->free_marks0, 0, memory_order_release);
-        return s;
-    }
-    return NULL;
-}
-
-bool mcache_keep_large(struct mcache *c, struct mspan *s) {
-    if (c == &mcache0 || c->nlarge == LARGE_CACHE_SLOTS || s->npages > LARGE_CACHE_PAGES ||
-        c->large_bytes + mspan_elem_bytes(s) > LARGE_CACHE_BYTES)
-        return false;
-    s->place = GOMALLOC_PLACE_CACHED_LARGE;
-    c->large[c->nlarge] = s;
-    atomic_signal_fence(memory_order_seq_cst); /* see keep_whole_large */
-    c->nlarge++;
-    c->large_bytes += mspan_elem_bytes(s);
-    return true;
-}
-
-static void flush_large(struct mcache *c) {
-    while (c->nlarge > 0) {
-        struct mspan *s = c->large[--c->nlarge];
-        s->place = GOMALLOC_PLACE_NONE;
-        mheap_free(&mheap_, s);
-    }
-    c->large_bytes = 0;
-}
-
 /* ---- all of it ---------------------------------------------------------------------------- */
 
 static void flush_pages(struct mcache *c) {
@@ -284,7 +240,7 @@ void mcache_flush(struct mcache *c) {
         drop_hints(c, &c->alloc[spc]);
         give_listed(c, spc, false);
     }
-    flush_large(c);
+    large_cache_flush(&c->large);
 }
 
 /* Full spans stay with the mcache until somebody frees into them. */
@@ -300,7 +256,7 @@ void mcache_release(struct mcache *c) {
             mcache_enlist(c, s);
         give_listed(c, spc, true);
     }
-    flush_large(c);
+    large_cache_flush(&c->large);
     flush_pages(c);
 }
 
@@ -427,24 +383,6 @@ size_t mcaches_reclaim_idle(void) {
     return n;
 }
 
-/* A lost thread may have been moving an entry, so that there are two of it; but as it stores the
- * entry before the number when it adds one, and likewise when it takes one, each is one of ours. */
-static void keep_whole_large(struct mcache *c) {
-    size_t n = c->nlarge;
-    c->nlarge = 0;
-    c->large_bytes = 0;
-    for (size_t i = 0; i < n; i++) {
-        struct mspan *s = c->large[i];
-        size_t k = 0;
-        while (k < c->nlarge && c->large[k] != s)
-            k++;
-        if (k < c->nlarge || s->place != GOMALLOC_PLACE_CACHED_LARGE)
-            continue;
-        c->large[c->nlarge++] = s;
-        c->large_bytes += mspan_elem_bytes(s);
-    }
-}
-
 /* Lists that a lost thread may have been changing: their spans are found again by
  * rebuild_orphans. */
 static void forget_lists(struct mcache *c) {
@@ -455,7 +393,7 @@ static void forget_lists(struct mcache *c) {
         e->word = &no_slots;
         c->listed[spc] = (struct mspan_list){0};
     }
-    keep_whole_large(c);
+    large_cache_after_fork(&c->large);
     c->tiny = 0;
 }
 

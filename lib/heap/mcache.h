@@ -19,6 +19,7 @@
 #ifndef GM_HEAP_MCACHE_H
 #define GM_HEAP_MCACHE_H
 
+#include "heap/mlarge.h"
 #include "heap/mpagecache.h"
 #include "heap/mspan.h"
 
@@ -41,8 +42,6 @@ struct mcache_entry {
     struct mspan *span;  /* current span, or NULL */
     uint64_t reserved;
 } __attribute__((aligned(64)));
-
-#define LARGE_CACHE_SLOTS 16
 
 /* mcache.next_sample while the recorder is to decide anew at the next allocation: so far below zero
  * that what one allocation takes away from it does not matter. */
@@ -69,10 +68,7 @@ struct mcache {
     uint64_t rng;                 /* recorder's random state */
     void *prof;                   /* recorder's per-thread counts, lasting as long as the mcache */
 
-    /* Freed large spans kept for reuse; each has its bit free.  Guarded by nothing: the thread. */
-    struct mspan *large[LARGE_CACHE_SLOTS];
-    size_t nlarge;
-    size_t large_bytes;
+    struct large_cache large;
 
     /* Counted by the thread, read by anybody. */
     _Atomic uint64_t nrefill;
@@ -118,11 +114,6 @@ void mcache_flush(struct mcache *c);
 /* mcache_release gives back everything but full spans, the page cache too: when the thread ends,
  * and when memory has run out. */
 void mcache_release(struct mcache *c);
-
-/* mcache_take_large returns a cached large span of npages or a little more, its object taken, or
- * NULL; mcache_keep_large keeps a freed one.  False: no room. */
-struct mspan *mcache_take_large(struct mcache *c, size_t npages);
-bool mcache_keep_large(struct mcache *c, struct mspan *s);
 
 /* mcaches_reclaim_idle gives back what was freed into idle mcaches' spans; returns how many mcaches
  * had something. */

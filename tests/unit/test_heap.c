@@ -380,12 +380,12 @@ static void *cache_three_large(void *unused) {
 /* In a child of the process, whose thread was lost while it moved the last entry to the first. */
 static bool a_torn_large_cache_is_mended(struct mcache *c) {
     const char *why;
-    c->large[0] = c->large[2];
+    c->large.span[0] = c->large.span[2];
     mcaches_after_fork();
     mcaches_reclaim_idle();
-    size_t n = c->nlarge;
-    return n == 2 && c->large[0] != c->large[1] && c->large_bytes == 2 * 13 * GM_PAGE_SIZE &&
-           mheap_consistent(&mheap_, &why);
+    size_t n = c->large.n;
+    return n == 2 && c->large.span[0] != c->large.span[1] &&
+           c->large.bytes == 2 * 13 * GM_PAGE_SIZE && mheap_consistent(&mheap_, &why);
 }
 
 static void a_lost_threads_large_spans_are_used_once(void **state) {
@@ -398,7 +398,7 @@ static void a_lost_threads_large_spans_are_used_once(void **state) {
     pid_t pid = fork();
     if (pid == 0)
         for (uint32_t i = 0; i < mcaches.n; i++)
-            if (mcaches.all[i] != mcache_self && mcaches.all[i]->nlarge == 3)
+            if (mcaches.all[i] != mcache_self && mcaches.all[i]->large.n == 3)
                 _exit(a_torn_large_cache_is_mended(mcaches.all[i]) ? 0 : 1);
     pthread_barrier_wait(&done);
     pthread_join(t, NULL);
