@@ -18,13 +18,43 @@ struct mem_stat mem_stats[MEM_NPURPOSES] = {
     [MEM_OTHER] = {.name = "other"},
 };
 
+const struct mem_transition_kind mem_transitions[MEM_NTRANSITIONS] = {
+#define MEM_TRANSITION_KIND(id, name, from, to) [MEM_SYS_##id] = {name, from, to},
+    MEM_TRANSITIONS(MEM_TRANSITION_KIND)
+#undef MEM_TRANSITION_KIND
+};
+
+static _Atomic uint64_t *bytes_in(struct mem_stat *s, enum mem_state state) {
+    switch (state) {
+    case MEM_RESERVED:
+        return &s->reserved;
+    case MEM_PREPARED:
+        return &s->prepared;
+    case MEM_READY:
+        return &s->ready;
+    default:
+        return NULL;
+    }
+}
+
 /* Statistics need no order among each other, only that no addition is lost. */
 static void add(_Atomic uint64_t *stat, size_t n) {
     atomic_fetch_add_explicit(stat, n, memory_order_relaxed);
 }
 
-static void sub(_Atomic uint64_t *stat, size_t n) {
-    atomic_fetch_sub_explicit(stat, n, memory_order_relaxed);
+/* move accounts for n bytes that have gone from one state to another. */
+static void move(enum mem_purpose why, enum mem_transition t, size_t n) {
+    struct mem_stat *s = &mem_stats[why];
+    _Atomic uint64_t *from = bytes_in(s, mem_transitions[t].from);
+    _Atomic uint64_t *to = bytes_in(s, mem_transitions[t].to);
+    if (n == 0)
+        return;
+    if (from != NULL)
+        atomic_fetch_sub_explicit(from, n, memory_order_relaxed);
+    if (to != NULL)
+        add(to, n);
+    add(&s->moved[t], n);
+    add(&s->calls[t], 1);
 }
 
 static void *map(void *hint, size_t n, int prot, int flags) {
@@ -41,29 +71,34 @@ static void unmap(void *p, size_t n) {
 void *mem_alloc(size_t n, enum mem_purpose why) {
     void *p = map(NULL, n, PROT_READ | PROT_WRITE, 0);
     if (p != NULL)
-        add(&mem_stats[why].ready, n);
+        move(why, MEM_SYS_ALLOC, n);
     return p;
 }
 
 void *mem_alloc_sparse(size_t n, enum mem_purpose why) {
     void *p = map(NULL, n, PROT_READ | PROT_WRITE, MAP_NORESERVE);
     if (p != NULL)
-        add(&mem_stats[why].prepared, n);
+        mem_adopt(n, why);
     return p;
+}
+
+void mem_adopt(size_t n, enum mem_purpose why) {
+    move(why, MEM_SYS_RESERVE, n);
+    move(why, MEM_SYS_MAP, n);
 }
 
 void *mem_grow(void *p, size_t n, size_t newn, enum mem_purpose why) {
     long r = sys_call4(SYS_mremap, (long)p, (long)n, (long)newn, MREMAP_MAYMOVE);
     if (sys_is_error(r))
         return NULL;
-    add(&mem_stats[why].ready, newn - n);
+    move(why, MEM_SYS_ALLOC, newn - n);
     return (void *)r;
 }
 
 void *mem_reserve(void *hint, size_t n, enum mem_purpose why) {
     void *p = map(hint, n, PROT_NONE, MAP_NORESERVE);
     if (p != NULL)
-        add(&mem_stats[why].reserved, n);
+        move(why, MEM_SYS_RESERVE, n);
     return p;
 }
 
@@ -74,7 +109,7 @@ void *mem_reserve_aligned(size_t n, size_t align, enum mem_purpose why) {
     size_t head = -(uintptr_t)p & (align - 1);
     unmap(p, head);
     unmap(p + head + n, align - head);
-    add(&mem_stats[why].reserved, n);
+    move(why, MEM_SYS_RESERVE, n);
     return p + head;
 }
 
@@ -83,15 +118,13 @@ bool mem_map(void *p, size_t n, enum mem_purpose why) {
      * until the first touch: map afresh, as Go does. */
     if (map(p, n, PROT_READ | PROT_WRITE, MAP_FIXED) == NULL)
         return false;
-    sub(&mem_stats[why].reserved, n);
-    add(&mem_stats[why].prepared, n);
+    move(why, MEM_SYS_MAP, n);
     return true;
 }
 
 void mem_used(void *p, size_t n, enum mem_purpose why) {
     (void)p; /* on Linux the kernel backs it at the first touch */
-    sub(&mem_stats[why].prepared, n);
-    add(&mem_stats[why].ready, n);
+    move(why, MEM_SYS_USED, n);
 }
 
 bool mem_unused(void *p, size_t n, enum mem_purpose why) {
@@ -99,23 +132,21 @@ bool mem_unused(void *p, size_t n, enum mem_purpose why) {
      * from the scavenged bits. */
     if (sys_call3(SYS_madvise, (long)p, (long)n, MADV_DONTNEED) != 0)
         return false;
-    sub(&mem_stats[why].ready, n);
-    add(&mem_stats[why].prepared, n);
+    move(why, MEM_SYS_UNUSED, n);
     return true;
 }
 
 void mem_fault(void *p, size_t n, enum mem_purpose why) {
     /* If the kernel has no room to split a mapping, it stays accessible, which does no harm. */
     map(p, n, PROT_NONE, MAP_FIXED | MAP_NORESERVE);
-    sub(&mem_stats[why].prepared, n);
-    add(&mem_stats[why].reserved, n);
+    move(why, MEM_SYS_FAULT, n);
 }
 
 void mem_free(void *p, size_t n, enum mem_purpose why, size_t reserved, size_t prepared) {
     if (reserved + prepared > n)
         throw_("mem_free: states exceed the size");
     unmap(p, n);
-    sub(&mem_stats[why].reserved, reserved);
-    sub(&mem_stats[why].prepared, prepared);
-    sub(&mem_stats[why].ready, n - reserved - prepared);
+    move(why, MEM_SYS_FREE_RESERVED, reserved);
+    move(why, MEM_SYS_FREE_PREPARED, prepared);
+    move(why, MEM_SYS_FREE_READY, n - reserved - prepared);
 }

@@ -12,9 +12,13 @@
  *   mem_unused:  Ready -> Prepared    mem_free:    any -> None
  *   mem_fault:   Prepared -> Reserved
  *
- * Each purpose has a struct mem_stat; the four sums of all of them are what this library has asked
- * the kernel for, and the image prints them.  Departure: Go accounts totals by purpose, the
- * states only for the heap; we keep the states of each.
+ * Each purpose has a struct mem_stat: the bytes in each state now, and the bytes that each
+ * transition has moved since the start, under Go's names.  So for each purpose and state
+ *
+ *   bytes in it = bytes moved into it - bytes moved out of it
+ *
+ * which whoever reads an image can check.  Departure: Go accounts totals by purpose, the states
+ * only for the heap; we keep the states of each.
  *
  * All sizes are bytes and multiples of 4096.  None of these change errno.
  */
@@ -25,6 +29,33 @@
 
 #include "sys/compiler.h"
 
+enum mem_state { MEM_NONE, MEM_RESERVED, MEM_PREPARED, MEM_READY };
+
+/* X(id, Go's name, from, to) */
+#define MEM_TRANSITIONS(X)                                                                         \
+    X(RESERVE, "sysReserve", MEM_NONE, MEM_RESERVED)                                               \
+    X(MAP, "sysMap", MEM_RESERVED, MEM_PREPARED)                                                   \
+    X(USED, "sysUsed", MEM_PREPARED, MEM_READY)                                                    \
+    X(UNUSED, "sysUnused", MEM_READY, MEM_PREPARED)                                                \
+    X(FAULT, "sysFault", MEM_PREPARED, MEM_RESERVED)                                               \
+    X(ALLOC, "sysAlloc", MEM_NONE, MEM_READY)                                                      \
+    X(FREE_RESERVED, "sysFree", MEM_RESERVED, MEM_NONE)                                            \
+    X(FREE_PREPARED, "sysFree", MEM_PREPARED, MEM_NONE)                                            \
+    X(FREE_READY, "sysFree", MEM_READY, MEM_NONE)
+
+enum mem_transition {
+#define MEM_TRANSITION_ID(id, name, from, to) MEM_SYS_##id,
+    MEM_TRANSITIONS(MEM_TRANSITION_ID)
+#undef MEM_TRANSITION_ID
+        MEM_NTRANSITIONS
+};
+
+struct mem_transition_kind {
+    const char *name;
+    enum mem_state from, to;
+};
+extern const struct mem_transition_kind mem_transitions[MEM_NTRANSITIONS];
+
 /* One purpose.  Counted by atomic adds: no lock. */
 struct mem_stat {
     char name[24];
@@ -32,6 +63,8 @@ struct mem_stat {
     _Atomic uint64_t prepared;
     _Atomic uint64_t ready;
     _Atomic uint64_t used; /* of Ready, handed out by the purpose's own allocator */
+    _Atomic uint64_t moved[MEM_NTRANSITIONS]; /* bytes, since the start */
+    _Atomic uint64_t calls[MEM_NTRANSITIONS]; /* how often */
 };
 
 /* All purposes, in the order in which the image lists them. */
@@ -84,7 +117,11 @@ void *mem_grow(void *p, size_t n, size_t newn, enum mem_purpose why);
 
 /* mem_alloc_sparse returns n zeroed bytes (address space reserved and readable/writable at once,
  * without commitment: MAP_NORESERVE), for big tables of which a few pages are touched.  Accounted
- * as Prepared.  NULL on failure. */
+ * as Prepared, by way of Reserved.  NULL on failure. */
 void *mem_alloc_sparse(size_t n, enum mem_purpose why);
+
+/* mem_adopt accounts n bytes of the library's own .bss, a part of which comes into use, as
+ * mem_alloc_sparse does its. */
+void mem_adopt(size_t n, enum mem_purpose why);
 
 #endif
