@@ -83,18 +83,22 @@ static void *allocate(const struct request *r) {
     return gm_likely(p != NULL) ? p : allocate_slow(c, r);
 }
 
-static gm_noinline void *malloc_slow(struct mcache *c, size_t size) {
+/* What malloc leaves: larger objects, samples, and classes that have no slot at hand. */
+static gm_noinline void *malloc_more(size_t size, struct mcache *c) {
+    uintptr_t p;
+    if (gm_likely(c->next_sample >= 0 && size <= MAX_SMALL_SIZE) &&
+        gm_likely(mcache_take(mcache_entry_of(c, size), &p)))
+        return (void *)p;
     return allocate_slow(c, &(struct request){.size = size});
 }
 
 gm_export void *malloc(size_t size) {
     struct mcache *c = mcache_self;
-    if (gm_likely(!wants_sample(c, size) && size <= MAX_SMALL_SIZE)) {
-        uintptr_t p = mcache_take(c, malloc_class(size) << 1);
-        if (gm_likely(p != 0))
-            return (void *)p;
-    }
-    return malloc_slow(c, size);
+    uintptr_t p;
+    if (gm_likely(!wants_sample(c, size)) && gm_likely(size <= SMALL_SIZE_MAX) &&
+        gm_likely(mcache_take(mcache_small_entry(c, size), &p)))
+        return (void *)p;
+    return malloc_more(size, c);
 }
 
 static gm_noinline void free_slow(void *p) {
@@ -137,11 +141,10 @@ gm_export void *calloc(size_t n, size_t size) {
         return NULL;
     }
     struct mcache *c = mcache_self;
-    if (gm_likely(!wants_sample(c, bytes) && bytes <= MAX_SMALL_SIZE)) {
-        uintptr_t p = mcache_take(c, malloc_class(bytes) << 1);
-        if (gm_likely(p != 0))
-            return memset((void *)p, 0, bytes);
-    }
+    uintptr_t p;
+    if (gm_likely(!wants_sample(c, bytes) && bytes <= MAX_SMALL_SIZE) &&
+        gm_likely(mcache_take(mcache_entry_of(c, bytes), &p)))
+        return memset((void *)p, 0, bytes);
     return allocate_slow(c, &(struct request){.size = bytes, .zero = true});
 }
 

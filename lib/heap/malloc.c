@@ -9,9 +9,9 @@
 #include "heap/mtiny.h"
 #include "sys/throw.h"
 
-uint8_t malloc_class8[SMALL_SIZE_MAX / SMALL_SIZE_DIV + 1];
+uint16_t malloc_entry[SMALL_SIZE_MAX + 1];
+uint16_t malloc_entry128[(MAX_SMALL_SIZE - SMALL_SIZE_MAX) / LARGE_SIZE_DIV + 1];
 bool malloc_tiny;
-uint8_t malloc_class128[(MAX_SMALL_SIZE - SMALL_SIZE_MAX) / LARGE_SIZE_DIV + 1];
 
 static unsigned aligned_class(size_t size) {
     unsigned size_class = size_to_class(size == 0 ? 1 : size);
@@ -20,13 +20,18 @@ static unsigned aligned_class(size_t size) {
     return size_class;
 }
 
+static_assert(sizeof mcache0.alloc <= UINT16_MAX, "an entry's offset has 16 bits");
+
+static uint16_t entry_offset(size_t size) {
+    struct span_class spc = make_span_class(aligned_class(size), false);
+    return (uint16_t)(spc.v * sizeof(struct mcache_entry));
+}
+
 void heap_init_classes(void) {
-    for (size_t i = 0; i < sizeof malloc_class8; i++)
-        malloc_class8[i] = (uint8_t)aligned_class(i * SMALL_SIZE_DIV);
-    if (malloc_tiny)
-        malloc_class8[0] = malloc_class8[1] = 0;
-    for (size_t i = 0; i < sizeof malloc_class128; i++)
-        malloc_class128[i] = (uint8_t)aligned_class(SMALL_SIZE_MAX + i * LARGE_SIZE_DIV);
+    for (size_t size = malloc_tiny ? TINY_SIZE / 2 : 0; size <= SMALL_SIZE_MAX; size++)
+        malloc_entry[size] = entry_offset(size);
+    for (size_t i = 0; i <= (MAX_SMALL_SIZE - SMALL_SIZE_MAX) / LARGE_SIZE_DIV; i++)
+        malloc_entry128[i] = entry_offset(SMALL_SIZE_MAX + i * LARGE_SIZE_DIV);
 }
 
 static struct mcache *self_or_attach(void) {
@@ -65,8 +70,10 @@ void *heap_alloc_zeroed(struct mcache *c, size_t size, bool noscan) {
 static void *alloc_aligned_small(struct mcache *c, size_t size, size_t align) {
     for (unsigned k = size_to_class(size < align ? align : size); k < NUM_SIZE_CLASSES; k++)
         if (class_to_size[k] % align == 0) {
-            uintptr_t p = mcache_take(c, k << 1);
-            return (void *)(p != 0 ? p : mcache_alloc_slow(c, make_span_class(k, false)));
+            uintptr_t p;
+            if (!mcache_take(&c->alloc[k << 1], &p))
+                p = mcache_alloc_slow(c, make_span_class(k, false));
+            return (void *)p;
         }
     return NULL;
 }

@@ -19,19 +19,15 @@ enum free_result {
 };
 
 /* Size classes for malloc, which unlike Go must align everything above 8 bytes to 16: class 24 is
- * passed over.  Filled by heap_init_classes; all 0 before, which is a class that never has a slot,
+ * passed over.  What the tables hold is the offset in mcache.alloc of the class's entry (scan;
+ * noscan is the next one), by size up to SMALL_SIZE_MAX and for each 128 sizes above.  Filled by
+ * heap_init_classes; all 0 before, and then the entry is that of class 0, which never has a slot,
  * so that the first allocation takes the slow path; and for sizes below 8 if those are to go to the
  * tiny allocator.  size 0 counts as 1. */
-extern uint8_t malloc_class8[SMALL_SIZE_MAX / SMALL_SIZE_DIV + 1];
-extern uint8_t malloc_class128[(MAX_SMALL_SIZE - SMALL_SIZE_MAX) / LARGE_SIZE_DIV + 1];
+extern uint16_t malloc_entry[SMALL_SIZE_MAX + 1];
+extern uint16_t malloc_entry128[(MAX_SMALL_SIZE - SMALL_SIZE_MAX) / LARGE_SIZE_DIV + 1];
 void heap_init_classes(void);
 extern bool malloc_tiny; /* set before the first allocation */
-
-gm_inline size_t malloc_class(size_t size) {
-    return size <= SMALL_SIZE_MAX - 8
-               ? malloc_class8[(size + SMALL_SIZE_DIV - 1) / SMALL_SIZE_DIV]
-               : malloc_class128[(size - SMALL_SIZE_MAX + LARGE_SIZE_DIV - 1) / LARGE_SIZE_DIV];
-}
 
 /* heap_alloc_slow is heap_alloc without the fast path. */
 void *heap_alloc_slow(size_t size, bool noscan);
@@ -39,32 +35,61 @@ void *heap_alloc_slow(size_t size, bool noscan);
 /* heap_free_slow is heap_free without the fast path; p may be anything but NULL. */
 enum free_result heap_free_slow(uintptr_t p);
 
-/* mcache_take returns a slot of the class by way of a hint or the current word, or 0.  i < 64 of a
- * bit instruction is implied: the processor takes it modulo 64. */
-gm_inline uintptr_t mcache_take(struct mcache *c, size_t spc) {
-    struct mcache_entry *e = &c->alloc[spc];
-    if (e->sp != e->bottom) {
-        struct hint *h = --e->sp;
-        uint64_t *word = (uint64_t *)(h->bit_addr >> 6 << 3);
-        uint64_t v = __atomic_load_n(word, __ATOMIC_RELAXED);
-        if (gm_likely(bit_clear(&v, h->bit_addr))) {
-            __atomic_store_n(word, v, __ATOMIC_RELAXED);
-            return h->p;
-        }
-    }
+gm_inline struct mcache_entry *mcache_entry_at(struct mcache *c, size_t offset) {
+    return (struct mcache_entry *)((char *)c->alloc + offset);
+}
+
+/* mcache_small_entry and mcache_entry_of return the entry of malloc's class for the size, which is
+ * at most SMALL_SIZE_MAX, or MAX_SMALL_SIZE. */
+gm_inline struct mcache_entry *mcache_small_entry(struct mcache *c, size_t size) {
+    return mcache_entry_at(c, malloc_entry[size]);
+}
+
+gm_inline struct mcache_entry *mcache_entry_of(struct mcache *c, size_t size) {
+    if (size <= SMALL_SIZE_MAX)
+        return mcache_small_entry(c, size);
+    return mcache_entry_at(
+        c, malloc_entry128[(size - SMALL_SIZE_MAX + LARGE_SIZE_DIV - 1) / LARGE_SIZE_DIV]);
+}
+
+/* mcache_pop takes the slot of the newest hint; false: there is none, or it was stale and is gone.
+ * i < 64 of a bit instruction is implied: the processor takes it modulo 64. */
+gm_inline bool mcache_pop(struct mcache_entry *e, uintptr_t *ret_p) {
+    struct hint *h = e->sp;
+    if (gm_unlikely(h == e->bottom))
+        return false;
+    h--;
+    add_in_memory(e->sp, -(int)sizeof *h);
+    uint64_t *word = (uint64_t *)(h->bit_addr >> 6 << 3);
+    uint64_t v = __atomic_load_n(word, __ATOMIC_RELAXED);
+    if (gm_unlikely(!bit_clear(&v, h->bit_addr)))
+        return false;
+    __atomic_store_n(word, v, __ATOMIC_RELAXED);
+    *ret_p = h->p;
+    return true;
+}
+
+/* mcache_next_free takes the next free slot of the current word; false: there is none. */
+gm_inline bool mcache_next_free(struct mcache_entry *e, uintptr_t *ret_p) {
     uint64_t v = __atomic_load_n(e->word, __ATOMIC_RELAXED);
     if (gm_unlikely(v == 0))
-        return 0;
+        return false;
     __atomic_store_n(e->word, v & (v - 1), __ATOMIC_RELAXED);
-    return e->word_base + (size_t)__builtin_ctzll(v) * e->elem_size;
+    *ret_p = e->word_base + (unsigned)__builtin_ctzll(v) * e->elem_size;
+    return true;
+}
+
+/* mcache_take takes a slot in one of these ways. */
+gm_inline bool mcache_take(struct mcache_entry *e, uintptr_t *ret_p) {
+    return mcache_pop(e, ret_p) || mcache_next_free(e, ret_p);
 }
 
 /* heap_alloc returns size bytes, aligned as malloc must, or NULL.  noscan: they will hold no
  * pointers. */
 gm_inline void *heap_alloc(struct mcache *c, size_t size, bool noscan) {
     if (gm_likely(size <= MAX_SMALL_SIZE)) {
-        uintptr_t p = mcache_take(c, malloc_class(size) << 1 | noscan);
-        if (gm_likely(p != 0))
+        uintptr_t p;
+        if (gm_likely(mcache_take(mcache_entry_of(c, size) + noscan, &p)))
             return (void *)p;
     }
     return heap_alloc_slow(size, noscan);
@@ -74,21 +99,23 @@ gm_inline void *heap_alloc(struct mcache *c, size_t size, bool noscan) {
  * there is no room for one. */
 gm_inline void mcache_note_free(struct mcache *c, struct mspan *s, uintptr_t p,
                                 uintptr_t bit_addr) {
-    struct mcache_entry *e = (struct mcache_entry *)((char *)c + s->entry_off);
-    if (gm_likely(e->sp != e->end))
-        *e->sp++ = (struct hint){p, bit_addr};
-    else if (s->place == GOMALLOC_PLACE_NONE)
+    struct mcache_entry *e = mcache_entry_at(c, s->entry_off);
+    struct hint *h = e->sp;
+    if (gm_likely(h != e->end)) {
+        *h = (struct hint){p, bit_addr};
+        add_in_memory(e->sp, sizeof *h);
+    } else if (s->place == GOMALLOC_PLACE_NONE) {
         mcache_enlist(c, s);
+    }
 }
 
 /* heap_free_fast frees the object that begins at ptr if it lies in a span of the thread's own in
  * which nothing is recorded.  False: it has done nothing, heap_free_slow is to be asked. */
 gm_inline bool heap_free_fast(void *ptr) {
     uintptr_t p = (uintptr_t)ptr;
-    struct mspan *s = mheap_span_of(p);
+    struct mspan *s = mheap_span_guess(p);
     struct mcache *c = mcache_self;
-    if (gm_unlikely(s == NULL ||
-                    atomic_load_explicit(&s->owner, memory_order_relaxed) != (uintptr_t)c))
+    if (gm_unlikely(s == NULL || !word_is(&s->owner, (uintptr_t)c)))
         return false;
     size_t i;
     if (gm_unlikely(!mspan_small_slot(s, p, &i)))
@@ -107,7 +134,7 @@ gm_inline bool heap_free_fast(void *ptr) {
  * of the thread's own in which nothing is recorded, else 0: heap_find is to be asked. */
 gm_inline size_t heap_own_size(const struct mcache *c, const void *ptr) {
     uintptr_t p = (uintptr_t)ptr;
-    struct mspan *s = mheap_span_of(p);
+    struct mspan *s = mheap_span_guess(p);
     if (s == NULL || atomic_load_explicit(&s->owner, memory_order_relaxed) != (uintptr_t)c)
         return 0;
     size_t i;

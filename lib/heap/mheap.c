@@ -27,6 +27,7 @@
 /* No initialiser: most of it is never touched, and should not come from the file. */
 struct mheap mheap_;
 struct heap_arena *mheap_arenas[NUM_ARENAS];
+_Atomic(struct mspan *) mheap_span_map[SPAN_MAP_PAGES];
 
 static uint64_t nanotime(void) {
     struct timespec ts;
@@ -71,13 +72,48 @@ bool mheap_init(struct mheap *h) {
 
 /* ---- arenas ------------------------------------------------------------------------------- */
 
-#define ARENA_TABLE_BYTES align_up(sizeof(struct heap_arena), PHYS_PAGE_SIZE)
+#define ARENA_TABLE_BYTES (PAGES_PER_ARENA * sizeof(struct mspan *))
+#define NUM_MAP_ARENAS    (SPAN_MAP_PAGES / PAGES_PER_ARENA)
 
-/* Makes arenas of [base, base+size), with the tables at p. */
+/* Which arena's table each part of the map is. */
+static struct heap_arena *map_arenas[NUM_MAP_ARENAS];
+
+static struct heap_arena **map_place(uintptr_t base) {
+    return &map_arenas[(base >> ARENA_SHIFT) % NUM_MAP_ARENAS];
+}
+
+/* The bytes that the nth of the arenas that begin at first needs: a descriptor, and a table if its
+ * place in the map is taken, or will be by one of the others. */
+static size_t arena_bytes(uintptr_t first, size_t nth) {
+    bool free = nth < NUM_MAP_ARENAS && *map_place(first + nth * HEAP_ARENA_BYTES) == NULL;
+    return free ? PHYS_PAGE_SIZE : PHYS_PAGE_SIZE + ARENA_TABLE_BYTES;
+}
+
+static size_t arenas_bytes(uintptr_t first, size_t narenas) {
+    size_t n = 0;
+    for (size_t i = 0; i < narenas; i++)
+        n += arena_bytes(first, i);
+    return n;
+}
+
+static void place_table(struct heap_arena *ha, void *own) {
+    struct heap_arena **place = map_place(ha->base);
+    if (*place != NULL) {
+        ha->spans = own;
+        return;
+    }
+    *place = ha;
+    ha->spans = &mheap_span_map[(size_t)(place - map_arenas) * PAGES_PER_ARENA];
+    mem_adopt(ARENA_TABLE_BYTES, MEM_ARENA);
+}
+
+/* Makes arenas of [base, base+size), in arenas_bytes at p. */
 static void add_arenas(struct mheap *h, uintptr_t base, size_t size, char *p) {
-    for (size_t off = 0; off < size; off += HEAP_ARENA_BYTES, p += ARENA_TABLE_BYTES) {
+    for (size_t i = 0; i < size / HEAP_ARENA_BYTES; i++) {
         struct heap_arena *ha = (struct heap_arena *)p;
-        ha->base = base + off;
+        p += arena_bytes(base, i);
+        ha->base = base + i * HEAP_ARENA_BYTES;
+        place_table(ha, (char *)ha + PHYS_PAGE_SIZE);
         __atomic_store_n(&mheap_arenas[ha->base >> ARENA_SHIFT], ha, __ATOMIC_RELEASE);
         h->all_arenas[h->narenas] = ha;
         atomic_fetch_add_explicit(&h->narenas, 1, memory_order_release);
@@ -114,7 +150,7 @@ static bool next_arenas(struct mheap *h, size_t ask, size_t *ret_grown) {
         return false;
     bool contiguous = v == h->cur_arena_end;
     uintptr_t base = contiguous ? h->cur_arena : v;
-    size_t ntables = size / HEAP_ARENA_BYTES * ARENA_TABLE_BYTES;
+    size_t ntables = arenas_bytes(v, size / HEAP_ARENA_BYTES);
     char *tables = mem_alloc_sparse(ntables, MEM_ARENA);
     if (tables == NULL || !mem_map((void *)base, ask, MEM_HEAP)) {
         if (tables != NULL)
@@ -167,11 +203,12 @@ static void set_spans(uintptr_t base, size_t npages, struct mspan *s) {
 static void set_class(struct mspan *s, struct span_class spc) {
     unsigned size_class = spc.v >> 1;
     s->spc = spc;
-    s->entry_off = (uint32_t)(offsetof(struct mcache, alloc) + spc.v * sizeof(struct mcache_entry));
+    s->entry_off = (uint32_t)(spc.v * sizeof(struct mcache_entry));
     s->elem_size = class_to_size[size_class];
     s->div_mul = class_to_divmagic[size_class];
     s->nelems =
         size_class == 0 ? 1 : (uint16_t)((s->npages << GM_PAGE_SHIFT) / class_to_size[size_class]);
+    s->limit = size_class == 0 ? 0 : s->nelems * (uint64_t)s->elem_size;
 }
 
 static void note_used(uintptr_t base, size_t npages) {

@@ -5,6 +5,14 @@
  * The address space is cut into heapArenas of 64 MiB, each with a table page -> span.  Pages of an
  * arena are handed to the page allocator (mpagealloc.h) as the heap grows, and from there, or by
  * way of a thread's page cache, to spans.
+ *
+ * free asks for the span of an address, so that is made as short as can be: the tables of the
+ * arenas lie one after the other in a direct-mapped table, mheap_span_map, by page number modulo
+ * 2^23 (64 GiB), and the first lookup goes there without asking whose arena the address is in.  As
+ * an address anywhere maps to some entry, and as entries of free pages are stale, who looks there
+ * has to check that the address lies within the span found.  An arena whose place in the map is
+ * taken (by another at a distance of n * 64 GiB) has a table elsewhere, and its addresses are found
+ * by the two levels, as in Go.
  */
 #ifndef GM_HEAP_MHEAP_H
 #define GM_HEAP_MHEAP_H
@@ -21,7 +29,7 @@
 #define NUM_ARENAS  ((size_t)1 << (48 - ARENA_SHIFT))
 
 struct heap_arena {
-    _Atomic(struct mspan *) spans[PAGES_PER_ARENA]; /* of each page in use; stale otherwise */
+    _Atomic(struct mspan *) *spans; /* of each page in use; stale otherwise.  PAGES_PER_ARENA */
     uintptr_t base;
     uintptr_t zeroed_base; /* offset of the first byte never used.  Heap's lock */
 };
@@ -59,6 +67,9 @@ struct mheap {
 
 extern struct mheap mheap_;
 extern struct heap_arena *mheap_arenas[NUM_ARENAS];
+
+#define SPAN_MAP_PAGES ((size_t)1 << 23)
+extern _Atomic(struct mspan *) mheap_span_map[SPAN_MAP_PAGES];
 
 /* mheap_is_ready tells whether mheap_init has done its work. */
 gm_inline bool mheap_is_ready(const struct mheap *h) {
@@ -112,6 +123,13 @@ gm_inline struct mspan *mheap_span_of(uintptr_t p) {
     if (gm_unlikely(ha == NULL))
         return NULL;
     return atomic_load_explicit(&ha->spans[p >> GM_PAGE_SHIFT & (PAGES_PER_ARENA - 1)],
+                                memory_order_acquire);
+}
+
+/* mheap_span_guess returns the span that p points into, if there is one and its arena is in the
+ * map; else any span, in use or not, or NULL. */
+gm_inline struct mspan *mheap_span_guess(uintptr_t p) {
+    return atomic_load_explicit(&mheap_span_map[p >> GM_PAGE_SHIFT & (SPAN_MAP_PAGES - 1)],
                                 memory_order_acquire);
 }
 

@@ -60,7 +60,7 @@ struct mspan {
     uint32_t elem_size;      /* bytes of a slot; 0: one large object of npages */
     _Atomic uintptr_t owner; /* span_owner | SPAN_RECORDED; 0 = free.  Changed by the owner only */
     uintptr_t bit_base;      /* free_bits as a bit address: (uintptr_t)free_bits << 3 */
-    uint32_t entry_off;      /* offset of the class's entry in an mcache */
+    uint32_t entry_off;      /* offset of the class's entry in mcache.alloc */
     uint16_t nelems;         /* slots */
     uint16_t freeindex;      /* word of free_bits at which the owner's search stands */
     struct span_class spc;
@@ -70,8 +70,8 @@ struct mspan {
     uint8_t nwords;        /* of free_bits, (nelems + 63) / 64 */
     uint8_t log2_words;    /* size class of the bitmap memory */
     uint16_t reserved0;
-    uint64_t free_bits0;      /* the bitmap itself if nwords == 1 */
-    uint64_t large_requested; /* class 0: bytes asked for, 0 = not recorded.  Owner */
+    uint64_t limit;      /* bytes from base to the end of the last slot; 0: class 0.  Go: limit */
+    uint64_t free_bits0; /* the bitmap itself if nwords == 1 */
 
     /* Line 1: what others write. */
     _Atomic uint64_t *free_marks;
@@ -91,7 +91,8 @@ struct mspan {
                              the lock reads it before and after.  Heap's lock */
     uint32_t index;       /* in the heap's allspans */
     _Atomic(_Atomic uint32_t *) tiny; /* words of tiny blocks, NULL: none.  See mtiny.h */
-    uint64_t reserved[5];
+    uint64_t large_requested;         /* class 0: bytes asked for, 0 = not recorded.  Owner */
+    uint64_t reserved[4];
 } __attribute__((aligned(64)));
 
 static_assert(sizeof(struct mspan) == 192, "a span header is three cache lines");
@@ -117,12 +118,13 @@ gm_inline size_t mspan_object_index(const struct mspan *s, uintptr_t p) {
 }
 
 /* mspan_small_slot finds the slot of small objects that begins at p, live or not; false if none
- * does. Lemire: the low half of offset * ceil(2^32 / size) is less than the multiplier exactly if
- * offset is a multiple of size; the high half is the quotient. */
+ * does, whatever p is.  Lemire: the low half of offset * ceil(2^32 / size) is less than the
+ * multiplier exactly if offset is a multiple of size; the high half is the quotient. */
 gm_inline bool mspan_small_slot(const struct mspan *s, uintptr_t p, size_t *ret_slot) {
-    uint64_t product = (p - s->base) * (uint64_t)s->div_mul;
-    *ret_slot = product >> 32;
-    return (uint32_t)product < s->div_mul && *ret_slot < s->nelems;
+    uint64_t offset = p - s->base;
+    if (gm_unlikely(offset >= s->limit))
+        return false;
+    return mul32((uint32_t)offset, &s->div_mul, ret_slot) < s->div_mul;
 }
 
 /* mspan_live_word returns the live bits of word w: an atomic reading, whoever owns the span. */

@@ -79,8 +79,8 @@ static bool prepare_span(struct mspan *s) {
 
 static void *new_block(struct mcache *c, size_t size) {
     struct span_class spc = make_span_class(TINY_CLASS, true);
-    uintptr_t p = mcache_take(c, spc.v);
-    if (p == 0)
+    uintptr_t p;
+    if (!mcache_take(&c->alloc[spc.v], &p))
         p = mcache_alloc_slow(c, spc);
     if (p == 0)
         return NULL;

@@ -33,6 +33,24 @@ gm_inline bool bit_clear(uint64_t *w, uint64_t i) {
     return was;
 }
 
+/* mul32 returns the low half of a * *b, and the high one in *ret_high. */
+gm_inline uint32_t mul32(uint32_t a, const uint32_t *b, uint64_t *ret_high) {
+    uint32_t low;
+    __asm__("mull %3" : "=a"(low), "=d"(*ret_high) : "0"(a), "m"(*b) : "cc");
+    return low;
+}
+
+/* add_in_memory adds a constant to a word: one instruction less than by way of a register. */
+#define add_in_memory(word, n) __asm__("addq %1, %0" : "+m"(word) : "i"((int64_t)(n)) : "cc")
+
+/* word_is compares a word that others may write, in memory: one instruction for a relaxed load and
+ * a comparison, which the compiler does not join. */
+gm_inline bool word_is(const _Atomic uintptr_t *word, uintptr_t v) {
+    bool same;
+    __asm__("cmpq %2, %1" : "=@cce"(same) : "m"(*word), "r"(v));
+    return same;
+}
+
 #ifdef GOMALLOC_DEBUG
 static const bool gm_debug = true;
 #else
