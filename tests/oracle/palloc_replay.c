@@ -11,12 +11,14 @@
  *
  * The answer of an operation is made as text and compared as text with what stands after "=>".
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "heap/mgcscavenge.h"
 #include "heap/mpagealloc.h"
 #include "heap/mpagecache.h"
 #include "palloc_world.h"
@@ -47,13 +49,40 @@ answer(struct replay *r, const char *format, ...) {
     va_end(args);
 }
 
+/* read_number reads a decimal number up to `end` (a character) and returns what stands behind it.
+ * NULL: it is none, or too large. */
+static const char *read_number(const char *text, char end, uintptr_t *ret) {
+    if (*text < '0' || *text > '9')
+        return NULL;
+    char *rest;
+    errno = 0;
+    *ret = strtoul(text, &rest, 10);
+    return errno != 0 || *rest != end ? NULL : rest + (end != '\0');
+}
+
+/* read_numbers reads an operation's arguments: as many as its usage has words after the first. */
+static void read_numbers(const struct replay *r, const char *args, uintptr_t *ret, size_t n,
+                         const char *usage) {
+    for (size_t i = 0; i < n && args != NULL; i++)
+        args = read_number(args, i + 1 < n ? ' ' : '\0', &ret[i]);
+    if (args == NULL || (n == 0 && *args != '\0'))
+        bad_trace(r, usage);
+}
+
 /* Is a chunk grown? */
 static bool is_chunk(const struct replay *r, uintptr_t c) {
     return c < MAX_CHUNK &&
            addr_ranges_contains(&r->w->p.in_use, chunk_base(world_chunk((unsigned)c)));
 }
 
-static struct page_cache *cache_at(const struct replay *r, unsigned i) {
+/* A chunk of the heap by its number in the trace. */
+static struct chunk_idx chunk_number(const struct replay *r, uintptr_t c) {
+    if (!is_chunk(r, c))
+        bad_trace(r, "no such chunk");
+    return world_chunk((unsigned)c);
+}
+
+static struct page_cache *cache_at(const struct replay *r, uintptr_t i) {
     if (i >= MAX_CACHES)
         bad_trace(r, "cache number too large");
     return &r->caches[i];
@@ -65,11 +94,13 @@ static char *add_ranges(const struct replay *r, struct bit_range *ranges, size_t
         char *word = strtok_r(NULL, " ", save);
         if (word == NULL || strchr(word, '+') == NULL)
             return word;
-        struct bit_range *b = &ranges[*n];
-        if (*n == PALLOC_CHUNK_PAGES || sscanf(word, "%u+%u", &b->i, &b->n) != 2 ||
-            b->n > PALLOC_CHUNK_PAGES || b->i > PALLOC_CHUNK_PAGES - b->n)
+        uintptr_t i = 0, len = 0;
+        const char *rest = read_number(word, '+', &i);
+        if (*n == PALLOC_CHUNK_PAGES || rest == NULL || read_number(rest, '\0', &len) == NULL ||
+            len > PALLOC_CHUNK_PAGES || i > PALLOC_CHUNK_PAGES - len)
             bad_trace(r, "bad range of pages");
-        *n += b->n != 0; /* Go's test world allows for empty ranges, too */
+        ranges[*n] = (struct bit_range){(unsigned)i, (unsigned)len};
+        *n += len != 0; /* Go's test world allows for empty ranges, too */
     }
 }
 
@@ -79,9 +110,8 @@ static void op_chunk(struct replay *r, char *args) {
     size_t nalloc = 0, nscav = 0;
     char *save;
     char *number = strtok_r(args, " ", &save);
-    unsigned c;
-    if (r->ready || number == NULL || sscanf(number, "%u", &c) != 1 || c >= MAX_CHUNK ||
-        is_chunk(r, c))
+    uintptr_t c;
+    if (number == NULL || read_number(number, '\0', &c) == NULL || c >= MAX_CHUNK || is_chunk(r, c))
         bad_trace(r, "bad chunk");
     char *word = strtok_r(NULL, " ", &save);
     if (word != NULL && strcmp(word, "alloc") == 0)
@@ -90,19 +120,20 @@ static void op_chunk(struct replay *r, char *args) {
         word = add_ranges(r, scav, &nscav, &save);
     if (word != NULL)
         bad_trace(r, "unknown word after the chunk's pages");
-    world_add_chunk(r->w, c, alloc, nalloc, scav, nscav);
+    world_add_chunk(r->w, (unsigned)c, alloc, nalloc, scav, nscav);
 }
 
 static void op_ready(struct replay *r, char *args) {
-    (void)args;
+    read_numbers(r, args, NULL, 0, "ready");
     r->ready = true;
 }
 
 /* alloc N => P scav B | fail */
 static void op_alloc(struct replay *r, char *args) {
     uintptr_t npages, scav = 0;
-    if (sscanf(args, "%" SCNuPTR, &npages) != 1 || npages == 0)
-        bad_trace(r, "alloc N");
+    read_numbers(r, args, &npages, 1, "alloc N");
+    if (npages == 0)
+        bad_trace(r, "alloc of no page");
     uintptr_t page = world_alloc(r->w, npages, &scav);
     if (page == UINTPTR_MAX)
         answer(r, "fail");
@@ -112,9 +143,11 @@ static void op_alloc(struct replay *r, char *args) {
 
 /* free P N: all of it must be in use, or the trace isn't Go's. */
 static void op_free(struct replay *r, char *args) {
-    uintptr_t page, npages;
-    if (sscanf(args, "%" SCNuPTR " %" SCNuPTR, &page, &npages) != 2 || npages == 0)
-        bad_trace(r, "free P N");
+    uintptr_t n[2];
+    read_numbers(r, args, n, 2, "free P N");
+    const uintptr_t page = n[0], npages = n[1];
+    if (npages == 0)
+        bad_trace(r, "free of no page");
     for (uintptr_t i = page; i - page < npages; i++) {
         if (!is_chunk(r, i / PALLOC_CHUNK_PAGES))
             bad_trace(r, "free of pages that are not the heap's");
@@ -129,10 +162,11 @@ static void op_free(struct replay *r, char *args) {
 
 /* cache I => P free X scav Y | empty */
 static void op_cache(struct replay *r, char *args) {
-    unsigned i;
-    if (sscanf(args, "%u", &i) != 1)
-        bad_trace(r, "cache I");
+    uintptr_t i;
+    read_numbers(r, args, &i, 1, "cache I");
     struct page_cache *c = cache_at(r, i);
+    if (!page_cache_empty(c))
+        bad_trace(r, "cache that still has pages");
     mutex_lock(&r->w->lock);
     *c = page_alloc_alloc_to_cache(&r->w->p);
     mutex_unlock(&r->w->lock);
@@ -145,11 +179,11 @@ static void op_cache(struct replay *r, char *args) {
 
 /* cachealloc I N => P scav B | fail */
 static void op_cachealloc(struct replay *r, char *args) {
-    unsigned i;
-    uintptr_t npages, scav = 0;
-    if (sscanf(args, "%u %" SCNuPTR, &i, &npages) != 2 || npages == 0)
-        bad_trace(r, "cachealloc I N");
-    uintptr_t addr = page_cache_alloc(cache_at(r, i), npages, &scav);
+    uintptr_t n[2], scav = 0;
+    read_numbers(r, args, n, 2, "cachealloc I N");
+    if (n[1] == 0)
+        bad_trace(r, "cachealloc of no page");
+    uintptr_t addr = page_cache_alloc(cache_at(r, n[0]), n[1], &scav);
     if (addr == 0)
         answer(r, "fail");
     else
@@ -158,9 +192,8 @@ static void op_cachealloc(struct replay *r, char *args) {
 
 /* cacheflush I */
 static void op_cacheflush(struct replay *r, char *args) {
-    unsigned i;
-    if (sscanf(args, "%u", &i) != 1)
-        bad_trace(r, "cacheflush I");
+    uintptr_t i;
+    read_numbers(r, args, &i, 1, "cacheflush I");
     mutex_lock(&r->w->lock);
     page_cache_flush(cache_at(r, i), &r->w->p);
     mutex_unlock(&r->w->lock);
@@ -168,25 +201,69 @@ static void op_cacheflush(struct replay *r, char *args) {
 
 /* sum L C => S M E */
 static void op_sum(struct replay *r, char *args) {
-    unsigned level, c;
-    if (sscanf(args, "%u %u", &level, &c) != 2 || level >= SUMMARY_LEVELS || !is_chunk(r, c))
-        bad_trace(r, "sum L C");
-    struct off_addr addr = {chunk_base(world_chunk(c))};
+    uintptr_t n[2];
+    read_numbers(r, args, n, 2, "sum L C");
+    const unsigned level = n[0] < SUMMARY_LEVELS ? (unsigned)n[0] : SUMMARY_LEVELS;
+    if (level == SUMMARY_LEVELS)
+        bad_trace(r, "no such level");
+    struct off_addr addr = {chunk_base(chunk_number(r, n[1]))};
     struct palloc_sum s = page_alloc_summary(&r->w->p, level, off_addr_to_level_index(level, addr));
     answer(r, "%" PRIu64 " %" PRIu64 " %" PRIu64, palloc_sum_start(s), palloc_sum_max(s),
            palloc_sum_end(s));
 }
 
-/* bits C => eight hex words */
-static void op_bits(struct replay *r, char *args) {
-    unsigned c;
-    if (sscanf(args, "%u", &c) != 1 || !is_chunk(r, c))
-        bad_trace(r, "bits C");
-    const uint64_t *w = page_alloc_chunk(&r->w->p, world_chunk(c))->alloc.w;
+/* grow C N: N chunks from C on become free pages, all scavenged. */
+static void op_grow(struct replay *r, char *args) {
+    uintptr_t n[2];
+    read_numbers(r, args, n, 2, "grow C N");
+    if (n[1] == 0 || n[0] >= MAX_CHUNK || n[1] > MAX_CHUNK - n[0])
+        bad_trace(r, "grow beyond all chunks");
+    for (uintptr_t i = 0; i < n[1]; i++)
+        if (is_chunk(r, n[0] + i))
+            bad_trace(r, "grow of a chunk that is there");
+    uintptr_t base = chunk_base(world_chunk((unsigned)n[0]));
+    mutex_lock(&r->w->lock);
+    bool ok = page_alloc_grow(&r->w->p, base, n[1] * PALLOC_CHUNK_BYTES);
+    mutex_unlock(&r->w->lock);
+    if (!ok)
+        answer(r, "(no memory)");
+}
+
+/* search => P | none: where the next search begins. */
+static void op_search(struct replay *r, char *args) {
+    read_numbers(r, args, NULL, 0, "search");
+    struct off_addr a = r->w->p.search_addr;
+    if (a.a == MAX_OFF_ADDR.a)
+        answer(r, "none");
+    else
+        answer(r, "%" PRIuPTR, world_page(a.a));
+}
+
+/* scavenge => B: all that is free goes back to the kernel, B bytes of it now. */
+static void op_scavenge(struct replay *r, char *args) {
+    read_numbers(r, args, NULL, 0, "scavenge");
+    answer(r, "%zu", page_alloc_scavenge(&r->w->p, SCAVENGE_ALL));
+}
+
+static void answer_bits(struct replay *r, const struct palloc_bits *b) {
+    const uint64_t *w = b->w;
     answer(r,
            "%016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %016" PRIx64
            " %016" PRIx64 " %016" PRIx64,
            w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]);
+}
+
+/* bits C => eight hex words: the pages in use; scavbits C: the scavenged ones. */
+static void op_bits(struct replay *r, char *args) {
+    uintptr_t c;
+    read_numbers(r, args, &c, 1, "bits C");
+    answer_bits(r, &page_alloc_chunk(&r->w->p, chunk_number(r, c))->alloc);
+}
+
+static void op_scavbits(struct replay *r, char *args) {
+    uintptr_t c;
+    read_numbers(r, args, &c, 1, "scavbits C");
+    answer_bits(r, &page_alloc_chunk(&r->w->p, chunk_number(r, c))->scavenged);
 }
 
 static const struct op {
@@ -203,6 +280,10 @@ static const struct op {
     {"cacheflush", op_cacheflush, false},
     {"sum", op_sum, false},
     {"bits", op_bits, false},
+    {"grow", op_grow, false},
+    {"search", op_search, false},
+    {"scavenge", op_scavenge, false},
+    {"scavbits", op_scavbits, false},
 };
 
 static const struct op *find_op(const struct replay *r, const char *name) {

@@ -44,11 +44,17 @@ falsify eight-chunks.trace '^sum ' 's/=> /=> 9/'
 falsify cached.trace '^cache .* free' 's/free [0-9a-f]/free x/'
 falsify cached.trace '^cachealloc .* scav' 's/=> \([0-9]*\) /=> 1\1 /'
 falsify cached.trace '^cachealloc .* fail' 's/=>.*/=> 1 scav 0/'
+falsify search-address.trace '^search' 's/=> /=> 1/'
+falsify scavenged.trace '^scavenge ' 's/=> /=> 1/'
+falsify root-entries.trace '^alloc .* scav' 's/=> \([0-9]*\) /=> 1\1 /'
 
 # The bitmap lines are fewer.
 number=$(grep -n '^bits' "$here/cached.trace" | sed -n '3s/:.*//p')
 sed "${number}s/.\$/x/" "$here/cached.trace" >"$dir/false.trace"
 expect 1 ":$number: bits" "$replay" "$dir/false.trace"
+number=$(grep -n '^scavbits' "$here/scavenged.trace" | sed -n '2s/:.*//p')
+sed "${number}s/.\$/x/" "$here/scavenged.trace" >"$dir/false.trace"
+expect 1 ":$number: scavbits" "$replay" "$dir/false.trace"
 
 # A page that is freed twice is not Go's doing either.
 {
@@ -63,6 +69,29 @@ printf 'ready\nfrobnicate 3\n' >"$dir/false.trace"
 expect 2 ':2:' "$replay" "$dir/false.trace"
 printf 'chunk 0 alloc 500+13\nready\n' >"$dir/false.trace"
 expect 2 ':1:' "$replay" "$dir/false.trace"
+
+# refuse LINE: after "chunk 0" and "ready", this line is no operation of Go's.
+refuse() {
+    printf 'chunk 0 alloc 0+8\nready\n%s\n' "$1" >"$dir/false.trace"
+    expect 2 ':3:' "$replay" "$dir/false.trace"
+}
+refuse 'alloc'
+refuse 'alloc 0 => 8 scav 0'
+refuse 'alloc x => 8 scav 0'
+refuse 'alloc -1 => fail'
+refuse 'alloc 1 1 => 8 scav 0'
+refuse 'alloc 99999999999999999999999 => fail'
+refuse 'free 512 18446744073709551615'
+refuse 'free 18446744073709551615 1'
+refuse 'chunk 1 alloc 0+1'
+refuse 'grow 0 1'
+refuse 'grow 4294967295 2'
+refuse 'sum 5 0 => 0 0 0'
+refuse 'sum 0 77 => 0 0 0'
+refuse 'bits 4294967296 => 0'
+refuse 'cache 1048576 => empty'
+refuse 'cachealloc 0 0 => fail'
+refuse 'search 1 => 8'
 
 sed '30s/	[0-9]*$/	1/' "$here/sizeclass.tsv" >"$dir/false.tsv"
 expect 1 'line 30: division magic' "$sizes" "$dir/false.tsv"
