@@ -315,10 +315,10 @@ struct mspan *mheap_alloc_aligned(struct mheap *h, size_t npages, size_t align_p
 
 /* ---- free --------------------------------------------------------------------------------- */
 
-void mheap_free(struct mheap *h, struct mspan *s) {
+static void free_span(struct mheap *h, struct mspan *s, uint8_t state) {
     mutex_lock(&h->lock);
-    if (atomic_load_explicit(&s->state, memory_order_relaxed) != GOMALLOC_SPAN_IN_USE)
-        throw_values("mheap_free: span not in use", s->base, s->npages);
+    if (atomic_load_explicit(&s->state, memory_order_relaxed) != state)
+        throw_values("mheap_free: span in another state", s->base, s->npages);
     /* Before its tables and bitmaps become another's. */
     atomic_fetch_add(&s->gen, 1);
     mslots_release(s);
@@ -332,6 +332,10 @@ void mheap_free(struct mheap *h, struct mspan *s) {
     atomic_fetch_add(&s->gen, 1);
     fixalloc_free(&h->spanalloc, s);
     mutex_unlock(&h->lock);
+}
+
+void mheap_free(struct mheap *h, struct mspan *s) {
+    free_span(h, s, GOMALLOC_SPAN_IN_USE);
 }
 
 /* ---- large objects that change their size ------------------------------------------------- */
@@ -456,4 +460,61 @@ void mheap_reset_all(struct mheap *h) {
     for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++)
         mutex_reset(&h->central[spc].lock);
     mutex_reset(&mcaches.lock);
+}
+
+/* ---- manual spans ------------------------------------------------------------------------- */
+
+static void init_manual(struct mheap *h, struct mspan *s, uintptr_t base, size_t npages,
+                        unsigned nelems) {
+    atomic_fetch_add(&s->gen, 1);
+    s->base = base;
+    s->npages = (uint32_t)npages;
+    set_class(s, make_span_class(0, false));
+    if (nelems > 1) {
+        s->elem_size = (uint32_t)((npages << GM_PAGE_SHIFT) / nelems);
+        s->div_mul = UINT32_MAX / s->elem_size + 1;
+        s->nelems = (uint16_t)nelems;
+        s->limit = npages << GM_PAGE_SHIFT;
+    }
+    s->place = GOMALLOC_PLACE_NONE;
+    s->freeindex = 0;
+    s->needzero = 1;
+    s->sweepgen = atomic_load_explicit(&h->sweepgen, memory_order_relaxed);
+    s->large_requested = 0;
+    s->pooled = s->guard = 0;
+    mspan_init_bits(s); /* a word, which is in the header */
+    set_spans(base, npages, s);
+    note_used(base, npages);
+    atomic_store(&s->owner, (uintptr_t)&h->owner);
+    atomic_store_explicit(&s->state, GOMALLOC_SPAN_MANUAL, memory_order_release);
+    add(&h->pages_in_use, npages);
+    add(&h->nspan_alloc, 1);
+    atomic_fetch_add(&s->gen, 1);
+}
+
+struct mspan *mheap_alloc_manual(struct mheap *h, struct mcache *c, size_t npages,
+                                 unsigned nelems) {
+    uintptr_t scav = 0;
+    size_t grown = 0;
+    mutex_lock(&h->lock);
+    struct mspan *s = new_header(h);
+    uintptr_t base = s != NULL ? take_pages(h, c, npages, &scav) : 0;
+    if (s != NULL && base == 0 && (grown = grow(h, npages)) != 0)
+        base = take_pages(h, c, npages, &scav);
+    if (scav != 0)
+        mem_used((void *)base, scav, MEM_HEAP);
+    if (base != 0) {
+        init_manual(h, s, base, npages, nelems);
+    } else if (s != NULL) {
+        fixalloc_free(&h->spanalloc, s);
+        s = NULL;
+    }
+    mutex_unlock(&h->lock);
+    if (grown != 0)
+        scavenge_for_growth(&h->scav, grown);
+    return s;
+}
+
+void mheap_free_manual(struct mheap *h, struct mspan *s) {
+    free_span(h, s, GOMALLOC_SPAN_MANUAL);
 }

@@ -93,6 +93,16 @@ struct mspan *mheap_alloc_aligned(struct mheap *h, size_t npages, size_t align_p
  * the caller has freed.  It is in no list. */
 void mheap_free(struct mheap *h, struct mspan *s);
 
+/* mheap_alloc_manual returns a span of npages in the state manual, cut into nelems (up to 64)
+ * pieces of a power of two bytes, or one of any size; all free, with whatever was in them.  malloc
+ * and free do not know them.  c: the caller's mcache, for its page cache.  NULL: out of memory. Go:
+ * allocManual. */
+struct mspan *mheap_alloc_manual(struct mheap *h, struct mcache *c, size_t npages, unsigned nelems);
+
+/* mheap_free_manual takes one back: all pieces are free, it is in no list, and all its pages can be
+ * read and written. */
+void mheap_free_manual(struct mheap *h, struct mspan *s);
+
 /* mheap_grow_in_place makes a large span npages long if the pages behind it are free; and
  * mheap_shrink gives its tail back. */
 bool mheap_grow_in_place(struct mheap *h, struct mspan *s, size_t npages);

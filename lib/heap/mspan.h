@@ -92,7 +92,9 @@ struct mspan {
     uint32_t index;       /* in the heap's allspans */
     _Atomic(_Atomic uint32_t *) tiny; /* words of tiny blocks, NULL: none.  See mtiny.h */
     uint64_t large_requested;         /* class 0: bytes asked for, 0 = not recorded.  Owner */
-    uint64_t reserved[4];
+    uint64_t pooled; /* manual: bit i: stack i is free and in the pool.  Pool's lock */
+    uint64_t guard;  /* manual: bytes below its one stack that fault, 0: none */
+    uint64_t reserved[2];
 } __attribute__((aligned(64)));
 
 static_assert(sizeof(struct mspan) == 192, "a span header is three cache lines");
