@@ -201,6 +201,116 @@ static const struct image_column counter_columns[] = {
 };
 #undef F
 
+#define F(kind, column, field, text) FIELD(gomalloc_mcache, kind, column, field, text)
+static const struct image_column mcache_columns[] = {
+    F(UINT, "mcache", mcache, "index; image_thread.mcache"),
+    F(UINT, "flags", flags, "1 a living thread uses it | 2 its thread was lost in a fork"),
+    F(INDEX, "next_sample", next_sample,
+      "bytes until the recorder looks at an allocation, NULL = at the next one, or never"),
+    F(UINT, "tiny", tiny, "address of the tiny block in use, 0 = none"),
+    F(UINT, "tiny_offset", tiny_offset, "bytes of it that are used"),
+    F(UINT, "pcache_base", pcache_base, "page cache: address of its 64 pages, 0 = empty"),
+    F(BITS, "pcache_free", pcache_free, "bit i: page i is free and this cache's"),
+    F(BITS, "pcache_scavenged", pcache_scavenged, "of these, given back or never backed"),
+    F(UINT, "pcache_npages", pcache_npages, "bits in pcache_free"),
+    F(UINT, "pcache_nscavenged", pcache_nscavenged, "bits in pcache_scavenged"),
+    F(UINT, "nlarge", nlarge, "freed large spans kept for reuse"),
+    F(UINT, "npending", npending, "spans on its list of those with marks"),
+    F(UINT, "large_bytes", large_bytes, "bytes of the large spans kept"),
+    F(UINT, "flush_gen", flush_gen, "sweepgen when its empty spans were last given back"),
+    F(UINT, "nrefill", nrefill, "refills since it was made"),
+    F(UINT, "nspan_alloc", nspan_alloc, "spans taken from the heap"),
+    F(UINT, "nspan_free", nspan_free, "spans given back"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_mcache_class, kind, column, field, text)
+static const struct image_column mcache_class_columns[] = {
+    F(UINT, "mcache", mcache, "index; image_mcache.mcache"),
+    F(UINT, "span_class", span_class, "size class * 2 + noscan"),
+    F(UINT, "current", current, "address of the span that it allocates from, 0 = none"),
+    F(UINT, "current_free", current_free, "free slots of that"),
+    F(UINT, "search", search, "slot of it at which the next search begins"),
+    F(UINT, "nhints", nhints, "slots freed last, to be used first"),
+    F(UINT, "hint_capacity", hint_capacity, "at most so many"),
+    F(UINT, "nlisted", nlisted, "spans on its list of those with free slots"),
+    F(UINT, "listed_free", listed_free, "free slots in them"),
+    F(UINT, "nheld", nheld, "its other spans"),
+    F(UINT, "held_free", held_free, "free slots in them"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_mcentral, kind, column, field, text)
+static const struct image_column mcentral_columns[] = {
+    F(UINT, "span_class", span_class, "size class * 2 + noscan"),
+    F(UINT, "npending", npending, "spans with new marks, in no unswept set yet"),
+    F(UINT, "partial_swept", partial_swept, "spans with free slots"),
+    F(UINT, "partial_unswept", partial_unswept, "the same, with marks since their last sweep"),
+    F(UINT, "full_swept", full_swept, "spans without a free slot"),
+    F(UINT, "full_unswept", full_unswept, "the same, but for marks"),
+    F(UINT, "partial_swept_free", partial_swept_free, "free slots in that set"),
+    F(UINT, "partial_unswept_free", partial_unswept_free, "free slots in that set"),
+    F(UINT, "full_swept_free", full_swept_free, "free slots in that set: marks just come"),
+    F(UINT, "full_unswept_free", full_unswept_free, "free slots in that set"),
+    F(UINT, "ncache", ncache, "spans given to mcaches since the start"),
+    F(UINT, "nuncache", nuncache, "spans taken from mcaches"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_mheap, kind, column, field, text)
+static const struct image_column mheap_columns[] = {
+    F(UINT, "sweepgen", sweepgen, "of the sweep cycle; two more at each"),
+    F(INDEX, "search_addr", search_addr, "no page below is free, NULL = none at all"),
+    F(UINT, "arena_hint", arena_hint, "address at which the next arena is asked for"),
+    F(UINT, "cur_arena", cur_arena, "from here on the heap grows next"),
+    F(UINT, "cur_arena_end", cur_arena_end, "up to here, before it needs another arena"),
+    F(UINT, "chunk_start", chunk_start, "no chunk below"),
+    F(UINT, "chunk_end", chunk_end, "no chunk from here on"),
+    F(UINT, "pages_in_use", pages_in_use, "in spans"),
+    F(UINT, "reclaim_at", reclaim_at, "pages in use at which empty spans are looked for"),
+    F(UINT, "pages_grown", pages_grown, "ever made part of the heap"),
+    F(UINT, "pages_taken", pages_taken, "of these, in spans and in page caches"),
+    F(UINT, "pages_scavenged", pages_scavenged, "of the free ones, given back or never backed"),
+    F(UINT, "summary_bytes", summary_bytes, "of the radix tree's summaries, mapped"),
+    F(UINT, "nspan_alloc", nspan_alloc, "spans made since the start"),
+    F(UINT, "nspan_free", nspan_free, "and freed"),
+    F(UINT, "nlarge", nlarge, "large objects allocated"),
+    F(UINT, "ngrow", ngrow, "calls of grow"),
+    F(UINT, "nreclaim", nreclaim, "times that empty spans were looked for"),
+    F(UINT, "nheaders", nheaders, "span headers, used or for reuse"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_scavenger, kind, column, field, text)
+static const struct image_column scavenger_columns[] = {
+    F(UINT, "goal_bytes", goal_bytes, "the heap should retain at most so much"),
+    F(UINT, "retained_bytes", retained_bytes, "pages in use, or free and not given back"),
+    F(UINT, "peak_pages", peak_pages, "most pages in use in this window"),
+    F(UINT, "last_peak", last_peak, "and in the window before, 0 = none has ended"),
+    F(UINT, "released_pages", released_pages, "given back since the start"),
+    F(UINT, "reused_pages", reused_pages, "of these, taken into use again"),
+    F(UINT, "ncalls", ncalls, "runs of pages given back"),
+    F(UINT, "nwindows", nwindows, "windows ended"),
+    F(UINT, "nregrets", nregrets, "of these, in which too much came back into use"),
+    F(UINT, "window_ns", window_ns, "length of a window"),
+    F(UINT, "window_left_ns", window_left_ns, "until this one ends, 0 = it is over"),
+    F(UINT, "worked_ns", worked_ns, "time spent giving back in the background"),
+    F(UINT, "working", working, "1: above the goal and at work"),
+    F(UINT, "regretful", regretful, "1: the last window was regretted"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_transition, kind, column, field, text)
+static const struct image_column transition_columns[] = {
+    F(CHARS, "purpose", purpose, "image_memstat.name"),
+    F(CHARS, "name", name, "Go's: sysReserve, sysMap, ..."),
+    F(UINT, "from_state", from, "0 none, 1 reserved, 2 prepared, 3 ready"),
+    F(UINT, "to_state", to, "the same"),
+    F(UINT, "ncalls", ncalls, "times"),
+    F(UINT, "bytes", bytes, "moved since the start"),
+};
+#undef F
+
 const struct image_table image_tables[] = {
     {"image_header", "the image", GOMALLOC_NSECTIONS, sizeof(struct gomalloc_image), header_columns,
      sizeof header_columns / sizeof header_columns[0], -1},
@@ -221,6 +331,16 @@ const struct image_table image_tables[] = {
     TABLE(MEMSTAT, "memstat", struct gomalloc_memstat, memstat_columns, -1,
           "a purpose of the library's memory"),
     TABLE(COUNTER, "counter", struct gomalloc_counter, counter_columns, -1, "a counter"),
+    TABLE(MCACHE, "mcache", struct gomalloc_mcache, mcache_columns, 0, "what a cache is at"),
+    TABLE(MCACHE_CLASS, "mcache_class", struct gomalloc_mcache_class, mcache_class_columns, -1,
+          "a span class of a cache"),
+    TABLE(MCENTRAL, "mcentral", struct gomalloc_mcentral, mcentral_columns, 0,
+          "the spans of a class that no thread owns"),
+    TABLE(MHEAP, "mheap", struct gomalloc_mheap, mheap_columns, -1, "the heap"),
+    TABLE(SCAVENGER, "scavenger", struct gomalloc_scavenger, scavenger_columns, -1,
+          "what gives pages back"),
+    TABLE(TRANSITION, "transition", struct gomalloc_transition, transition_columns, -1,
+          "memory of a purpose that changed its state"),
 };
 const size_t nimage_tables = sizeof image_tables / sizeof image_tables[0];
 

@@ -11,6 +11,8 @@
  *      spans, bitmaps   copied under each span's generation, looked at again at the end: what is
  *                       left existed at one and the same moment, so no two spans overlap
  *      threads          after the spans: every owner has its record
+ *      mcaches,         after the threads: each has its thread; their free slots are counted in
+ *      mcentrals        the spans just gathered, their spans and hints in themselves
  *      chunks, arenas   arenas last: every span and chunk lies in one
  *      slots            a span whose generation has moved on has no more slots to tell of
  *      sites, frames    counted after the slots were read; sites before frames
@@ -80,11 +82,23 @@ void image_gather_mappings(struct image_writer *w);
 void image_gather_size_classes(struct image_writer *w);
 void image_gather_spans(struct image_writer *w);
 void image_gather_threads(struct image_writer *w);
+void image_gather_mcaches(struct image_writer *w);
+void image_gather_mcache_classes(struct image_writer *w);
+void image_gather_mcentrals(struct image_writer *w);
 void image_gather_chunks(struct image_writer *w);
 void image_gather_summaries(struct image_writer *w);
 void image_gather_arenas(struct image_writer *w);
+void image_gather_mheap(struct image_writer *w);
+void image_gather_scavenger(struct image_writer *w);
 void image_gather_memstats(struct image_writer *w);
+void image_gather_transitions(struct image_writer *w);
 void image_gather_counters(struct image_writer *w);
+
+struct span_owner;
+
+/* image_count_pending counts the spans on an owner's list of those with marks.  The list may change
+ * meanwhile: then the count is some number that is not larger than that of all spans. */
+uint32_t image_count_pending(const struct span_owner *o);
 
 /* What is read while it is written.  Each returns the number of records. */
 uint64_t image_stream_slots(struct image_writer *w);

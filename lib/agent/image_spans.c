@@ -156,7 +156,9 @@ static void keep_unchanged(struct image_writer *w, bool bits, bool slots) {
 }
 
 void image_gather_spans(struct image_writer *w) {
-    bool bits = image_wants(w, GOMALLOC_SECTION_BITMAP) || image_wants(w, GOMALLOC_SECTION_THREAD);
+    bool bits = image_wants(w, GOMALLOC_SECTION_BITMAP) ||
+                image_wants(w, GOMALLOC_SECTION_THREAD) ||
+                image_wants(w, GOMALLOC_SECTION_MCENTRAL);
     uint32_t n = atomic_load_explicit(&mheap_.nallspans, memory_order_acquire);
     for (uint32_t i = 0; i < n; i++)
         if (mheap_.allspans[i] != NULL && !gather_span(w, mheap_.allspans[i], bits))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Sections "memstat" and "counter": what is counted rather than found in the heap.
+ * Sections "memstat", "transition" and "counter": what is counted rather than found in the heap.
  */
 #include <string.h>
 
@@ -22,6 +22,30 @@ void image_gather_memstats(struct image_writer *w) {
         r->ready = atomic_load_explicit(&s->ready, memory_order_relaxed);
         r->used = atomic_load_explicit(&s->used, memory_order_relaxed);
     }
+}
+
+static bool add_transition(struct image_writer *w, const struct mem_stat *s, unsigned t) {
+    const struct mem_transition_kind *kind = &mem_transitions[t];
+    struct gomalloc_transition *r =
+        image_add(w, GOMALLOC_SECTION_TRANSITION, sizeof(struct gomalloc_transition));
+    if (r == NULL)
+        return false;
+    memcpy(r->purpose, s->name, sizeof r->purpose);
+    memcpy(r->name, kind->name, strnlen(kind->name, sizeof r->name - 1));
+    r->from = kind->from;
+    r->to = kind->to;
+    r->ncalls = atomic_load_explicit(&s->calls[t], memory_order_relaxed);
+    r->bytes = atomic_load_explicit(&s->moved[t], memory_order_relaxed);
+    return true;
+}
+
+void image_gather_transitions(struct image_writer *w) {
+    static_assert(MEM_NONE == (int)GOMALLOC_MEMORY_NONE && MEM_READY == (int)GOMALLOC_MEMORY_READY,
+                  "the image numbers the states as we do");
+    for (unsigned i = 0; i < MEM_NPURPOSES; i++)
+        for (unsigned t = 0; t < MEM_NTRANSITIONS; t++)
+            if (!add_transition(w, &mem_stats[i], t))
+                return;
 }
 
 /* counter_named returns the counter of that name, or NULL. */

@@ -47,6 +47,10 @@ static uint64_t with_referred(uint64_t sections) {
         sections |= BIT(SPAN) | BIT(BITMAP);
     if (sections & BIT(SITE))
         sections |= BIT(FRAME);
+    if (sections & BIT(MCACHE_CLASS))
+        sections |= BIT(MCACHE);
+    if (sections & BIT(MCACHE))
+        sections |= BIT(THREAD);
     return sections;
 }
 
@@ -54,16 +58,28 @@ static uint64_t with_referred(uint64_t sections) {
 static void gather_heap(struct image_writer *w) {
     bool arenas = image_wants(w, GOMALLOC_SECTION_ARENA);
     bool threads = image_wants(w, GOMALLOC_SECTION_THREAD);
-    if (image_wants(w, GOMALLOC_SECTION_SPAN) || arenas || threads)
+    bool caches = image_wants(w, GOMALLOC_SECTION_MCACHE_CLASS);
+    bool centrals = image_wants(w, GOMALLOC_SECTION_MCENTRAL);
+    if (image_wants(w, GOMALLOC_SECTION_SPAN) || arenas || threads || centrals)
         image_gather_spans(w);
     if (threads)
         image_gather_threads(w);
+    if (image_wants(w, GOMALLOC_SECTION_MCACHE))
+        image_gather_mcaches(w);
+    if (caches)
+        image_gather_mcache_classes(w);
+    if (centrals)
+        image_gather_mcentrals(w);
     if (image_wants(w, GOMALLOC_SECTION_CHUNK) || arenas)
         image_gather_chunks(w);
     if (image_wants(w, GOMALLOC_SECTION_SUMMARY))
         image_gather_summaries(w);
     if (arenas)
         image_gather_arenas(w);
+    if (image_wants(w, GOMALLOC_SECTION_MHEAP))
+        image_gather_mheap(w);
+    if (image_wants(w, GOMALLOC_SECTION_SCAVENGER))
+        image_gather_scavenger(w);
 }
 
 static void gather(struct image_writer *w) {
@@ -81,6 +97,8 @@ static void gather(struct image_writer *w) {
     gather_heap(w);
     if (image_wants(w, GOMALLOC_SECTION_MEMSTAT))
         image_gather_memstats(w);
+    if (image_wants(w, GOMALLOC_SECTION_TRANSITION))
+        image_gather_transitions(w);
     if (image_wants(w, GOMALLOC_SECTION_COUNTER))
         image_gather_counters(w);
 }

@@ -81,7 +81,8 @@ struct gomalloc_section {
 };
 
 /*
- * The sections: X(id, name, record type).  The id is the bit in a request's section mask.
+ * The sections: X(id, name, record type).  The id is the bit in a request's section mask: new ones
+ * come at the end.
  */
 #define GOMALLOC_SECTIONS(X)                                                                       \
     X(STRING, "string", char)                                                                      \
@@ -98,7 +99,13 @@ struct gomalloc_section {
     X(FRAME, "frame", struct gomalloc_frame)                                                       \
     X(SITE, "site", struct gomalloc_site)                                                          \
     X(MEMSTAT, "memstat", struct gomalloc_memstat)                                                 \
-    X(COUNTER, "counter", struct gomalloc_counter)
+    X(COUNTER, "counter", struct gomalloc_counter)                                                 \
+    X(MCACHE, "mcache", struct gomalloc_mcache)                                                    \
+    X(MCACHE_CLASS, "mcache_class", struct gomalloc_mcache_class)                                  \
+    X(MCENTRAL, "mcentral", struct gomalloc_mcentral)                                              \
+    X(MHEAP, "mheap", struct gomalloc_mheap)                                                       \
+    X(SCAVENGER, "scavenger", struct gomalloc_scavenger)                                           \
+    X(TRANSITION, "transition", struct gomalloc_transition)
 
 enum gomalloc_section_id {
 #define GOMALLOC_SECTION_ID(id, name, type) GOMALLOC_SECTION_##id,
@@ -286,6 +293,129 @@ struct gomalloc_counter {
     char name[40]; /* "heap.grow", "recorder.dropped", ... lower case, dotted */
     char unit[16]; /* "bytes", "objects", "calls", "ns", ... */
     uint64_t value;
+};
+
+/* mcache: what a thread's cache is at, beside its spans; a record for each record of "thread". Read
+ * while its thread goes on: exact if that rests. */
+struct gomalloc_mcache {
+    uint32_t mcache;            /* index, as in section "thread" */
+    uint32_t flags;             /* GOMALLOC_MCACHE_* */
+    uint64_t next_sample;       /* bytes until the recorder looks at an allocation; or
+                                   GOMALLOC_NO_SAMPLE: at the next one, or never */
+    uint64_t tiny;              /* address of the tiny block in use, 0 = none */
+    uint64_t tiny_offset;       /* bytes of it that are used */
+    uint64_t pcache_base;       /* page cache: address of the first of its 64 pages, 0 = empty */
+    uint64_t pcache_free;       /* bit i: page i is free and this cache's */
+    uint64_t pcache_scavenged;  /* of these, given back, or never backed */
+    uint32_t pcache_npages;     /* bits in pcache_free */
+    uint32_t pcache_nscavenged; /* bits in pcache_scavenged */
+    uint32_t nlarge;            /* freed large spans kept for reuse */
+    uint32_t npending;          /* spans on its list of those with marks by other threads */
+    uint64_t large_bytes;       /* bytes of the large spans kept */
+    uint32_t flush_gen;         /* sweepgen when its empty spans were last given back */
+    uint32_t reserved;          /* 0 */
+    uint64_t nrefill;           /* refills since it was made */
+    uint64_t nspan_alloc;       /* spans taken from the heap */
+    uint64_t nspan_free;        /* spans given back, to an mcentral or the heap */
+};
+#define GOMALLOC_MCACHE_ATTACHED 0x1u /* a living thread uses it */
+#define GOMALLOC_MCACHE_ORPHAN   0x2u /* its thread was lost in a fork, its spans are to be found */
+#define GOMALLOC_NO_SAMPLE       UINT64_MAX
+
+/* mcache_class: a span class of an mcache in which there is something.  What is counted in slots is
+ * found in the spans, what is counted in spans and hints in the mcache. */
+struct gomalloc_mcache_class {
+    uint32_t mcache;        /* index */
+    uint32_t span_class;    /* size class * 2 + noscan */
+    uint64_t current;       /* address of the span that it allocates from, 0 = none */
+    uint32_t current_free;  /* free slots of that */
+    uint32_t search;        /* slot of it at which the next search begins */
+    uint32_t nhints;        /* slots freed last, to be used first */
+    uint32_t hint_capacity; /* at most so many */
+    uint64_t nlisted;       /* spans on its list of those with free slots */
+    uint64_t listed_free;   /* free slots in them */
+    uint64_t nheld;         /* its other spans: full, or with free slots that only hints or marks
+                               tell of */
+    uint64_t held_free;     /* free slots in them */
+};
+
+/* mcentral: the spans of a span class that no thread owns, in Go's four sets; and each class that
+ * ever had any. */
+struct gomalloc_mcentral {
+    uint32_t span_class;         /* size class * 2 + noscan */
+    uint32_t npending;           /* spans with new marks, not moved to an unswept set yet */
+    uint64_t partial_swept;      /* spans with free slots */
+    uint64_t partial_unswept;    /* the same, and marks since they were last swept */
+    uint64_t full_swept;         /* spans without a free slot */
+    uint64_t full_unswept;       /* the same, but for marks */
+    uint64_t partial_swept_free; /* free slots in each of the sets, marked ones included */
+    uint64_t partial_unswept_free;
+    uint64_t full_swept_free;
+    uint64_t full_unswept_free;
+    uint64_t ncache;   /* spans given to mcaches since the start */
+    uint64_t nuncache; /* spans taken from mcaches */
+};
+
+/* mheap: the heap itself, one record. */
+struct gomalloc_mheap {
+    uint64_t sweepgen;      /* of the sweep cycle; two more at each */
+    uint64_t search_addr;   /* no page below is free, but in page caches; or
+                               GOMALLOC_NOTHING_FREE */
+    uint64_t arena_hint;    /* address at which the next arena is asked for */
+    uint64_t cur_arena;     /* from here on the heap grows next */
+    uint64_t cur_arena_end; /* up to here, before it needs another arena */
+    uint64_t chunk_start;   /* all chunks lie in [chunk_start, chunk_end) */
+    uint64_t chunk_end;
+    uint64_t pages_in_use; /* in spans */
+    uint64_t reclaim_at;   /* pages in use at which empty spans are looked for before growing */
+    uint64_t pages_grown;  /* ever made part of the heap */
+    uint64_t pages_taken;  /* of these, not free to the page allocator: in spans and page caches */
+    uint64_t pages_scavenged; /* of the free ones, given back, or never backed */
+    uint64_t summary_bytes;   /* of the radix tree's summaries, mapped */
+    uint64_t nspan_alloc;     /* spans made since the start */
+    uint64_t nspan_free;      /* and freed */
+    uint64_t nlarge;          /* large objects allocated */
+    uint64_t ngrow;           /* calls of grow */
+    uint64_t nreclaim;        /* times that empty spans were looked for */
+    uint64_t nheaders;        /* span headers, used or for reuse */
+};
+#define GOMALLOC_NOTHING_FREE UINT64_MAX
+
+/* scavenger: what gives free pages back to the kernel, one record. */
+struct gomalloc_scavenger {
+    uint64_t goal_bytes;     /* the heap should retain at most so much */
+    uint64_t retained_bytes; /* it retains: pages in use, or free and not given back */
+    uint64_t peak_pages;     /* most pages in use in this window */
+    uint64_t last_peak;      /* and in the window before, 0 = none has ended */
+    uint64_t released_pages; /* given back since the start */
+    uint64_t reused_pages;   /* of these, taken into use again */
+    uint64_t ncalls;         /* runs of pages given back: system calls */
+    uint64_t nwindows;       /* windows ended */
+    uint64_t nregrets;       /* of these, in which too much came back into use */
+    uint64_t window_ns;      /* length of a window */
+    uint64_t window_left_ns; /* until this one ends, 0 = it is over, or none has begun */
+    uint64_t worked_ns;      /* time spent giving back in the background */
+    uint32_t working;        /* 1: above the goal and at work */
+    uint32_t regretful;      /* 1: the last window was regretted; nothing is given back on growth */
+};
+
+/* gomalloc_transition.from and .to: Go's states of address space */
+enum gomalloc_memory_state {
+    GOMALLOC_MEMORY_NONE = 0,     /* not the library's */
+    GOMALLOC_MEMORY_RESERVED = 1, /* address space only */
+    GOMALLOC_MEMORY_PREPARED = 2, /* may be used, not backed */
+    GOMALLOC_MEMORY_READY = 3     /* in use */
+};
+
+/* transition: the memory of one purpose that went from one state to another; a record for each
+ * purpose of "memstat" and transition. */
+struct gomalloc_transition {
+    char purpose[24]; /* as memstat.name */
+    char name[16];    /* Go's: "sysReserve", "sysMap", ... */
+    uint32_t from;    /* enum gomalloc_memory_state */
+    uint32_t to;      /* the same */
+    uint64_t ncalls;  /* times */
+    uint64_t bytes;   /* since the start */
 };
 
 /*
