@@ -39,9 +39,9 @@
  * chunk it points into has the answer and the tree isn't used at all.  free lowers it; what a
  * search has seen raises it.
  *
- * Each change computes the chunk's summary anew and goes up for as long as a summary changed: at
- * most four merges of 8 entries.  That is most of the cost (some 50 ns of an allocation of one
- * page), which is why threads take 64 pages at once (mpagecache.c).
+ * Each change works out the chunk's new summary, mostly from the old one and the free run around
+ * the pages (mpallocbits.c), and goes up for as long as a summary changed: at most four merges of 8
+ * entries.  That is most of the cost, which is why threads take 64 pages at once (mpagecache.c).
  *
  * It stops scaling at the lock, long before the tree: 16 TiB are a thousand root entries.  More
  * address bits need one more level, and wider fields in a summary.
@@ -117,43 +117,6 @@ bool page_alloc_grow(struct page_alloc *p, uintptr_t base, uintptr_t size) {
     return true;
 }
 
-/* update_leaves computes the leaf summaries of chunks [sc, ec].  False: none has changed. */
-static bool update_leaves(struct page_alloc *p, struct chunk_idx sc, struct chunk_idx ec,
-                          bool contig, bool alloc) {
-    struct palloc_sum *leaf = p->summary[SUMMARY_LEAF];
-    if (sc.i == ec.i) {
-        struct palloc_sum sum = palloc_bits_summarize(&page_alloc_chunk(p, sc)->alloc);
-        bool changed = sum.v != leaf[sc.i].v;
-        leaf[sc.i] = sum;
-        return changed;
-    }
-    for (struct chunk_idx c = sc; c.i <= ec.i; c.i++) {
-        if (contig && c.i != sc.i && c.i != ec.i)
-            leaf[c.i] = alloc ? (struct palloc_sum){0} : FREE_CHUNK_SUM;
-        else
-            leaf[c.i] = palloc_bits_summarize(&page_alloc_chunk(p, c)->alloc);
-    }
-    return true;
-}
-
-void page_alloc_update(struct page_alloc *p, uintptr_t base, uintptr_t npages, bool contig,
-                       bool alloc) {
-    mutex_assert_held(p->mheap_lock);
-    struct addr_range r = make_addr_range(base, base + npages * GM_PAGE_SIZE);
-    bool changed = update_leaves(p, chunk_index(base), chunk_index(r.limit.a - 1), contig, alloc);
-    for (unsigned l = SUMMARY_LEAF; l-- > 0 && changed;) {
-        changed = false;
-        uintptr_t lo, hi;
-        page_alloc_level_range(l, r, &lo, &hi);
-        for (uintptr_t i = lo; i < hi; i++) {
-            struct palloc_sum sum = merge_summaries(p->summary[l + 1] + (i << SUMMARY_LEVEL_BITS),
-                                                    level_log_pages(l + 1));
-            changed |= sum.v != p->summary[l][i].v;
-            p->summary[l][i] = sum;
-        }
-    }
-}
-
 /* Pages of one chunk: what a range of pages is cut into. */
 struct piece {
     struct chunk_idx c;
@@ -172,6 +135,54 @@ static bool next_piece(uintptr_t *base, uintptr_t *npages, struct piece *ret) {
     *base += ret->n * GM_PAGE_SIZE;
     *npages -= ret->n;
     return true;
+}
+
+/* update_leaf computes the summary of a piece's chunk.  False: it has not changed. */
+static bool update_leaf(struct page_alloc *p, const struct piece *q, bool contig, bool alloc) {
+    const struct palloc_bits *bits = &page_alloc_chunk(p, q->c)->alloc;
+    struct palloc_sum *leaf = &p->summary[SUMMARY_LEAF][q->c.i];
+    struct palloc_sum old = *leaf;
+    if (!contig)
+        *leaf = palloc_bits_summarize(bits);
+    else if (q->n == PALLOC_CHUNK_PAGES)
+        *leaf = alloc ? (struct palloc_sum){0} : FREE_CHUNK_SUM;
+    else if (alloc)
+        *leaf = palloc_bits_sum_after_alloc(bits, old, q->i, q->n);
+    else
+        *leaf = palloc_bits_sum_after_free(bits, old, q->i, q->n);
+    return leaf->v != old.v;
+}
+
+/* update_node computes entry i of a level that is not the leaves'.  False: it has not changed. */
+static bool update_node(struct page_alloc *p, unsigned level, uintptr_t i) {
+    struct palloc_sum *node = &p->summary[level][i];
+    struct palloc_sum sum = merge_summaries(p->summary[level + 1] + (i << SUMMARY_LEVEL_BITS),
+                                            level_log_pages(level + 1));
+    bool changed = sum.v != node->v;
+    *node = sum;
+    return changed;
+}
+
+void page_alloc_update(struct page_alloc *p, uintptr_t base, uintptr_t npages, bool contig,
+                       bool alloc) {
+    mutex_assert_held(p->mheap_lock);
+    struct addr_range r = make_addr_range(base, base + npages * GM_PAGE_SIZE);
+    bool changed = false;
+    struct piece q;
+    while (next_piece(&base, &npages, &q))
+        changed |= update_leaf(p, &q, contig, alloc);
+    if (q.c.i == chunk_index(r.base.a).i) { /* nearly always one chunk, one entry of each level */
+        for (unsigned l = SUMMARY_LEAF; l-- > 0 && changed;)
+            changed = update_node(p, l, q.c.i >>= SUMMARY_LEVEL_BITS);
+        return;
+    }
+    for (unsigned l = SUMMARY_LEAF; l-- > 0 && changed;) {
+        changed = false;
+        uintptr_t lo, hi;
+        page_alloc_level_range(l, r, &lo, &hi);
+        for (uintptr_t i = lo; i < hi; i++)
+            changed |= update_node(p, l, i);
+    }
 }
 
 /* count_reused counts scavenged pages that come into use and were in use before. */

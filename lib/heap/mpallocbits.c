@@ -98,28 +98,34 @@ gm_inline bool any_bit(const palloc_vector *c) {
     return any != 0;
 }
 
-/* longest_inner_run returns the longest run of free pages inside a word if it is longer than max,
- * or else max < 62.  Take max off the top of all runs; if anything remains, max was too small. */
-static unsigned longest_inner_run(const struct palloc_bits *b, unsigned max) {
-    palloc_vector c;
-    __builtin_memcpy(&c, b->w, sizeof(c));
-    c = ~c;
-    unsigned n = max;
-    for (unsigned k = 1; n > k; k *= 2) {
-        c &= c >> k;
-        n -= k;
+/* longest_inner_run returns the longest run of free pages inside a word, for words none of which is
+ * free altogether.  runs[k]: the bits at which a run of 2^k begins.  The longest run is put
+ * together from its length's binary digits, the highest first. */
+static unsigned longest_inner_run(const struct palloc_bits *b) {
+    palloc_vector runs[6];
+    __builtin_memcpy(&runs[0], b->w, sizeof runs[0]);
+    runs[0] = ~runs[0];
+    unsigned k = 0;
+    for (; k < 5; k++) {
+        runs[k + 1] = runs[k] & runs[k] >> (1u << k);
+        if (!any_bit(&runs[k + 1]))
+            break;
     }
-    c &= c >> n;
-    while (any_bit(&c)) {
-        max++;
-        c &= c >> 1;
+    if (k == 0)
+        return any_bit(&runs[0]) ? 1 : 0;
+    palloc_vector begin = runs[k];
+    unsigned n = 1u << k;
+    while (k-- > 0) {
+        palloc_vector longer = begin & runs[k] >> n;
+        if (any_bit(&longer)) {
+            begin = longer;
+            n += 1u << k;
+        }
     }
-    return max;
+    return n;
 }
 
-/* Departure: Go looks inside one word after the other, and first cuts off the runs at its ends.
- * But those are no longer than max, which knows them already, and so all words can be looked into
- * at once. */
+/* Departure: Go looks inside one word after the other; here it is all words at once. */
 struct palloc_sum palloc_bits_summarize(const struct palloc_bits *b) {
     const unsigned not_set_yet = UINT32_MAX;
     unsigned start = not_set_yet;
@@ -143,9 +149,58 @@ struct palloc_sum palloc_bits_summarize(const struct palloc_bits *b) {
     if (cur > max)
         max = cur;
     /* A run inside a word has a 1 on both sides: at most 62 pages. */
-    if (max >= 64 - 2)
-        return pack_palloc_sum(start, max, cur);
-    return pack_palloc_sum(start, longest_inner_run(b, max), cur);
+    if (max < 64 - 2) {
+        unsigned inner = longest_inner_run(b);
+        max = inner > max ? inner : max;
+    }
+    return pack_palloc_sum(start, max, cur);
+}
+
+/* How many pages right below page i, and right from page i on, are free. */
+static unsigned free_below(const struct palloc_bits *b, unsigned i) {
+    unsigned n = 0;
+    while (i > 0) {
+        unsigned room = (i - 1) % 64 + 1;
+        uint64_t x = b->w[(i - 1) / 64] << (64 - room);
+        if (x != 0)
+            return n + (unsigned)__builtin_clzll(x);
+        n += room;
+        i -= room;
+    }
+    return n;
+}
+
+static unsigned free_from(const struct palloc_bits *b, unsigned i) {
+    unsigned n = 0;
+    while (i < PALLOC_CHUNK_PAGES) {
+        uint64_t x = b->w[i / 64] >> i % 64;
+        if (x != 0)
+            return n + (unsigned)__builtin_ctzll(x);
+        n += 64 - i % 64;
+        i += 64 - i % 64;
+    }
+    return n;
+}
+
+struct palloc_sum palloc_bits_sum_after_free(const struct palloc_bits *b, struct palloc_sum old,
+                                             unsigned i, unsigned n) {
+    unsigned below = free_below(b, i), above = free_from(b, i + n);
+    unsigned run = below + n + above;
+    if (run == PALLOC_CHUNK_PAGES)
+        return FREE_CHUNK_SUM;
+    uint64_t max = palloc_sum_max(old);
+    return pack_palloc_sum(i == below ? run : palloc_sum_start(old), run > max ? run : max,
+                           i + n + above == PALLOC_CHUNK_PAGES ? run : palloc_sum_end(old));
+}
+
+struct palloc_sum palloc_bits_sum_after_alloc(const struct palloc_bits *b, struct palloc_sum old,
+                                              unsigned i, unsigned n) {
+    unsigned below = free_below(b, i), above = free_from(b, i + n);
+    uint64_t max = palloc_sum_max(old);
+    if (below + n + above == max) /* who knows how long the next one is? */
+        return palloc_bits_summarize(b);
+    return pack_palloc_sum(i == below ? below : palloc_sum_start(old), max,
+                           i + n + above == PALLOC_CHUNK_PAGES ? above : palloc_sum_end(old));
 }
 
 unsigned find_bit_range64(uint64_t c, unsigned n) {

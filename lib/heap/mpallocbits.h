@@ -44,6 +44,14 @@ bool palloc_bits_is_clear(const struct palloc_bits *b, unsigned i, unsigned n);
 /* palloc_bits_summarize computes the leaf summary of an allocation bitmap. */
 struct palloc_sum palloc_bits_summarize(const struct palloc_bits *b);
 
+/* The same after pages [i, i+n) have all become free, or all come into use, from the summary
+ * before. What happened is told by the run of free pages around them, and by the bitmap only if
+ * that was the longest run. */
+struct palloc_sum palloc_bits_sum_after_free(const struct palloc_bits *b, struct palloc_sum old,
+                                             unsigned i, unsigned n);
+struct palloc_sum palloc_bits_sum_after_alloc(const struct palloc_bits *b, struct palloc_sum old,
+                                              unsigned i, unsigned n);
+
 /* palloc_bits_find returns the first page of the first run of npages clear bits, or
  * PALLOC_NOT_FOUND.  search_idx: no page before it is free.  *ret_search_idx becomes the first free
  * page seen, if there is any: the next search_idx. */

@@ -286,6 +286,28 @@ static void summaries_agree_with_the_slow_twin(void **state) {
     }
 }
 
+/* Pages come into use and free at random; the summary is always worked out from the one before. */
+static void a_summary_follows_its_bitmap(void **state) {
+    (void)state;
+    struct random rnd = {5};
+    for (int round = 0; round < 200; round++) {
+        struct palloc_bits b = random_bits(&rnd);
+        struct palloc_sum sum = palloc_bits_summarize(&b);
+        for (int step = 0; step < 200; step++) {
+            unsigned i = random_below(&rnd, PAGES);
+            bool used = palloc_bits_get(&b, i);
+            unsigned n = 1;
+            unsigned most = random_below(&rnd, 10) != 0 ? 20 : PAGES;
+            while (i + n < PAGES && n < most && palloc_bits_get(&b, i + n) == used)
+                n++;
+            (used ? palloc_bits_clear_range : palloc_bits_set_range)(&b, i, n);
+            sum = (used ? palloc_bits_sum_after_free : palloc_bits_sum_after_alloc)(&b, sum, i, n);
+            struct slow s = to_slow(&b);
+            assert_int_equal(sum.v, slow_summary(s.used, PAGES).v);
+        }
+    }
+}
+
 static void merging_agrees_with_looking_at_all_pages(void **state) {
     (void)state;
     struct random rnd = {4};
@@ -338,6 +360,7 @@ int main(void) {
         cmocka_unit_test(bit_ranges_in_a_word),
         cmocka_unit_test(summaries_of_bitmaps),
         cmocka_unit_test(summaries_agree_with_the_slow_twin),
+        cmocka_unit_test(a_summary_follows_its_bitmap),
         cmocka_unit_test(merging_agrees_with_looking_at_all_pages),
         cmocka_unit_test(a_root_summary_says_that_all_is_free),
     };
