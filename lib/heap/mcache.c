@@ -262,22 +262,32 @@ void mcache_release(struct mcache *c) {
 
 /* ---- threads ------------------------------------------------------------------------------ */
 
+size_t mcache_hints_of(struct span_class spc) {
+    return class_to_size[spc.v >> 1] <= SMALL_HINTS_TO ? SMALL_HINTS : LARGE_HINTS;
+}
+
+/* Gives each class its part of the stack, all scan classes first: which of their pages are touched
+ * is most of what an mcache costs, and few programs use noscan classes. */
+static void place_hints(struct mcache *c) {
+    struct hint *stack = (struct hint *)(c + 1);
+    for (size_t i = 0; i < NUM_SPAN_CLASSES; i++) {
+        struct span_class spc = make_span_class(i % NUM_SIZE_CLASSES, i >= NUM_SIZE_CLASSES);
+        struct mcache_entry *e = &c->alloc[spc.v];
+        e->sp = e->bottom = stack;
+        e->end = stack += mcache_hints_of(spc);
+        e->word = &no_slots;
+    }
+}
+
 static struct mcache *new_mcache(void) {
     uint32_t id = atomic_load_explicit(&mcaches.n, memory_order_relaxed);
     if (id == MAX_MCACHES)
         return NULL;
-    size_t hints = NUM_SPAN_CLASSES * HINTS_PER_CLASS * sizeof(struct hint);
-    size_t size = (sizeof(struct mcache) + hints + 4095) & ~(size_t)4095;
-    struct mcache *c = mem_alloc_sparse(size, MEM_MCACHE);
+    size_t hints = NUM_SPAN_CLASSES * SMALL_HINTS * sizeof(struct hint); /* at most */
+    struct mcache *c = mem_alloc_sparse(align_up(sizeof *c + hints, 4096), MEM_MCACHE);
     if (c == NULL)
         return NULL;
-    struct hint *stack = (struct hint *)(c + 1);
-    for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++, stack += HINTS_PER_CLASS) {
-        struct mcache_entry *e = &c->alloc[spc];
-        e->sp = e->bottom = stack;
-        e->end = stack + HINTS_PER_CLASS;
-        e->word = &no_slots;
-    }
+    place_hints(c);
     c->owner.id = id;
     mcaches.all[id] = c;
     atomic_store_explicit(&mcaches.n, id + 1, memory_order_release);

@@ -29,7 +29,11 @@ struct hint {
     uintptr_t bit_addr; /* of its bit in free_bits: word address * 8 + bit */
 };
 
-#define HINTS_PER_CLASS 64
+/* The hints that fit for a class: fewer for large slots, of which fewer are free at a time. */
+#define SMALL_HINTS    64
+#define LARGE_HINTS    16
+#define SMALL_HINTS_TO 1024 /* bytes of a slot */
+size_t mcache_hints_of(struct span_class spc);
 
 /* One span class's state in an mcache.  A cache line. */
 struct mcache_entry {
@@ -53,7 +57,7 @@ struct mcache {
                                 NEXT_SAMPLE_UNKNOWN; see prof */
     struct mcache_entry alloc[NUM_SPAN_CLASSES];
     struct mspan_list listed[NUM_SPAN_CLASSES]; /* spans of ours with free slots, not current */
-    struct page_cache pcache;                   /* Go: p.pcache */
+    struct page_cache pcache; /* of a processor rather: see mheap.c.  Heap's lock.  Go: p.pcache */
 
     uintptr_t tiny; /* current tiny block, 0 = none.  Go: mcache.tiny */
     uintptr_t tiny_offset;

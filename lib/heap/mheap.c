@@ -19,7 +19,7 @@
 #define MAX_SPANS ((size_t)1 << 25)
 
 /* Growth below this many pages is not worth looking for empty spans. */
-#define RECLAIM_MIN_PAGES 256u
+#define RECLAIM_MIN_PAGES 64u
 
 /* A sweep cycle at most once in this time. */
 #define SWEEP_CYCLE_NS UINT64_C(1000000000)
@@ -48,6 +48,16 @@ static void record_span(void *heap, void *header) {
     atomic_store_explicit(&h->nallspans, s->index + 1, memory_order_release);
 }
 
+/* The processors that the process may run on. */
+static uint32_t count_processors(void) {
+    uint64_t mask[128];
+    long n = sys_call3(SYS_sched_getaffinity, 0, sizeof mask, (long)mask);
+    uint32_t found = 0;
+    for (long i = 0; i < n / 8; i++)
+        found += (uint32_t)__builtin_popcountll(mask[i]);
+    return found != 0 ? found : 1;
+}
+
 bool mheap_init(struct mheap *h) {
     h->lock = (struct mutex)MUTEX_INIT(LOCK_RANK_MHEAP);
     if (!page_alloc_init(&h->pages, &h->lock, false))
@@ -62,6 +72,7 @@ bool mheap_init(struct mheap *h) {
     h->spanalloc.zero = false; /* pending, gen and index outlive a header's use */
     scavenger_init(&h->scav, &h->pages, nanotime);
     h->owner.id = GOMALLOC_OWNER_HEAP;
+    h->nprocessors = count_processors();
     h->arena_hint = ARENA_HINT;
     h->reclaim_at = RECLAIM_MIN_PAGES;
     h->sweepgen = 2;
@@ -267,13 +278,20 @@ static struct mspan *make_span(struct mheap *h, uintptr_t base, size_t npages,
     return NULL;
 }
 
+/* Go has a page cache for each P, which is a processor; ours are those of the first mcaches, shared
+ * with the others: a block of 64 pages for each thread is too much for programs of many threads. */
+static struct page_cache *page_cache_of(struct mheap *h, const struct mcache *c) {
+    return &mcaches.all[c->owner.id % h->nprocessors]->pcache;
+}
+
 /* Go: allocSpan's first part. */
 static uintptr_t take_pages(struct mheap *h, struct mcache *c, size_t npages, uintptr_t *scav) {
     if (c == NULL || npages >= PAGE_CACHE_PAGES / 4)
         return page_alloc_alloc(&h->pages, npages, scav);
-    if (page_cache_empty(&c->pcache))
-        c->pcache = page_alloc_alloc_to_cache(&h->pages);
-    uintptr_t base = page_cache_alloc(&c->pcache, npages, scav);
+    struct page_cache *cache = page_cache_of(h, c);
+    if (page_cache_empty(cache))
+        *cache = page_alloc_alloc_to_cache(&h->pages);
+    uintptr_t base = page_cache_alloc(cache, npages, scav);
     return base != 0 ? base : page_alloc_alloc(&h->pages, npages, scav);
 }
 
@@ -387,7 +405,7 @@ void mheap_reclaim(struct mheap *h) {
     for (size_t spc = 2; spc < NUM_SPAN_CLASSES; spc++)
         mcentral_sweep(&h->central[spc]);
     uint64_t n = atomic_load_explicit(&h->pages_in_use, memory_order_relaxed);
-    uint64_t step = n / 8 > RECLAIM_MIN_PAGES ? n / 8 : RECLAIM_MIN_PAGES;
+    uint64_t step = n / 32 > RECLAIM_MIN_PAGES ? n / 32 : RECLAIM_MIN_PAGES;
     atomic_store_explicit(&h->reclaim_at, n + step, memory_order_relaxed);
 }
 

@@ -61,6 +61,8 @@ struct mheap {
     _Atomic uint64_t nreclaim;
     _Atomic bool ready; /* set last by mheap_init: who sees it sees the rest */
 
+    uint32_t nprocessors; /* page caches in use: those of so many mcaches.  Constant */
+
     struct span_owner owner;                   /* of large and manual spans: nobody's "mine" */
     struct mcentral central[NUM_SPAN_CLASSES]; /* each with its own lock */
 };
@@ -114,7 +116,7 @@ size_t mheap_scavenge(struct mheap *h);
 /* mheap_reclaim releases empty spans that nobody uses: the mcentrals' and the idle mcaches'. */
 void mheap_reclaim(struct mheap *h);
 
-/* mheap_reclaim_due tells whether the heap has grown by an eighth since the last reclaim: time to
+/* mheap_reclaim_due tells whether the heap has grown by a 32nd since the last reclaim: time to
  * look for memory to use again before taking more.  Cheap. */
 gm_inline bool mheap_reclaim_due(const struct mheap *h) {
     return atomic_load_explicit(&h->pages_in_use, memory_order_relaxed) >=
