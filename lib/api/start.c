@@ -42,9 +42,9 @@ static void double_free_found(uintptr_t p) {
 
 /* The locks that before_fork takes. */
 #define FORK_RANKS                                                                                 \
-    (1u << LOCK_RANK_IDLE | 1u << LOCK_RANK_MCENTRAL | 1u << LOCK_RANK_SCAVENGE |                  \
-     1u << LOCK_RANK_MHEAP | 1u << LOCK_RANK_SLOT | 1u << LOCK_RANK_STACK |                        \
-     1u << LOCK_RANK_PERSISTENT)
+    (1u << LOCK_RANK_IDLE | 1u << LOCK_RANK_MCENTRAL | 1u << LOCK_RANK_STACKPOOL |                 \
+     1u << LOCK_RANK_STACKLARGE | 1u << LOCK_RANK_SCAVENGE | 1u << LOCK_RANK_MHEAP |               \
+     1u << LOCK_RANK_SLOT | 1u << LOCK_RANK_STACK | 1u << LOCK_RANK_PERSISTENT)
 
 /* In rank order: no thread is inside the allocator while the process is copied. */
 static void before_fork(void) {

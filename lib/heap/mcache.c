@@ -241,6 +241,7 @@ void mcache_flush(struct mcache *c) {
         give_listed(c, spc, false);
     }
     large_cache_flush(&c->large);
+    stack_flush(&c->stacks);
 }
 
 /* Full spans stay with the mcache until somebody frees into them. */
@@ -257,6 +258,7 @@ void mcache_release(struct mcache *c) {
         give_listed(c, spc, true);
     }
     large_cache_flush(&c->large);
+    stack_flush(&c->stacks);
     flush_pages(c);
 }
 
@@ -404,6 +406,7 @@ static void forget_lists(struct mcache *c) {
         c->listed[spc] = (struct mspan_list){0};
     }
     large_cache_after_fork(&c->large);
+    stack_after_fork(&c->stacks, &mcache_self->stacks);
     c->tiny = 0;
 }
 

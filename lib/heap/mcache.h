@@ -22,6 +22,7 @@
 #include "heap/mlarge.h"
 #include "heap/mpagecache.h"
 #include "heap/mspan.h"
+#include "heap/mstack.h"
 
 /* A slot that was free when this was written. */
 struct hint {
@@ -78,6 +79,8 @@ struct mcache {
     _Atomic uint64_t nrefill;
     _Atomic uint64_t nspan_alloc;
     _Atomic uint64_t nspan_free;
+
+    struct stack_cache stacks; /* Go: stackcache */
 };
 
 /* The calling thread's mcache; &mcache0, whose entries are all empty, before it attaches. */

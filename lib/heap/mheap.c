@@ -402,6 +402,7 @@ size_t mheap_scavenge(struct mheap *h) {
 void mheap_reclaim(struct mheap *h) {
     add(&h->nreclaim, 1);
     mcaches_reclaim_idle();
+    stack_reclaim();
     for (size_t spc = 2; spc < NUM_SPAN_CLASSES; spc++)
         mcentral_sweep(&h->central[spc]);
     uint64_t n = atomic_load_explicit(&h->pages_in_use, memory_order_relaxed);
@@ -457,6 +458,7 @@ void mheap_lock_all(struct mheap *h) {
     mutex_lock(&mcaches.lock);
     for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++)
         mutex_lock_next(&h->central[spc].lock);
+    stackpool_lock_all();
     mutex_lock(&h->pages.scav_lock);
     mutex_lock(&h->lock);
     mutex_lock(&mslots_lock);
@@ -466,6 +468,7 @@ void mheap_unlock_all(struct mheap *h) {
     mutex_unlock(&mslots_lock);
     mutex_unlock(&h->lock);
     mutex_unlock(&h->pages.scav_lock);
+    stackpool_unlock_all();
     for (size_t spc = NUM_SPAN_CLASSES; spc-- > 0;)
         mutex_unlock(&h->central[spc].lock);
     mutex_unlock(&mcaches.lock);
@@ -475,6 +478,7 @@ void mheap_reset_all(struct mheap *h) {
     mutex_reset(&mslots_lock);
     mutex_reset(&h->lock);
     mutex_reset(&h->pages.scav_lock);
+    stackpool_reset_all();
     for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++)
         mutex_reset(&h->central[spc].lock);
     mutex_reset(&mcaches.lock);
@@ -483,7 +487,7 @@ void mheap_reset_all(struct mheap *h) {
 /* ---- manual spans ------------------------------------------------------------------------- */
 
 static void init_manual(struct mheap *h, struct mspan *s, uintptr_t base, size_t npages,
-                        unsigned nelems) {
+                        unsigned nelems, size_t guard) {
     atomic_fetch_add(&s->gen, 1);
     s->base = base;
     s->npages = (uint32_t)npages;
@@ -499,7 +503,8 @@ static void init_manual(struct mheap *h, struct mspan *s, uintptr_t base, size_t
     s->needzero = 1;
     s->sweepgen = atomic_load_explicit(&h->sweepgen, memory_order_relaxed);
     s->large_requested = 0;
-    s->pooled = s->guard = 0;
+    s->pooled = 0;
+    s->guard = guard;
     mspan_init_bits(s); /* a word, which is in the header */
     set_spans(base, npages, s);
     note_used(base, npages);
@@ -510,8 +515,8 @@ static void init_manual(struct mheap *h, struct mspan *s, uintptr_t base, size_t
     atomic_fetch_add(&s->gen, 1);
 }
 
-struct mspan *mheap_alloc_manual(struct mheap *h, struct mcache *c, size_t npages,
-                                 unsigned nelems) {
+struct mspan *mheap_alloc_manual(struct mheap *h, struct mcache *c, size_t npages, unsigned nelems,
+                                 size_t guard) {
     uintptr_t scav = 0;
     size_t grown = 0;
     mutex_lock(&h->lock);
@@ -522,7 +527,7 @@ struct mspan *mheap_alloc_manual(struct mheap *h, struct mcache *c, size_t npage
     if (scav != 0)
         mem_used((void *)base, scav, MEM_HEAP);
     if (base != 0) {
-        init_manual(h, s, base, npages, nelems);
+        init_manual(h, s, base, npages, nelems, guard);
     } else if (s != NULL) {
         fixalloc_free(&h->spanalloc, s);
         s = NULL;

@@ -97,9 +97,10 @@ void mheap_free(struct mheap *h, struct mspan *s);
 
 /* mheap_alloc_manual returns a span of npages in the state manual, cut into nelems (up to 64)
  * pieces of a power of two bytes, or one of any size; all free, with whatever was in them.  malloc
- * and free do not know them.  c: the caller's mcache, for its page cache.  NULL: out of memory. Go:
- * allocManual. */
-struct mspan *mheap_alloc_manual(struct mheap *h, struct mcache *c, size_t npages, unsigned nelems);
+ * and free do not know them.  guard is noted in it.  c: the caller's mcache, for its page cache.
+ * NULL: out of memory.  Go: allocManual. */
+struct mspan *mheap_alloc_manual(struct mheap *h, struct mcache *c, size_t npages, unsigned nelems,
+                                 size_t guard);
 
 /* mheap_free_manual takes one back: all pieces are free, it is in no list, and all its pages can be
  * read and written. */

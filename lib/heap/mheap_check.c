@@ -6,6 +6,7 @@
  * Other threads must be at rest, as what they own is looked at without their knowledge.
  */
 #include "heap/mheap.h"
+#include "heap/mstack.h"
 
 /* Spans by where they say that they are, against those that are found there. */
 struct recount {
@@ -13,6 +14,7 @@ struct recount {
     uint64_t npending; /* spans that say they wait on a list */
     uint64_t nlisted;  /* spans that say they are on their mcache's list */
     uint64_t ncentral; /* spans that say they are in a set of an mcentral */
+    struct stack_recount stacks;
 };
 
 static bool span_in_table(const struct mspan *s) {
@@ -94,6 +96,8 @@ static const char *check_span(const struct mspan *s, struct recount *n) {
         return "a page of a span is not in the arena's table";
     if (s->npages == 0 || s->nelems == 0 || mspan_owner(s) == NULL)
         return "a span in use has no pages, no slots or no owner";
+    if (atomic_load(&s->state) == GOMALLOC_SPAN_MANUAL)
+        return stack_check_span(s, &n->stacks);
     return s->elem_size != 0 ? check_small(s, n) : NULL;
 }
 
@@ -143,7 +147,9 @@ static const char *check_spans(struct mheap *h) {
         return "spans that wait with marks are not those on the lists";
     if (said.nlisted != found.nlisted)
         return "listed spans are not those on the lists";
-    return said.ncentral == found.ncentral ? NULL : "mcentrals' spans are not those in the sets";
+    if (said.ncentral != found.ncentral)
+        return "mcentrals' spans are not those in the sets";
+    return stack_check_lists(&said.stacks);
 }
 
 bool mheap_consistent(struct mheap *h, const char **ret_why) {

@@ -19,14 +19,16 @@
 /* In the order in which they may be nested, outermost first. */
 enum lock_rank {
     LOCK_RANK_NONE,
-    LOCK_RANK_AGENT,    /* one request at a time */
-    LOCK_RANK_PROF,     /* recorder's configuration */
-    LOCK_RANK_IDLE,     /* the list of mcaches */
-    LOCK_RANK_MCENTRAL, /* one size class's span sets */
-    LOCK_RANK_SCAVENGE, /* pages on their way back to the kernel */
-    LOCK_RANK_MHEAP,    /* pages, arenas, span headers */
-    LOCK_RANK_SLOT,     /* slot tables' free lists */
-    LOCK_RANK_STACK,    /* growth of the stack table */
+    LOCK_RANK_AGENT,      /* one request at a time */
+    LOCK_RANK_PROF,       /* recorder's configuration */
+    LOCK_RANK_IDLE,       /* the list of mcaches */
+    LOCK_RANK_MCENTRAL,   /* one size class's span sets */
+    LOCK_RANK_STACKPOOL,  /* one order's free stacks.  Go: stackpool */
+    LOCK_RANK_STACKLARGE, /* free guarded stacks.  Go: stackLarge */
+    LOCK_RANK_SCAVENGE,   /* pages on their way back to the kernel */
+    LOCK_RANK_MHEAP,      /* pages, arenas, span headers */
+    LOCK_RANK_SLOT,       /* slot tables' free lists */
+    LOCK_RANK_STACK,      /* growth of the stack table */
     LOCK_RANK_PERSISTENT,
     LOCK_NRANKS
 };
