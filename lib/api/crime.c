@@ -26,16 +26,19 @@ static void describe(struct fmt *f, uintptr_t p) {
         fmt_str(f, " (behind the last object of a span)");
         return;
     }
-    uintptr_t start = s->base + i * mspan_elem_bytes(s);
+    bool stack = atomic_load_explicit(&s->state, memory_order_relaxed) == GOMALLOC_SPAN_MANUAL;
+    size_t guard = stack ? s->guard : 0;
+    uintptr_t start = s->base + guard + i * mspan_elem_bytes(s);
     bool live = mspan_live_word(s, i / 64) >> (i % 64) & 1;
     fmt_str(f, " (");
     if (p != start) {
-        fmt_uint(f, p - start);
-        fmt_str(f, " bytes into ");
+        fmt_uint(f, p > start ? p - start : start - p);
+        fmt_str(f, p > start ? " bytes into " : " bytes below ");
     }
-    fmt_str(f, live ? "a live" : "a freed");
-    fmt_str(f, " object of ");
-    fmt_uint(f, mspan_elem_bytes(s));
+    fmt_str(f, live ? "a live " : "a freed ");
+    fmt_str(f, stack ? "stack" : "object");
+    fmt_str(f, " of ");
+    fmt_uint(f, mspan_elem_bytes(s) - guard);
     fmt_str(f, " bytes)");
 }
 

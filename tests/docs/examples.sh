@@ -5,7 +5,7 @@
 #
 # In a manual: in the section EXAMPLES, each line `.Dl $ COMMAND`, and in a literal block each line
 # `$ COMMAND`.  A literal block that begins with # is a C program; it is compiled, and run under
-# the library.  In Markdown: each line of a fenced block that is marked ```sh, but for one after a
+# the library; the first one leaves heap.gmi behind.  In Markdown: each line of a fenced block that is marked ```sh, but for one after a
 # line <!-- not run: why -->.
 #
 # The word PID stands for a process under the library that runs all the while.  After a command
@@ -29,7 +29,7 @@ export NO_COLOR=1
 mkdir -m 700 "$GOMALLOC_DIR" "$work/here"
 cd "$work/here"
 
-# commands FILE prints one command a line; program FILE prints the C program, if there is one.
+# commands FILE prints one command a line; program FILE N prints its Nth C program, if there is one.
 commands() {
     case $1 in
     *.md) awk '
@@ -43,10 +43,10 @@ commands() {
     esac
 }
 program() {
-    awk '/^\.Sh/ { inside = /EXAMPLES/ }
-        /^\.Ed/ { if (c) exit }
-        c { print; next }
-        inside && /^#/ { c = 1; print }' "$1"
+    awk -v wanted="$2" '/^\.Sh/ { inside = /EXAMPLES/ }
+        /^\.Ed/ { c = 0 }
+        inside && /^#/ && !c { c = 1; n++ }
+        c && n == wanted' "$1"
 }
 
 wait_for() { # a process under the library
@@ -85,12 +85,14 @@ for line in "${lines[@]}"; do
     esac
     count=$((count + 1))
 done
-program "$document" >"$work/example.c"
-if [ -s "$work/example.c" ]; then
-    ${CC:-cc} -Wall -Werror -I "$SOURCE_DIR/lib/include" -o "$work/example" "$work/example.c"
+for ((n = 1; ; n++)); do
+    program "$document" $n >"$work/example.c"
+    [ -s "$work/example.c" ] || break
+    ${CC:-cc} -Wall -Werror -I "$SOURCE_DIR/lib/include" -o "$work/example" "$work/example.c" \
+        -L "$BUILD_DIR/lib" -Wl,--as-needed -lgomalloc
     LD_PRELOAD=libgomalloc.so "$work/example"
     goinspect status heap.gmi
     count=$((count + 1))
-fi
+done
 echo "$count examples of $1 work"
 [ $count -gt 0 ]

@@ -4,7 +4,7 @@
  */
 #include <sys/mman.h>
 
-#include "misuse.h"
+#include "stacks.h"
 
 static void free_announced(void *p) {
     announce(p);
@@ -73,6 +73,16 @@ static void not_canonical(void) {
     free_announced((void *)0x00ffdeadbeef0000u);
 }
 
+static void coroutine_stack(void) {
+    find_functions();
+    free_announced(make(2048, 0));
+}
+
+static void guarded_coroutine_stack(void) {
+    find_functions();
+    free_announced(make(65536, GOMALLOC_STACK_GUARD));
+}
+
 int main(int argc, char **argv) {
     static const struct variant variants[] = {
         {"interior", interior},
@@ -88,6 +98,8 @@ int main(int argc, char **argv) {
         {"small_number", small_number},
         {"kernel_address", kernel_address},
         {"not_canonical", not_canonical},
+        {"coroutine_stack", coroutine_stack},
+        {"guarded_coroutine_stack", guarded_coroutine_stack},
         {NULL, NULL},
     };
     return misuse_main(argc, argv, variants);

@@ -3,7 +3,7 @@
  * The crime invalid_realloc: what is resized is not a live object.  If the program lives on
  * (on_error=report), the call returns NULL.
  */
-#include "misuse.h"
+#include "stacks.h"
 
 static void resize(void *p, size_t n) {
     announce(p);
@@ -48,6 +48,11 @@ static void small_number(void) {
     resize((void *)16, 100);
 }
 
+static void coroutine_stack(void) {
+    find_functions();
+    resize(make(4096, 0), 100);
+}
+
 int main(int argc, char **argv) {
     static const struct variant variants[] = {
         {"freed", freed},
@@ -57,6 +62,7 @@ int main(int argc, char **argv) {
         {"interior", interior},
         {"stack", stack},
         {"small_number", small_number},
+        {"coroutine_stack", coroutine_stack},
         {NULL, NULL},
     };
     return misuse_main(argc, argv, variants);

@@ -25,6 +25,23 @@ extern "C" {
 /* gomalloc_alloc returns size bytes, or NULL with errno ENOMEM.  free() takes them back. */
 void *gomalloc_alloc(size_t size, unsigned flags);
 
+/* Flags of gomalloc_stack_alloc(). */
+#define GOMALLOC_STACK_GUARD 0x100u /* the page below the stack faults at any access */
+
+/* gomalloc_stack_alloc returns the lowest byte of a stack, for a coroutine for instance, of size
+ * bytes, rounded up to a power of two: 2048 at least, or 4096 with a guard.  The guard is not part
+ * of these bytes.  Their contents are whatever was there.  The address is a multiple of 2048, of
+ * 4096 with a guard.  NULL: errno is ENOMEM, no memory or too many guards; or EINVAL, an unknown
+ * flag. */
+void *gomalloc_stack_alloc(size_t size, unsigned flags);
+
+/* gomalloc_stack_free takes a stack back, in any thread; NULL is none.  free() does not.  0; or, if
+ * the program is to live on after it, -1 with errno EINVAL: stack is none, or is free already. */
+int gomalloc_stack_free(void *stack);
+
+/* gomalloc_stack_size returns the bytes of a stack in use, 0 if it is none. */
+size_t gomalloc_stack_size(const void *stack);
+
 /* gomalloc_version returns GOMALLOC_VERSION of the library in use. */
 const char *gomalloc_version(void);
 
