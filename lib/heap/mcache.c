@@ -296,19 +296,33 @@ static struct mcache *new_mcache(void) {
     return c;
 }
 
+/* Has every span with marks wait for its owner, as who waited for whom is unknown.  Other threads
+ * may be at it too; the lock keeps the headers as they are. */
+static void note_all_marks(uint32_t nspans) {
+    mutex_lock(&mheap_.lock);
+    for (uint32_t i = 0; i < nspans; i++) {
+        struct mspan *s = mheap_.allspans[i];
+        if (atomic_load_explicit(&s->state, memory_order_relaxed) == GOMALLOC_SPAN_IN_USE &&
+            s->elem_size != 0 && mspan_has_marks(s))
+            mspan_note_pending(s);
+    }
+    mutex_unlock(&mheap_.lock);
+}
+
 /* Spans of threads that were lost in a fork have no list that can be trusted: walk them all.
  * mcaches.lock is held. */
 static void rebuild_orphans(void) {
     uint32_t n = atomic_load_explicit(&mheap_.nallspans, memory_order_acquire);
     for (uint32_t i = 0; i < n; i++) {
         struct mspan *s = mheap_.allspans[i];
-        uint32_t id = mspan_owner(s) != NULL ? mspan_owner(s)->id : UINT32_MAX;
-        if (id >= mcaches.n || !mcaches.all[id]->orphan)
+        const struct span_owner *o = mspan_owner(s);
+        if (o == NULL || o->id >= mcaches.n || !mcaches.all[o->id]->orphan)
             continue;
         s->place = GOMALLOC_PLACE_NONE;
         s->next = s->prev = NULL;
         mcentral_uncache_span(&mheap_.central[s->spc.v], s);
     }
+    note_all_marks(n);
     for (uint32_t i = 0; i < mcaches.n; i++)
         if (mcaches.all[i]->orphan) {
             mcaches.all[i]->orphan = false;
@@ -407,7 +421,16 @@ static void forget_lists(struct mcache *c) {
     }
     large_cache_after_fork(&c->large);
     stack_after_fork(&c->stacks, &mcache_self->stacks);
-    c->tiny = 0;
+    tiny_flush(c);
+}
+
+/* Lost threads may have stopped amid the lists of spans that wait (mspan.c): begin anew. */
+static void forget_pending(void) {
+    mspan_forget_pending();
+    for (uint32_t i = 0; i < mcaches.n; i++)
+        atomic_store_explicit(&mcaches.all[i]->owner.pending, NULL, memory_order_relaxed);
+    for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++)
+        atomic_store_explicit(&mheap_.central[spc].owner.pending, NULL, memory_order_relaxed);
 }
 
 void mcaches_after_fork(void) {
@@ -419,6 +442,7 @@ void mcaches_after_fork(void) {
             continue;
         c->orphan = c->attached;
         mcaches.have_orphans |= c->attached;
+        mcaches.nlost += c->attached;
         if (c->attached)
             forget_lists(c);
         c->attached = false;
@@ -428,6 +452,8 @@ void mcaches_after_fork(void) {
         nidle++;
     }
     atomic_store_explicit(&mcaches.nidle, nidle, memory_order_relaxed);
+    if (mcaches.have_orphans)
+        forget_pending();
     if (mcache_self != &mcache0)
         atomic_store_explicit(&mcache_self->tid, (uint32_t)sys_call3(SYS_gettid, 0, 0, 0),
                               memory_order_relaxed);

@@ -96,6 +96,7 @@ struct mcaches {
     struct mcache *idle; /* linked by next_idle */
     _Atomic uint32_t nidle;
     bool have_orphans; /* some mcache is an orphan */
+    uint32_t nlost;    /* threads lost in forks, each with one large span or tiny block at most */
 };
 extern struct mcaches mcaches;
 

@@ -31,6 +31,12 @@
  * it was freed and used again since F1, so that there is nothing to sweep.  Were it pushed there,
  * s.pending would stay 1 for all its further lives.
  *
+ * In a child of a fork the other threads have stopped at any of these steps: one between F3 and F4
+ * has left `pending` at 1 on no list; one in D has lists in its hands.  So "1" is a number that is
+ * another one in such a child (mspan_waits): no span waits, all lists are emptied, and who adopts
+ * the lost threads' mcaches calls F2 for every span with marks (mcaches_after_fork,
+ * rebuild_orphans).
+ *
  * A freed header keeps `pending` and `pending_next` until it has been drained, which is why neither
  * is touched when a span is made or freed.
  *
@@ -131,6 +137,13 @@ size_t mspan_sweep(struct mspan *s, uint32_t sweepgen) {
     return n;
 }
 
+bool mspan_has_marks(const struct mspan *s) {
+    for (size_t w = 0; w < s->nwords; w++)
+        if (atomic_load_explicit(&s->free_marks[w], memory_order_relaxed) != 0)
+            return true;
+    return false;
+}
+
 bool mspan_has_free(const struct mspan *s) {
     const uint64_t *bits = mspan_free_bits(s);
     for (size_t w = 0; w < s->nwords; w++)
@@ -155,6 +168,13 @@ static void push_pending(struct span_owner *o, struct mspan *s) {
                                                   memory_order_relaxed));
 }
 
+uint32_t mspan_waits = 1;
+
+void mspan_forget_pending(void) {
+    if (++mspan_waits == 0)
+        mspan_waits = 1; /* 0 is a fresh header's, and one's that was taken from a list */
+}
+
 /* The owner, if it is one that drains its list, else NULL. */
 static struct span_owner *draining_owner(const struct mspan *s) {
     struct span_owner *o = (struct span_owner *)(atomic_load(&s->owner) & ~SPAN_RECORDED);
@@ -164,7 +184,7 @@ static struct span_owner *draining_owner(const struct mspan *s) {
 void mspan_note_pending(struct mspan *s) {
     struct span_owner *o;
     do {
-        if (atomic_load(&s->pending) != 0 || atomic_exchange(&s->pending, 1) != 0)
+        if (mspan_is_pending(s) || atomic_exchange(&s->pending, mspan_waits) == mspan_waits)
             return;
         o = draining_owner(s);
         if (o != NULL) {

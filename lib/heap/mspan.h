@@ -77,7 +77,7 @@ struct mspan {
     _Atomic uint64_t *free_marks;
     _Atomic uint64_t free_marks0;
     _Atomic(struct mspan *) pending_next;
-    _Atomic uint32_t pending;  /* 1: on some owner's list, or about to be */
+    _Atomic uint32_t pending;  /* mspan_waits: on some owner's list, or about to be; else: not */
     uint32_t sweepgen;         /* heap's sweepgen when last swept.  Owner */
     _Atomic(uint32_t *) sites; /* slot table: nelems site ids, then nelems uint16_t slacks; NULL:
                                   nothing recorded.  Owner sets, under no lock; see mslots.h */
@@ -151,6 +151,9 @@ extern void (*heap_double_free_found)(uintptr_t p);
  * span. */
 size_t mspan_sweep(struct mspan *s, uint32_t sweepgen);
 
+/* mspan_has_marks tells whether there is something to sweep. */
+bool mspan_has_marks(const struct mspan *s);
+
 /* mspan_has_free tells whether free_bits has a bit.  The caller owns the span. */
 bool mspan_has_free(const struct mspan *s);
 
@@ -161,6 +164,19 @@ enum mark_result { MARK_OK, MARK_DOUBLE_FREE };
 
 /* mspan_mark_free frees slot i for a caller who does not own the span. */
 enum mark_result mspan_mark_free(struct mspan *s, size_t i);
+
+/* What mspan.pending holds while the span waits.  Another number in a child of a fork that lost
+ * threads, which may have set the flag of a span and not pushed it, or taken a list and not drained
+ * it: so nobody waits any more.  Written by mspan_forget_pending only. */
+extern uint32_t mspan_waits;
+
+gm_inline bool mspan_is_pending(const struct mspan *s) {
+    return atomic_load(&s->pending) == mspan_waits;
+}
+
+/* mspan_forget_pending makes every span one that does not wait; the caller empties all lists, is
+ * the only thread, and has mspan_note_pending called for each span with marks later. */
+void mspan_forget_pending(void);
 
 /* mspan_take_pending takes the whole pending list of an owner. */
 struct mspan *mspan_take_pending(struct span_owner *o);

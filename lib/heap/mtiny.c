@@ -151,3 +151,21 @@ size_t tiny_usable(const void *ptr) {
     uint32_t ends = word >> 16 & ~((2u << start) - 1);
     return (ends != 0 ? (unsigned)__builtin_ctz(ends) : TINY_SIZE) - start;
 }
+
+bool tiny_filling(const struct mspan *s, uintptr_t p) {
+    return (atomic_load(word_at(s, p)) & FILLING) != 0;
+}
+
+const char *tiny_recount(const struct mspan *s, uint64_t *filling) {
+    if (!tiny_span(s))
+        return NULL;
+    for (size_t i = 0; i < s->nelems; i++) {
+        uint32_t word = atomic_load(word_at(s, s->base + i * TINY_SIZE));
+        if (word != 0 && (word & LIVE_MASK) == 0)
+            return "a tiny block without objects was not freed";
+        if (word != 0 && (mspan_live_word(s, i / 64) >> i % 64 & 1) == 0)
+            return "a tiny object lives in a free slot";
+        *filling += (word & FILLING) != 0;
+    }
+    return NULL;
+}

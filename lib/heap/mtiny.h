@@ -45,6 +45,11 @@ size_t tiny_usable(const void *p);
 /* tiny_flush ends the thread's current block. */
 void tiny_flush(struct mcache *c);
 
+/* tiny_recount looks at the words of a span for mheap_consistent, and counts the blocks that a
+ * thread still fills.  NULL, or what is wrong.  tiny_filling: whether the one at p is. */
+const char *tiny_recount(const struct mspan *s, uint64_t *filling);
+bool tiny_filling(const struct mspan *s, uintptr_t p);
+
 /* tiny_release_table takes the words from an empty span.  Heap's lock held. */
 void tiny_release_table(struct mspan *s);
 

@@ -407,6 +407,57 @@ static void a_lost_threads_large_spans_are_used_once(void **state) {
     assert_int_equal(status, 0);
 }
 
+/* In a child of the process: a thread was lost when it had marked a slot of s and set the span's
+ * flag, but not pushed it; or when it had taken the list with s on it. */
+static bool a_mark_after_that_is_noted(struct mspan *s, bool taken) {
+    const char *why;
+    if (taken) {
+        mspan_mark_free(s, 1);
+        mspan_take_pending(mspan_owner(s));
+    } else {
+        atomic_fetch_or(s->free_marks, 2);
+        atomic_exchange(&s->pending, mspan_waits);
+    }
+    mcaches_after_fork();
+    mspan_mark_free(s, 2);
+    mcaches_reclaim_idle();
+    return mheap_consistent(&mheap_, &why) && mspan_take_pending(mspan_owner(s)) == s &&
+           mspan_pop_pending(s) == NULL && mspan_sweep(s, mheap_.sweepgen) == 2;
+}
+
+static void *be_lost(void *unused) {
+    (void)unused;
+    release(alloc(100));
+    pthread_barrier_wait(&cached);
+    pthread_barrier_wait(&done);
+    return NULL;
+}
+
+static void marks_are_noted_in_a_child_whatever_its_lost_threads_did(void **state) {
+    (void)state;
+    static void *p[200];
+    for (size_t i = 0; i < sizeof p / sizeof p[0]; i++)
+        p[i] = alloc(100);
+    struct mspan *s = mheap_span_of((uintptr_t)p[100]);
+    for (int taken = 0; taken < 2; taken++) {
+        pthread_t t;
+        pthread_barrier_init(&cached, NULL, 2);
+        pthread_barrier_init(&done, NULL, 2);
+        pthread_create(&t, NULL, be_lost, NULL);
+        pthread_barrier_wait(&cached);
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(a_mark_after_that_is_noted(s, taken) ? 0 : 1);
+        pthread_barrier_wait(&done);
+        pthread_join(t, NULL);
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+    }
+    for (size_t i = 0; i < sizeof p / sizeof p[0]; i++)
+        release(p[i]);
+}
+
 static void memory_of_the_caches_serves_alignment_too(void **state) {
     (void)state;
     static void *p[100000];
@@ -596,6 +647,7 @@ int main(void) {
         cmocka_unit_test(what_an_ended_thread_left_returns_to_the_heap_when_freed),
         cmocka_unit_test(threads_that_come_and_go_share_few_mcaches),
         cmocka_unit_test(a_lost_threads_large_spans_are_used_once),
+        cmocka_unit_test(marks_are_noted_in_a_child_whatever_its_lost_threads_did),
         cmocka_unit_test(memory_of_the_caches_serves_alignment_too),
         cmocka_unit_test(large_objects_grow_and_shrink_where_they_are),
         cmocka_unit_test(a_slot_table_changes_hands_only_with_the_generation),
