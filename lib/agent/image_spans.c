@@ -50,11 +50,13 @@ static void fill_span(struct gomalloc_span *r, const struct mspan *copy) {
     r->state = atomic_load_explicit(&copy->state, memory_order_relaxed);
     r->place = copy->place;
     r->needzero = copy->needzero;
-    r->sweepgen = copy->sweepgen;
+    if (copy->spc.v >= 2) /* the others are not swept */
+        r->sweepgen = copy->sweepgen;
     r->freeindex = copy->freeindex * 64 < copy->nelems ? copy->freeindex * 64u : copy->nelems;
     r->slot_index = GOMALLOC_NO_SLOTS;
     /* Its thread writes it without a lock, and may be making the object larger just now. */
-    r->large_requested = copy->large_requested <= r->elem_size ? copy->large_requested : 0;
+    if (r->state == GOMALLOC_SPAN_IN_USE && copy->elem_size == 0)
+        r->large_requested = copy->large_requested <= r->elem_size ? copy->large_requested : 0;
 }
 
 static uint64_t slots_of_word(const struct mspan *s, size_t word) {
@@ -68,7 +70,7 @@ static void fill_bits(struct gomalloc_span *r, uint64_t *words, const struct msp
     for (size_t i = 0; i < copy->nwords; i++) {
         uint64_t all = slots_of_word(copy, i);
         words[i] = mspan_live_word(copy, i) & all;
-        uint64_t marks = atomic_load_explicit(&copy->free_marks[i], memory_order_relaxed);
+        uint64_t marks = atomic_load_explicit(&mspan_free_marks(copy)[i], memory_order_relaxed);
         r->live += (uint32_t)__builtin_popcountll(words[i]);
         r->marked += (uint32_t)__builtin_popcountll(marks & all & ~words[i]);
     }

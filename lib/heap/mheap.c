@@ -247,8 +247,10 @@ static bool init_span(struct mheap *h, struct mspan *s, uintptr_t base, size_t n
     s->place = GOMALLOC_PLACE_NONE;
     s->freeindex = 0;
     s->needzero = scav != npages << GM_PAGE_SHIFT;
-    s->sweepgen = atomic_load_explicit(&h->sweepgen, memory_order_relaxed);
-    s->large_requested = 0;
+    if (spc.v >> 1 == 0)
+        s->large_requested = 0;
+    else
+        s->sweepgen = atomic_load_explicit(&h->sweepgen, memory_order_relaxed);
     bool ok = mspan_init_bits(s);
     if (ok) {
         if (spc.v >> 1 == 0)
@@ -445,11 +447,7 @@ bool mheap_read_span(const struct mspan *s, struct mspan *copy) {
     atomic_thread_fence(memory_order_acquire);
     if (atomic_load(&s->gen) != gen)
         return false;
-    if (s->nwords == 1) { /* the bitmap is in the header: read it there, not in the copy */
-        copy->bit_base = (uintptr_t)&s->free_bits0 << 3;
-        copy->free_marks = (_Atomic uint64_t *)&s->free_marks0;
-    }
-    return true;
+    return true; /* a bitmap in the header is read there, by bit_base, not in the copy */
 }
 
 /* ---- fork --------------------------------------------------------------------------------- */
@@ -501,10 +499,8 @@ static void init_manual(struct mheap *h, struct mspan *s, uintptr_t base, size_t
     s->place = GOMALLOC_PLACE_NONE;
     s->freeindex = 0;
     s->needzero = 1;
-    s->sweepgen = atomic_load_explicit(&h->sweepgen, memory_order_relaxed);
-    s->large_requested = 0;
     s->pooled = 0;
-    s->guard = guard;
+    s->guard = (uint32_t)guard;
     mspan_init_bits(s); /* a word, which is in the header */
     set_spans(base, npages, s);
     note_used(base, npages);

@@ -42,7 +42,7 @@ static const char *check_bits(const struct mspan *s) {
         return "a span has not the bitmap for its slots";
     for (size_t w = 0; w < s->nwords; w++) {
         uint64_t bits = mspan_free_bits(s)[w];
-        uint64_t marks = atomic_load(&s->free_marks[w]);
+        uint64_t marks = atomic_load(&mspan_free_marks(s)[w]);
         unsigned left = s->nelems - (unsigned)w * 64;
         if (left < 64 && (bits | marks) >> left != 0)
             return "a bitmap has a bit beyond the span's slots";

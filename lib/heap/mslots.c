@@ -145,6 +145,7 @@ void mslots_release(struct mspan *s) {
     if ((owner & SPAN_RECORDED) != 0)
         atomic_store_explicit(&s->owner, owner & ~SPAN_RECORDED, memory_order_relaxed);
     atomic_store_explicit(&s->sites, NULL, memory_order_release);
-    s->large_requested = 0;
+    if (s->elem_size == 0)
+        s->large_requested = 0;
     give_table(sites, class_for(table_bytes(s->nelems)));
 }

@@ -70,20 +70,19 @@ bool mspan_init_bits(struct mspan *s) {
     s->nwords = (uint8_t)nwords;
     s->log2_words = (uint8_t)log2_ceil(nwords);
     uint64_t *bits = &s->free_bits0;
-    _Atomic uint64_t *marks = &s->free_marks0;
     if (nwords > 1) {
         bits = bitmap_alloc(s->log2_words);
         if (bits == NULL)
             return false;
-        marks = (_Atomic uint64_t *)(bits + ((size_t)1 << s->log2_words));
+        s->free_bits0 = 0; /* which is mspan.tiny */
     }
+    s->bit_base = (uintptr_t)bits << 3;
+    _Atomic uint64_t *marks = mspan_free_marks(s);
     for (unsigned w = 0; w < nwords; w++) {
         unsigned left = s->nelems - w * 64;
         bits[w] = left >= 64 ? UINT64_MAX : (UINT64_C(1) << left) - 1;
         atomic_store_explicit(&marks[w], 0, memory_order_relaxed);
     }
-    s->bit_base = (uintptr_t)bits << 3;
-    s->free_marks = marks;
     return true;
 }
 
@@ -98,7 +97,7 @@ void mspan_release_bits(struct mspan *s) {
 uint64_t mspan_live_word(const struct mspan *s, size_t w) {
     /* The mark first: a sweep sets the free bit before it clears the mark, so that a slot that was
      * marked when we looked is seen as free in one word or the other. */
-    uint64_t marks = atomic_load_explicit(&s->free_marks[w], memory_order_seq_cst);
+    uint64_t marks = atomic_load_explicit(&mspan_free_marks(s)[w], memory_order_seq_cst);
     uint64_t bits = __atomic_load_n(&mspan_free_bits(s)[w], __ATOMIC_ACQUIRE);
     unsigned left = s->nelems - (unsigned)w * 64;
     uint64_t mask = left >= 64 ? UINT64_MAX : (UINT64_C(1) << left) - 1;
@@ -124,14 +123,14 @@ size_t mspan_sweep(struct mspan *s, uint32_t sweepgen) {
     size_t n = 0;
     uint64_t *bits = mspan_free_bits(s);
     for (size_t w = 0; w < s->nwords; w++) {
-        uint64_t marks = atomic_load_explicit(&s->free_marks[w], memory_order_seq_cst);
+        uint64_t marks = atomic_load_explicit(&mspan_free_marks(s)[w], memory_order_seq_cst);
         if (marks == 0)
             continue;
         n += (size_t)__builtin_popcountll(marks);
         if (gm_unlikely((bits[w] & marks) != 0))
             report_double(s, w, bits[w] & marks);
         __atomic_store_n(&bits[w], bits[w] | marks, __ATOMIC_RELEASE);
-        atomic_fetch_and_explicit(&s->free_marks[w], ~marks, memory_order_seq_cst);
+        atomic_fetch_and_explicit(&mspan_free_marks(s)[w], ~marks, memory_order_seq_cst);
     }
     s->sweepgen = sweepgen;
     return n;
@@ -139,7 +138,7 @@ size_t mspan_sweep(struct mspan *s, uint32_t sweepgen) {
 
 bool mspan_has_marks(const struct mspan *s) {
     for (size_t w = 0; w < s->nwords; w++)
-        if (atomic_load_explicit(&s->free_marks[w], memory_order_relaxed) != 0)
+        if (atomic_load_explicit(&mspan_free_marks(s)[w], memory_order_relaxed) != 0)
             return true;
     return false;
 }
@@ -200,7 +199,7 @@ enum mark_result mspan_mark_free(struct mspan *s, size_t i) {
     uint64_t bit = UINT64_C(1) << (i % 64);
     if (__atomic_load_n(&mspan_free_bits(s)[w], __ATOMIC_RELAXED) & bit)
         return MARK_DOUBLE_FREE;
-    if (atomic_fetch_or(&s->free_marks[w], bit) & bit)
+    if (atomic_fetch_or(&mspan_free_marks(s)[w], bit) & bit)
         return MARK_DOUBLE_FREE;
     mspan_note_pending(s);
     return MARK_OK;

@@ -70,38 +70,48 @@ struct mspan {
     uint8_t nwords;        /* of free_bits, (nelems + 63) / 64 */
     uint8_t log2_words;    /* size class of the bitmap memory */
     uint16_t reserved0;
-    uint64_t limit;      /* bytes from base to the end of the last slot; 0: class 0.  Go: limit */
-    uint64_t free_bits0; /* the bitmap itself if nwords == 1 */
+    uint64_t limit; /* bytes from base to the end of the last slot; 0: class 0.  Go: limit */
+    union {
+        uint64_t free_bits0;              /* the bitmap itself if nwords == 1 */
+        _Atomic(_Atomic uint32_t *) tiny; /* of tiny blocks' spans, whose nwords is 8: a word for
+                                             each block, NULL: none.  See mtiny.h */
+    };
 
-    /* Line 1: what others write. */
-    _Atomic uint64_t *free_marks;
-    _Atomic uint64_t free_marks0;
+    /* Line 1: what others write, and what is seldom looked at. */
+    _Atomic uint64_t free_marks0; /* the marks if nwords == 1 */
     _Atomic(struct mspan *) pending_next;
     _Atomic uint32_t pending;  /* mspan_waits: on some owner's list, or about to be; else: not */
-    uint32_t sweepgen;         /* heap's sweepgen when last swept.  Owner */
+    _Atomic uint32_t gen;      /* odd while the header is being filled or emptied; a reader without
+                                  the lock reads it before and after.  Heap's lock */
     _Atomic(uint32_t *) sites; /* slot table: nelems site ids, then nelems uint16_t slacks; NULL:
                                   nothing recorded.  Owner sets, under no lock; see mslots.h */
     struct mspan *next;        /* owner's list of listed spans */
     struct mspan *prev;
     uint32_t npages;
-    uint32_t set_index; /* position in its mcentral span set */
-
-    /* Line 2: seldom. */
-    _Atomic uint32_t gen; /* odd while the header is being filled or emptied; a reader without
-                             the lock reads it before and after.  Heap's lock */
-    uint32_t index;       /* in the heap's allspans */
-    _Atomic(_Atomic uint32_t *) tiny; /* words of tiny blocks, NULL: none.  See mtiny.h */
-    uint64_t large_requested;         /* class 0: bytes asked for, 0 = not recorded.  Owner */
-    uint64_t pooled; /* manual: bit i: stack i is free and in the pool.  Pool's lock */
-    uint64_t guard;  /* manual: bytes below its one stack that fault, 0: none */
-    uint64_t reserved[2];
+    uint32_t index; /* in the heap's allspans */
+    union {
+        struct {
+            uint32_t sweepgen;  /* heap's sweepgen when last swept.  Owner */
+            uint32_t set_index; /* position in its mcentral span set */
+        };
+        uint64_t large_requested; /* class 0: bytes asked for, 0 = not recorded.  Owner */
+        struct {                  /* manual spans */
+            uint32_t pooled;      /* bit i: stack i is free and in the pool.  Pool's lock */
+            uint32_t guard;       /* bytes below its one stack that fault, 0: none */
+        };
+    };
 } __attribute__((aligned(64)));
 
-static_assert(sizeof(struct mspan) == 192, "a span header is three cache lines");
-static_assert(offsetof(struct mspan, free_marks) == 64, "others do not write the owner's line");
+static_assert(sizeof(struct mspan) == 128, "a span header is two cache lines");
+static_assert(offsetof(struct mspan, free_marks0) == 64, "others do not write the owner's line");
 
 gm_inline uint64_t *mspan_free_bits(const struct mspan *s) {
     return (uint64_t *)(s->bit_base >> 3);
+}
+
+/* The marks lie behind the free bits, in the header too. */
+gm_inline _Atomic uint64_t *mspan_free_marks(const struct mspan *s) {
+    return (_Atomic uint64_t *)mspan_free_bits(s) + ((size_t)1 << s->log2_words);
 }
 
 gm_inline struct span_owner *mspan_owner(const struct mspan *s) {

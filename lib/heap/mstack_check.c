@@ -39,7 +39,7 @@ static const char *check_one(const struct mspan *s, struct stack_recount *said) 
 }
 
 const char *stack_check_span(const struct mspan *s, struct stack_recount *said) {
-    if (mspan_owner(s) != &mheap_.owner || atomic_load(&s->free_marks[0]) != 0 ||
+    if (mspan_owner(s) != &mheap_.owner || atomic_load(&mspan_free_marks(s)[0]) != 0 ||
         (s->free_bits0 & ~all_stacks(s)) != 0)
         return "a manual span is not the heap's, or has bits that mean nothing";
     return s->elem_size != 0 ? check_cut(s, said) : check_one(s, said);

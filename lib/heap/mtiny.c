@@ -16,7 +16,6 @@
 #include "sys/persistent.h"
 #include "sys/throw.h"
 
-#define TINY_CLASS  2u /* of 16 bytes */
 #define FILLING     (1u << 16)
 #define LIVE_MASK   ((FILLING << 1) - 1)
 #define TABLE_WORDS (GM_PAGE_SIZE / TINY_SIZE)
@@ -57,6 +56,8 @@ static _Atomic uint32_t *new_table(void) {
 
 void tiny_release_table(struct mspan *s) {
     mutex_assert_held(&mheap_.lock);
+    if (s->spc.v != TINY_SPAN_CLASS)
+        return;
     _Atomic uint32_t *t = atomic_load_explicit(&s->tiny, memory_order_relaxed);
     if (t == NULL)
         return;
@@ -78,7 +79,7 @@ static bool prepare_span(struct mspan *s) {
 }
 
 static void *new_block(struct mcache *c, size_t size) {
-    struct span_class spc = make_span_class(TINY_CLASS, true);
+    struct span_class spc = {TINY_SPAN_CLASS};
     uintptr_t p;
     if (!mcache_take(&c->alloc[spc.v], &p))
         p = mcache_alloc_slow(c, spc);

@@ -17,12 +17,14 @@
 
 #include "heap/mheap.h"
 
-#define TINY_SIZE 16u /* Go: maxTinySize */
+#define TINY_SIZE       16u /* Go: maxTinySize */
+#define TINY_SPAN_CLASS 5   /* of the blocks: 16 bytes, noscan.  Go: tinySpanClass */
 
 /* tiny_span tells whether the tiny allocator has blocks in the span. */
 gm_inline bool tiny_span(const struct mspan *s) {
     /* the owner's word is in the line that every free and realloc looks at */
     return (atomic_load_explicit(&s->owner, memory_order_acquire) & SPAN_RECORDED) != 0 &&
+           s->spc.v == TINY_SPAN_CLASS &&
            atomic_load_explicit(&s->tiny, memory_order_acquire) != NULL;
 }
 

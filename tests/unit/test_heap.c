@@ -415,7 +415,7 @@ static bool a_mark_after_that_is_noted(struct mspan *s, bool taken) {
         mspan_mark_free(s, 1);
         mspan_take_pending(mspan_owner(s));
     } else {
-        atomic_fetch_or(s->free_marks, 2);
+        atomic_fetch_or(mspan_free_marks(s), 2);
         atomic_exchange(&s->pending, mspan_waits);
     }
     mcaches_after_fork();
