@@ -156,6 +156,11 @@ static bool find_nthreads(void) {
     return libc_nthreads != NULL && __atomic_load_n(libc_nthreads, __ATOMIC_RELAXED) >= 1;
 }
 
+bool agent_is_second_thread(void) {
+    return atomic_load_explicit(&agent_thread_runs, memory_order_relaxed) != 0 &&
+           __atomic_load_n(libc_nthreads, __ATOMIC_RELAXED) == 1;
+}
+
 static void *agent_main(void *arg) {
     (void)arg;
     sys_call6(SYS_prctl, PR_SET_NAME, (long)"gomalloc", 0, 0, 0, 0);

@@ -24,6 +24,10 @@ void agent_init(const struct agent_options *o);
  * forked child.  The thread is started again by agent_poke. */
 void agent_fork_child(void);
 
+/* agent_is_second_thread tells whether the agent's thread runs and the calling one is the program's
+ * only other. */
+bool agent_is_second_thread(void);
+
 /* agent_poke starts the thread where that had to wait: in a forked child once it has lived for 10
  * ms (most children exec at once), in a delicate program once it has worked for 2 ms.  From a
  * malloc slow path with no lock held; may allocate.  One load if nothing is to be done. */

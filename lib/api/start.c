@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Start-up, fork and exit.
+ * Start-up and exit.
  *
  * The phases: 1. the first allocation, which may come from the loader or from another library's
  * constructor: options are read, the heap is made, the recorder knows its rate but no stacks.
@@ -10,7 +10,6 @@
  */
 #include "api/start.h"
 
-#include <pthread.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
@@ -18,10 +17,10 @@
 #include "agent/agent.h"
 #include "agent/exit_report.h"
 #include "api/crime.h"
+#include "api/fork.h"
 #include "api/options.h"
 #include "heap/malloc.h"
 #include "prof/prof.h"
-#include "sys/persistent.h"
 
 /* 0: options not read yet.  The first allocation happens before there can be a second thread. */
 static bool options_read;
@@ -38,37 +37,6 @@ struct mcache *start_thread(void) {
 
 static void double_free_found(uintptr_t p) {
     crime_committed(CRIME_double_free, (const void *)p, "free by two threads");
-}
-
-/* The locks that before_fork takes. */
-#define FORK_RANKS                                                                                 \
-    (1u << LOCK_RANK_IDLE | 1u << LOCK_RANK_MCENTRAL | 1u << LOCK_RANK_STACKPOOL |                 \
-     1u << LOCK_RANK_STACKLARGE | 1u << LOCK_RANK_SCAVENGE | 1u << LOCK_RANK_MHEAP |               \
-     1u << LOCK_RANK_SLOT | 1u << LOCK_RANK_STACK | 1u << LOCK_RANK_PERSISTENT)
-
-/* In rank order: no thread is inside the allocator while the process is copied. */
-static void before_fork(void) {
-    mheap_lock_all(&mheap_);
-    prof_fork_prepare();
-    mutex_lock(&persistent_lock);
-    mutex_fork_begin(FORK_RANKS);
-}
-
-static void after_fork_in_parent(void) {
-    mutex_fork_end();
-    mutex_unlock(&persistent_lock);
-    prof_fork_parent();
-    mheap_unlock_all(&mheap_);
-}
-
-static void after_fork_in_child(void) {
-    mutex_fork_end();
-    mutex_reset(&persistent_lock);
-    prof_fork_child();
-    mheap_reset_all(&mheap_);
-    mutex_forget_held();
-    mcaches_after_fork();
-    agent_fork_child();
 }
 
 /* children=off: our name is taken out of LD_PRELOAD where it stands, so that exec'd programs run
@@ -105,7 +73,7 @@ __attribute__((constructor(101))) static void start(void) {
         &(struct prof_options){.rate = options.rate,
                                .unwinder = options.unwinder[0] != '\0' ? options.unwinder : NULL,
                                .depth = options.depth});
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    fork_init();
     if (options.exit_path[0] != '\0')
         exit_claim_root();
     if (!secure)

@@ -462,6 +462,14 @@ void mheap_lock_all(struct mheap *h) {
     mutex_lock(&mslots_lock);
 }
 
+bool mheap_holds_lock(struct mheap *h) {
+    bool any = mutex_is_mine(&mcaches.lock) || mutex_is_mine(&h->pages.scav_lock) ||
+               mutex_is_mine(&h->lock) || mutex_is_mine(&mslots_lock);
+    for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++)
+        any |= mutex_is_mine(&h->central[spc].lock);
+    return any;
+}
+
 void mheap_unlock_all(struct mheap *h) {
     mutex_unlock(&mslots_lock);
     mutex_unlock(&h->lock);

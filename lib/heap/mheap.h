@@ -157,5 +157,6 @@ bool mheap_consistent(struct mheap *h, const char **ret_why);
 void mheap_lock_all(struct mheap *h);   /* before fork: every lock of this layer, in rank order */
 void mheap_unlock_all(struct mheap *h); /* after it, in the parent */
 void mheap_reset_all(struct mheap *h);  /* after it, in the child */
+bool mheap_holds_lock(struct mheap *h); /* the calling thread holds one of them */
 
 #endif

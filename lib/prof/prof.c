@@ -223,6 +223,10 @@ void prof_background(void) {
     poke_all();
 }
 
+bool prof_holds_lock(void) {
+    return mutex_is_mine(&prof.stacks.lock) || mutex_is_mine(&prof.lock);
+}
+
 void prof_fork_prepare(void) {
     prof.fork_threads = atomic_load_explicit(&mcaches.n, memory_order_relaxed) -
                         atomic_load_explicit(&mcaches.nidle, memory_order_relaxed);
@@ -243,7 +247,7 @@ void prof_fork_child(void) {
         atomic_store_explicit(&mcaches.all[i]->in_recorder, 0, memory_order_relaxed);
         mcaches.all[i]->rng = 0; /* not the parent's samples again */
     }
-    if (prof.fork_threads > 1)
+    if (prof.fork_threads > 1 || mutex_fork_is_nested()) /* its locks may be held */
         capture_stop();
     /* The rate may have been on its way. */
     atomic_fetch_add_explicit(&prof.gen, 1, memory_order_release);

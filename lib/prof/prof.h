@@ -84,6 +84,7 @@ void prof_background(void);
 void prof_fork_prepare(void);
 void prof_fork_parent(void);
 void prof_fork_child(void);
+bool prof_holds_lock(void); /* the calling thread holds one of the recorder's locks */
 
 /* Reading, from any thread, without locks.  Frame nodes are 1 .. prof_nframes(), sites 1 ..
  * prof_nsites(); what is counted in these is complete.  Take nsites before nframes. */

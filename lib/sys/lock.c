@@ -9,11 +9,36 @@
 #include "sys/rawcall.h"
 #include "sys/throw.h"
 
+/* mutex.state, beside 0: the holder's number, and this bit if somebody may be waiting. */
+#define WAITERS 1u
+
 /* Bit r: this thread holds a lock of rank r.  Debug builds only. */
 static gm_tls uint32_t held_ranks;
 
 /* Bit r: this thread holds all locks of rank r while it forks. */
 static gm_tls uint32_t forking_ranks;
+
+/* How many forks this thread is in that were called while it held locks. */
+static gm_tls uint32_t nested_forks;
+
+/* This thread's number * 2, 0 = none yet.  Not the kernel's: a child of a fork keeps it, with the
+ * locks that it holds, and no other thread of the child gets it. */
+static gm_tls uint32_t self_number;
+static _Atomic uint32_t last_number;
+
+static gm_noinline uint32_t number_self(void) {
+    while (self_number == 0)
+        self_number = (atomic_fetch_add_explicit(&last_number, 1, memory_order_relaxed) + 1) * 2;
+    return self_number;
+}
+
+static uint32_t self(void) {
+    return gm_likely(self_number != 0) ? self_number : number_self();
+}
+
+bool mutex_is_mine(const struct mutex *m) {
+    return (atomic_load_explicit(&m->state, memory_order_relaxed) & ~WAITERS) == self();
+}
 
 static bool held_for_fork(const struct mutex *m) {
     return gm_unlikely((forking_ranks >> m->rank & 1) != 0);
@@ -27,6 +52,18 @@ void mutex_fork_end(void) {
     forking_ranks = 0;
 }
 
+void mutex_fork_nest(void) {
+    nested_forks++;
+}
+
+bool mutex_fork_is_nested(void) {
+    return nested_forks != 0;
+}
+
+void mutex_fork_unnest(void) {
+    nested_forks--;
+}
+
 static void check_rank(const struct mutex *m) {
     if (gm_debug && (held_ranks >> m->rank) != 0)
         throw_values("lock rank violated: held ranks, wanted rank", held_ranks, m->rank);
@@ -37,25 +74,34 @@ static void note_held(const struct mutex *m) {
         held_ranks |= 1u << m->rank;
 }
 
+static bool try_acquire(struct mutex *m, uint32_t as) {
+    uint32_t free = 0;
+    return atomic_compare_exchange_strong_explicit(&m->state, &free, as, memory_order_acquire,
+                                                   memory_order_relaxed);
+}
+
 static void lock_slow(struct mutex *m) {
     /* A short spin pays: critical sections are some hundred nanoseconds. */
     for (int i = 0; i < 100; i++) {
-        uint32_t free = 0;
-        if (atomic_load_explicit(&m->state, memory_order_relaxed) == 0 &&
-            atomic_compare_exchange_strong_explicit(&m->state, &free, 1, memory_order_acquire,
-                                                    memory_order_relaxed))
+        if (atomic_load_explicit(&m->state, memory_order_relaxed) == 0 && try_acquire(m, self()))
             return;
         __builtin_ia32_pause();
     }
-    /* Taking it as "2" may cost one needless wake-up, never a lost one. */
-    while (atomic_exchange_explicit(&m->state, 2, memory_order_acquire) != 0)
-        sys_call4(SYS_futex, (long)&m->state, FUTEX_WAIT_PRIVATE, 2, 0);
+    if (mutex_is_mine(m)) /* better than to wait for oneself in silence */
+        throw_("malloc called by a signal handler that has interrupted malloc");
+    /* Taking it with the bit may cost one needless wake-up, never a lost one. */
+    while (!try_acquire(m, self() | WAITERS)) {
+        uint32_t old = atomic_load_explicit(&m->state, memory_order_relaxed);
+        if (old == 0 || ((old & WAITERS) == 0 && !atomic_compare_exchange_strong_explicit(
+                                                     &m->state, &old, old | WAITERS,
+                                                     memory_order_relaxed, memory_order_relaxed)))
+            continue;
+        sys_call4(SYS_futex, (long)&m->state, FUTEX_WAIT_PRIVATE, (long)(old | WAITERS), 0);
+    }
 }
 
 static void acquire(struct mutex *m) {
-    uint32_t free = 0;
-    if (!atomic_compare_exchange_strong_explicit(&m->state, &free, 1, memory_order_acquire,
-                                                 memory_order_relaxed))
+    if (!try_acquire(m, self()))
         lock_slow(m);
     note_held(m);
 }
@@ -76,9 +122,7 @@ void mutex_lock_next(struct mutex *m) {
 bool mutex_try_lock(struct mutex *m) {
     if (held_for_fork(m))
         return true;
-    uint32_t free = 0;
-    bool got = atomic_compare_exchange_strong_explicit(&m->state, &free, 1, memory_order_acquire,
-                                                       memory_order_relaxed);
+    bool got = try_acquire(m, self());
     if (got)
         note_held(m);
     return got;
@@ -90,14 +134,15 @@ void mutex_unlock(struct mutex *m) {
     if (gm_debug)
         held_ranks &= ~(1u << m->rank);
     uint32_t old = atomic_exchange_explicit(&m->state, 0, memory_order_release);
-    if (old == 2)
+    if (old & WAITERS)
         sys_call4(SYS_futex, (long)&m->state, FUTEX_WAKE_PRIVATE, 1, 0);
     else if (old == 0)
         throw_("unlock of a free mutex");
 }
 
 void mutex_reset(struct mutex *m) {
-    atomic_store_explicit(&m->state, 0, memory_order_relaxed);
+    if (nested_forks == 0 || !mutex_is_mine(m))
+        atomic_store_explicit(&m->state, 0, memory_order_relaxed);
 }
 
 void mutex_assert_held(const struct mutex *m) {
@@ -108,5 +153,6 @@ void mutex_assert_held(const struct mutex *m) {
 }
 
 void mutex_forget_held(void) {
-    held_ranks = 0;
+    if (nested_forks == 0)
+        held_ranks = 0;
 }

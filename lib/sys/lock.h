@@ -33,10 +33,9 @@ enum lock_rank {
     LOCK_NRANKS
 };
 
-/* state: 0 free, 1 held, 2 held and somebody may be waiting */
 struct mutex {
-    _Atomic uint32_t state;
-    uint32_t rank; /* enum lock_rank */
+    _Atomic uint32_t state; /* 0: free; else the holder's number * 2, + 1 if somebody may wait */
+    uint32_t rank;          /* enum lock_rank */
 };
 
 #define MUTEX_INIT(r)                                                                              \
@@ -56,15 +55,27 @@ void mutex_unlock(struct mutex *m);
 void mutex_fork_begin(uint32_t ranks);
 void mutex_fork_end(void);
 
-/* mutex_reset makes the mutex free, whoever held it: for the only thread of a forked child. */
+/* mutex_is_mine tells whether the calling thread holds the mutex. */
+bool mutex_is_mine(const struct mutex *m);
+
+/* A fork in a signal handler that has interrupted the allocator: fork is async-signal-safe in a
+ * program of one thread.  It takes no lock, since this thread holds some; the child holds the same
+ * and goes on where the handler returns.  Such forks are nested between mutex_fork_nest, before it,
+ * and mutex_fork_unnest, in parent and child. */
+void mutex_fork_nest(void);
+bool mutex_fork_is_nested(void);
+void mutex_fork_unnest(void);
+
+/* mutex_reset makes the mutex free, whoever held it: for the only thread of a forked child.  In a
+ * nested fork it leaves those that this thread holds. */
 void mutex_reset(struct mutex *m);
 
 /* mutex_assert_held throws unless somebody holds the mutex; a debug build also asks that it be
  * this thread. */
 void mutex_assert_held(const struct mutex *m);
 
-/* mutex_forget_held clears the calling thread's record of the ranks it holds: for a forked child.
- */
+/* mutex_forget_held clears the calling thread's record of the ranks it holds: for a forked child,
+ * unless the fork is nested. */
 void mutex_forget_held(void);
 
 #endif
