@@ -11,21 +11,27 @@
 #include "gomalloc/gomalloc.h"
 #include "heap/mstack.h"
 
-static struct mcache *self(void) {
-    struct mcache *c = mcache_self;
-    return gm_likely(c != &mcache0) ? c : start_thread();
-}
-
-gm_export void *gomalloc_stack_alloc(size_t size, unsigned flags) {
-    int saved = errno;
-    if (gm_unlikely((flags & ~GOMALLOC_STACK_GUARD) != 0)) {
+/* For a thread's first, and for failures. */
+static gm_noinline void *alloc_slow(size_t size, unsigned flags) {
+    void *p = NULL;
+    if ((flags & ~GOMALLOC_STACK_GUARD) != 0) {
         errno = EINVAL;
         return NULL;
     }
-    struct mcache *c = self();
-    void *p = c != NULL ? stack_alloc(c, size, (flags & GOMALLOC_STACK_GUARD) != 0) : NULL;
-    errno = p != NULL ? saved : ENOMEM;
+    struct mcache *c = mcache_self != &mcache0 ? mcache_self : start_thread();
+    if (c != NULL)
+        p = stack_alloc(c, size, (flags & GOMALLOC_STACK_GUARD) != 0);
+    if (p == NULL)
+        errno = ENOMEM;
     return p;
+}
+
+gm_export void *gomalloc_stack_alloc(size_t size, unsigned flags) {
+    struct mcache *c = mcache_self;
+    void *p = NULL;
+    if (gm_likely((flags & ~GOMALLOC_STACK_GUARD) == 0 && c != &mcache0))
+        p = stack_alloc(c, size, flags != 0);
+    return gm_likely(p != NULL) ? p : alloc_slow(size, flags);
 }
 
 gm_export int gomalloc_stack_free(void *stack) {

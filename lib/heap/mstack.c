@@ -29,7 +29,7 @@ static uintptr_t only_stack(const struct mspan *s) {
 }
 
 /* The span of the stack that begins at p, in use or not, and its slot; NULL: none does. */
-static struct mspan *find(uintptr_t p, size_t *ret_slot) {
+gm_inline struct mspan *find(uintptr_t p, size_t *ret_slot) {
     struct mspan *s = mheap_span_of(p);
     if (s == NULL ||
         atomic_load_explicit(&s->state, memory_order_acquire) != GOMALLOC_SPAN_MANUAL ||
@@ -115,7 +115,7 @@ void stack_reclaim(void) {
 /* ---- the thread's cache ------------------------------------------------------------------- */
 
 /* Gives back those that have been in the list for longest, until it has keep. */
-static void release(struct stack_list *l, unsigned order, bool guard, uint32_t keep) {
+static void release(struct stack_list *l, unsigned order, bool guard, size_t keep) {
     if (!guard) {
         stackpool_release(l, order, keep);
         return;
@@ -124,7 +124,7 @@ static void release(struct stack_list *l, unsigned order, bool guard, uint32_t k
         keep_or_free_guarded(mheap_span_of(l->stack[0]));
         l->n--;
         atomic_signal_fence(memory_order_seq_cst); /* see fork, above */
-        for (uint32_t i = 0; i < l->n; i++)
+        for (size_t i = 0; i < l->n; i++)
             l->stack[i] = l->stack[i + 1];
         l->stack[l->n] = 0;
     }
@@ -171,16 +171,8 @@ static gm_noinline void *alloc_large(struct mcache *c, unsigned order, bool guar
     return (void *)only_stack(s);
 }
 
-void *stack_alloc(struct mcache *c, size_t size, bool guard) {
-    if (gm_unlikely(size > MAX_ALLOC / 2))
-        return NULL;
-    unsigned order = order_for(size, guard);
-    if (order >= NUM_STACK_ORDERS)
-        return alloc_large(c, order, guard);
-    struct stack_list *l = &c->stacks.list[guard][order];
-    if (l->n == 0 && !refill(c, l, order, guard))
-        return NULL;
-    uint32_t n = l->n - 1;
+gm_inline void *take(struct stack_list *l) {
+    size_t n = l->n - 1;
     uintptr_t p = l->stack[n];
     l->n = n;
     atomic_signal_fence(memory_order_seq_cst); /* see fork, above */
@@ -188,6 +180,21 @@ void *stack_alloc(struct mcache *c, size_t size, bool guard) {
     set_live(s, mspan_object_index(s, p));
     l->stack[n] = 0;
     return (void *)p;
+}
+
+static gm_noinline void *take_after_refill(struct mcache *c, struct stack_list *l, unsigned order,
+                                           bool guard) {
+    return refill(c, l, order, guard) ? take(l) : NULL;
+}
+
+void *stack_alloc(struct mcache *c, size_t size, bool guard) {
+    if (gm_unlikely(size > MAX_ALLOC / 2))
+        return NULL;
+    unsigned order = order_for(size, guard);
+    if (gm_unlikely(order >= NUM_STACK_ORDERS))
+        return alloc_large(c, order, guard);
+    struct stack_list *l = &c->stacks.list[guard][order];
+    return gm_likely(l->n != 0) ? take(l) : take_after_refill(c, l, order, guard);
 }
 
 static enum stack_free_result free_large(struct mspan *s) {
@@ -210,20 +217,25 @@ static enum stack_free_result free_uncached(struct mspan *s, size_t slot) {
     return STACK_FREE_OK;
 }
 
+static gm_noinline enum stack_free_result free_after_release(struct mcache *c, struct stack_list *l,
+                                                             const struct mspan *s, uintptr_t p) {
+    unsigned order = stack_order_of(s);
+    release(l, order, s->guard != 0, stack_list_room(order) / 2);
+    return stack_free(c, p);
+}
+
 enum stack_free_result stack_free(struct mcache *c, uintptr_t p) {
     size_t slot;
     struct mspan *s = find(p, &slot);
     if (gm_unlikely(s == NULL))
         return STACK_FREE_INVALID;
     unsigned order = stack_order_of(s);
-    if (order >= NUM_STACK_ORDERS || gm_unlikely(c == &mcache0))
+    if (gm_unlikely(order >= NUM_STACK_ORDERS || c == &mcache0))
         return free_uncached(s, slot);
-    bool guard = s->guard != 0;
-    struct stack_list *l = &c->stacks.list[guard][order];
-    uint32_t room = stack_list_room(order);
-    if (gm_unlikely(l->n == room))
-        release(l, order, guard, room / 2);
-    uint32_t n = l->n;
+    struct stack_list *l = &c->stacks.list[s->guard != 0][order];
+    size_t n = l->n;
+    if (gm_unlikely(n == stack_list_room(order)))
+        return free_after_release(c, l, s, p);
     l->stack[n] = p;
     atomic_signal_fence(memory_order_seq_cst); /* see fork, above */
     if (gm_unlikely(!set_free(s, slot))) {
@@ -245,7 +257,7 @@ size_t stack_size(uintptr_t p) {
 static bool has(const struct stack_cache *c, uintptr_t p) {
     for (unsigned guard = 0; guard < 2; guard++)
         for (unsigned k = 0; k < NUM_STACK_ORDERS; k++)
-            for (uint32_t i = 0; i <= c->list[guard][k].n && i < stack_list_room(k); i++)
+            for (size_t i = 0; i <= c->list[guard][k].n && i < stack_list_room(k); i++)
                 if (c->list[guard][k].stack[i] == p)
                     return true;
     return false;
@@ -271,7 +283,7 @@ void stack_after_fork(struct stack_cache *lost, const struct stack_cache *mine) 
     for (unsigned guard = 0; guard < 2; guard++)
         for (unsigned k = 0; k < NUM_STACK_ORDERS; k++) {
             struct stack_list *l = &lost->list[guard][k];
-            for (uint32_t i = 0; i <= l->n && i < stack_list_room(k); i++)
+            for (size_t i = 0; i <= l->n && i < stack_list_room(k); i++)
                 recover(l->stack[i], mine);
             l->n = 0;
         }

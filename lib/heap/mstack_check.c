@@ -58,10 +58,10 @@ static bool entry_is_sound(uintptr_t p, unsigned order, bool guard) {
 static bool list_is_sound(const struct stack_list *l, unsigned order, bool guard) {
     if (l->n > stack_list_room(order))
         return false;
-    for (uint32_t i = 0; i < l->n; i++) {
+    for (size_t i = 0; i < l->n; i++) {
         if (!entry_is_sound(l->stack[i], order, guard))
             return false;
-        for (uint32_t k = 0; k < i; k++)
+        for (size_t k = 0; k < i; k++)
             if (l->stack[k] == l->stack[i])
                 return false;
     }

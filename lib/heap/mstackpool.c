@@ -49,7 +49,7 @@ static uintptr_t take(struct mcache *c, struct stackpool *p, unsigned order) {
     struct mspan *s = p->spans.first;
     if (s == NULL) {
         s = mheap_alloc_manual(&mheap_, c, STACK_CACHE_SIZE >> GM_PAGE_SHIFT,
-                               stack_list_room(order), 0);
+                               (unsigned)stack_list_room(order), 0);
         if (s == NULL)
             return 0;
         s->pooled = all_stacks(s);
@@ -90,13 +90,13 @@ void stackpool_refill(struct mcache *c, struct stack_list *l, unsigned order) {
     mutex_unlock(&p->lock);
 }
 
-void stackpool_release(struct stack_list *l, unsigned order, uint32_t keep) {
+void stackpool_release(struct stack_list *l, unsigned order, size_t keep) {
     struct stackpool *p = &stackpool[order];
-    uint32_t n = l->n > keep ? l->n - keep : 0;
+    size_t n = l->n > keep ? l->n - keep : 0;
     if (n == 0)
         return;
     mutex_lock(&p->lock);
-    for (uint32_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         struct mspan *s = mheap_span_of(l->stack[i]);
         put(p, s, mspan_object_index(s, l->stack[i]));
     }

@@ -34,8 +34,7 @@ struct mcache;
 /* A thread's free stacks of one kind, the one freed last on top.  The thread writes it.  Entry n,
  * if it is not full, is a stack on its way in or out, or 0: for stack_after_fork. */
 struct stack_list {
-    uint32_t n;
-    uint32_t reserved;
+    size_t n;
     uintptr_t stack[STACK_CACHE_SIZE >> STACK_MIN_SHIFT];
 };
 
@@ -44,8 +43,8 @@ gm_inline size_t stack_bytes(unsigned order) {
 }
 
 /* stack_list_room returns how many stacks of the order a thread keeps. */
-gm_inline uint32_t stack_list_room(unsigned order) {
-    return (uint32_t)(STACK_CACHE_SIZE >> STACK_MIN_SHIFT >> order);
+gm_inline size_t stack_list_room(unsigned order) {
+    return (STACK_CACHE_SIZE >> STACK_MIN_SHIFT) >> order;
 }
 
 /* stackpool_refill fills half of an empty list from the pool; less, or nothing: out of memory.
@@ -54,7 +53,7 @@ void stackpool_refill(struct mcache *c, struct stack_list *l, unsigned order);
 
 /* stackpool_release gives the pool those that have been in the list for longest, until it has keep.
  * Go: stackcacherelease. */
-void stackpool_release(struct stack_list *l, unsigned order, uint32_t keep);
+void stackpool_release(struct stack_list *l, unsigned order, size_t keep);
 
 /* stackpool_put gives the pool one stack of s. */
 void stackpool_put(struct mspan *s, size_t slot);
