@@ -22,22 +22,6 @@ static void rate_text(char *buf, size_t size, uint64_t rate) {
         snprintf(buf, size, "a sample every %s", bytes);
 }
 
-/* parse_rate reads "1", "512k", "512KiB", "2M". */
-static bool parse_rate(const char *word, uint64_t *ret) {
-    static const char units[] = "kmg";
-    char *end;
-    if (strspn(word, "0123456789") == 0)
-        return false;
-    *ret = strtoull(word, &end, 10);
-    const char *unit = *end ? strchr(units, *end | 0x20) : NULL;
-    if (unit) {
-        *ret <<= 10 * (unit - units + 1);
-        end++;
-        end += strcmp(end, "iB") == 0 ? 2 : 0;
-    }
-    return *end == '\0' && *ret <= (uint64_t)1 << 50;
-}
-
 /* What to ask the agent for. */
 struct change {
     enum gomalloc_verb verb;
@@ -62,7 +46,7 @@ static enum status parse_words(const struct command_line *line, struct change *r
     if (line->nwords != nwords)
         return fail(failure, STATUS_USAGE, "profile: the usage is: goinspect profile %s",
                     nwords == 3 ? "rate BYTES TARGET" : "start|stop TARGET");
-    if (nwords == 3 && !parse_rate(line->words[1], &ret->arg))
+    if (nwords == 3 && !text_parse_bytes(line->words[1], &ret->arg))
         return fail(failure, STATUS_USAGE,
                     "profile: '%s' is not a rate: bytes between samples (512k), 1 = every "
                     "allocation, 0 = off",

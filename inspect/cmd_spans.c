@@ -14,10 +14,13 @@ static const struct column columns[] = {
     {"size", "elem_size", KIND_BYTES, 0, "of a slot"},
     {"objects", "live_objects", KIND_COUNT, 0, "live objects"},
     {"slots", "nelems", KIND_COUNT, COLUMN_OPTIONAL, "slots for objects"},
-    {"used", "100.0 * live_bytes / span_bytes", KIND_PERCENT, 0, "live bytes of the span's bytes"},
+    {"used", "100.0 * live_bytes / span_bytes", KIND_PERCENT, COLUMN_OPTIONAL | COLUMN_LATE,
+     "live bytes of the span's bytes"},
     {"free", "free_bytes", KIND_BYTES, 0, "free slots"},
     {"owner", NULL, KIND_TEXT, COLUMN_CUT | COLUMN_OPTIONAL,
      "thread whose cache holds it, central, or heap"},
+    {"fill", "filled", KIND_TEXT, COLUMN_OPTIONAL,
+     "empty, partial or full; cached large: kept for reuse"},
     {"place", NULL, KIND_TEXT, COLUMN_OPTIONAL, "where it is kept there"},
     {"state", NULL, KIND_TEXT, COLUMN_EXTRA, "in use, or manual: holds no objects"},
     {"noscan", NULL, KIND_NUMBER, COLUMN_EXTRA, "1: objects hold no pointers"},
@@ -27,30 +30,37 @@ static const struct column columns[] = {
     {"unswept", "unswept_objects", KIND_COUNT, COLUMN_EXTRA,
      "free slots that other threads freed, not swept yet"},
     {"recorded", NULL, KIND_NUMBER, COLUMN_EXTRA, "1: some objects have their site recorded"},
-    {"sweepgen", NULL, KIND_NUMBER, COLUMN_EXTRA, "sweep cycle in which it was last swept"},
+    {"sweepgen", NULL, KIND_NUMBER, COLUMN_OPTIONAL, "sweep generation in which it was last swept"},
+    {"needzero", NULL, KIND_NUMBER, COLUMN_OPTIONAL, "1: free slots may hold old data"},
     {"freeindex", NULL, KIND_NUMBER, COLUMN_EXTRA, "slot at which the next search begins"},
 };
 
+/* v1_span with the column that a file of an older version does not have. */
+#define FROM_SPANS                                                                                 \
+    "(SELECT *, CASE WHEN state <> 'in use' THEN NULL WHEN place = 'cached large' THEN place "     \
+    "WHEN live_objects = 0 THEN 'empty' WHEN live_objects = nelems THEN 'full' "                   \
+    "ELSE 'partial' END AS filled FROM v1_span)"
+
 /* What is asked for; the defaults let everything through. */
 struct own {
-    long long size_class; /* -1: any */
-    const char *state, *place, *owner;
-    double util;      /* percent */
-    char util_order;  /* '<' or '>', 0: any */
-    bool class_given; /* size_class counts */
+    const char *size_class, *state, *place, *owner;
+    double util;     /* percent */
+    char util_order; /* '<' or '>', 0: any */
 };
 
 enum { OPT_CLASS = 0x300, OPT_STATE, OPT_PLACE, OPT_OWNER, OPT_UTIL };
 
 static const struct argp_option options[] = {
-    {"class", OPT_CLASS, "N", 0, "spans of size class N", 1},
+    {"class", OPT_CLASS, "CLASS", 0, "of a size class: its number, or a size in bytes (96, 48B)",
+     1},
     {"util", OPT_UTIL, "'<P'", 0, "less ('<25%') or more ('>75%') of the span in use", 1},
     {"owner", OPT_OWNER, "OWNER", 0, "central, heap, or 'thread TID'", 1},
     {"place", OPT_PLACE, "PLACE", 0,
      "current, listed, 'partial swept', 'partial unswept', 'full swept', 'full unswept', "
      "'cached large'",
      1},
-    {"state", OPT_STATE, "STATE", 0, "'in use' or manual", 1},
+    {"state", OPT_STATE, "STATE", 0,
+     "'in use', manual; or, of those in use: empty, partial, full, 'cached large'", 1},
     {.name = NULL}};
 
 static void parse_util(struct own *own, const char *arg, struct argp_state *state) {
@@ -79,18 +89,18 @@ static const char *known(const char *arg, const char *option, const char *const 
 }
 
 static void option(struct command_line *line, int key, char *arg, struct argp_state *state) {
-    static const char *const states[] = {"in use", "manual", "dead"};
+    static const char *const states[] = {"in use",  "manual", "dead",        "empty",
+                                         "partial", "full",   "cached large"};
     static const char *const places[] = {"current",     "listed",       "partial swept",
                                          "full swept",  "full unswept", "partial unswept",
                                          "cached large"};
     struct own *own = line->own;
     switch (key) {
     case OPT_CLASS:
-        own->size_class = option_number(arg, "--class", 0, state);
-        own->class_given = true;
+        own->size_class = arg;
         break;
     case OPT_STATE:
-        own->state = known(arg, "--state", states, 3, state);
+        own->state = known(arg, "--state", states, 7, state);
         break;
     case OPT_PLACE:
         own->place = known(arg, "--place", places, 7, state);
@@ -104,10 +114,14 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
     }
 }
 
-static enum status run(struct command_line *line) {
+static enum status show(const struct command_line *line, const struct target *target,
+                        struct failure *failure) {
     const struct own *own = line->own;
+    int64_t size_class = -1;
+    if (own->size_class && view_class(target, own->size_class, &size_class, failure) != STATUS_DONE)
+        return failure->status;
     const struct view_binding bindings[] = {
-        {":class", own->class_given ? own->size_class : -1, NULL},
+        {":class", size_class, NULL},
         {":state", 0, own->state ? own->state : ""},
         {":place", 0, own->place ? own->place : ""},
         {":owner", 0, own->owner ? own->owner : ""},
@@ -115,25 +129,40 @@ static enum status run(struct command_line *line) {
         {":below", own->util_order == '<' ? (int64_t)(own->util * 1000) : INT64_MAX, NULL},
         {":above", own->util_order == '>' ? (int64_t)(own->util * 1000) : -1, NULL},
     };
-    return view_run(
-        line, &(struct view_query){.from = "v1_span",
-                                   .where = "(:class < 0 OR size_class = :class)"
-                                            " AND (:state = '' OR state = :state)"
-                                            " AND (:place = '' OR place = :place)"
-                                            " AND (:owner = '' OR owner = :owner)"
-                                            " AND live_bytes * 100000.0 / span_bytes < :below"
-                                            " AND live_bytes * 100000.0 / span_bytes > :above",
-                                   .order = "free_bytes DESC, base",
-                                   .bindings = bindings,
-                                   .nbindings = sizeof(bindings) / sizeof(*bindings)});
+    return view_show(line, target,
+                     &(struct view_query){.from = FROM_SPANS,
+                                          .where =
+                                              "(:class < 0 OR size_class = :class)"
+                                              " AND (:state IN ('', state, filled))"
+                                              " AND (:place = '' OR place = :place)"
+                                              " AND (:owner = '' OR owner = :owner)"
+                                              " AND live_bytes * 100000.0 / span_bytes < :below"
+                                              " AND live_bytes * 100000.0 / span_bytes > :above",
+                                          .order = "free_bytes DESC, base",
+                                          .bindings = bindings,
+                                          .nbindings = sizeof(bindings) / sizeof(*bindings)},
+                     failure);
+}
+
+static enum status run(struct command_line *line) {
+    struct target target;
+    struct failure failure = {.status = STATUS_DONE};
+    enum status status = view_target(line, &target, &failure);
+    if (status != STATUS_DONE)
+        return say_failure(&failure);
+    status = show(line, &target, &failure);
+    target_close(&target);
+    return status == STATUS_DONE ? status : say_failure(&failure);
 }
 
 const struct command command_verb_spans = {
     .name = "spans",
     .usage = "TARGET",
     .summary = "spans, those with most free bytes first",
-    .examples = "  goinspect spans redis-server --util '<25%' --limit 20\n"
-                "  goinspect spans redis-server --class 5 --columns address,objects,slots,owner\n",
+    .examples =
+        "  goinspect spans redis-server --util '<25%' --limit 20\n"
+        "  goinspect spans redis-server --class 5 --state partial\n"
+        "  goinspect spans redis-server --class 96B --columns address,objects,slots,owner\n",
     .takes = TAKES_FORMAT | TAKES_SNAPSHOT,
     .min_words = 1,
     .max_words = 1,

@@ -20,6 +20,8 @@
     X(spans)                                                                                       \
     X(arenas)                                                                                      \
     X(pages)                                                                                       \
+    X(cache)                                                                                       \
+    X(central)                                                                                     \
     X(sql)                                                                                         \
     X(snapshot)                                                                                    \
     X(growth)                                                                                      \
@@ -147,16 +149,23 @@ static const char *kind_unit(enum column_kind kind) {
     return units[kind];
 }
 
-static void print_columns(const struct command *command, FILE *out) {
-    if (!command->ncolumns)
-        return;
-    fputs("Columns (+ only with --columns, and in JSON and CSV):\n", out);
-    for (size_t i = 0; i < command->ncolumns; i++) {
-        const struct column *column = &command->columns[i];
+static void print_list(const struct column_list *list, FILE *out) {
+    fprintf(out, "%s:\n", list->title);
+    for (size_t i = 0; i < list->n; i++) {
+        const struct column *column = &list->columns[i];
         fprintf(out, "%c %-18s %-9s %s\n", column->flags & COLUMN_EXTRA ? '+' : ' ', column->name,
                 kind_unit(column->kind), column->help);
     }
     fputc('\n', out);
+}
+
+static void print_columns(const struct command *command, FILE *out) {
+    const struct column_list own = {"Columns (+ only with --columns, and in JSON and CSV)",
+                                    command->columns, command->ncolumns};
+    if (own.n)
+        print_list(&own, out);
+    for (const struct column_list *list = command->lists; list && list->title; list++)
+        print_list(list, out);
 }
 
 /* help_filter replaces the text after the options by columns, details and examples. */

@@ -20,6 +20,13 @@
 
 struct command_line;
 
+/* Columns of what an option makes the verb show instead of its own, for --help. */
+struct column_list {
+    const char *title; /* "Columns of --levels" */
+    const struct column *columns;
+    size_t n;
+};
+
 struct command {
     const char *name;
     const char *usage;    /* what follows the name: "TARGET [STATEMENT]" */
@@ -36,6 +43,7 @@ struct command {
     size_t own_size;              /* bytes of its own arguments, which begin as zero */
     const struct column *columns; /* of its rows; NULL: decided when run */
     size_t ncolumns;
+    const struct column_list *lists; /* further ones, ended by one without a title; may be NULL */
     enum status (*run)(struct command_line *line);
 };
 

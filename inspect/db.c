@@ -92,6 +92,7 @@ int db_open_image(const struct image *im, sqlite3 **ret, char *err, size_t errle
     if (rc)
         return rc;
     if (sqlite3_exec(db, schema_views_sql, NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(db, schema_views_heap_sql, NULL, NULL, NULL) != SQLITE_OK ||
         db_restrict(db) != SQLITE_OK) {
         rc = db_fault_sqlite(&f, db);
         sqlite3_close(db);
@@ -186,7 +187,7 @@ int db_verify(const struct db_fault *f, sqlite3 *db, const char *schema) {
         return db_fault(f, IMAGE_VERSION,
                         "is a database of another application (application_id 0x%llx)",
                         (unsigned long long)(uint32_t)application);
-    if (version != DB_USER_VERSION)
+    if (version < DB_OLDEST_VERSION || version > DB_USER_VERSION)
         return db_fault(f, IMAGE_VERSION,
                         "is a snapshot file of version %lld, this program reads version %d",
                         (long long)version, DB_USER_VERSION);
@@ -208,6 +209,16 @@ static int check_file(const struct db_fault *f) {
     return 0;
 }
 
+/* check_length notices a file that was cut within its last page, which SQLite takes for whole as
+ * long as nobody reads that page.  What a killed import left has been rolled back by now. */
+static int check_length(const struct db_fault *f, sqlite3 *db) {
+    struct stat st;
+    int64_t page = pragma(db, "main", "page_size");
+    if (page > 0 && stat(f->path, &st) == 0 && st.st_size % page != 0)
+        return db_fault(f, IMAGE_DAMAGED, "is damaged: cut short");
+    return 0;
+}
+
 int db_open_file(const char *path, sqlite3 **ret, char *err, size_t errlen) {
     const struct db_fault f = {path, err, errlen};
     sqlite3 *db = NULL;
@@ -222,6 +233,8 @@ int db_open_file(const char *path, sqlite3 **ret, char *err, size_t errlen) {
         sqlite3_busy_timeout(db, BUSY_MS);
         sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
         rc = db_verify(&f, db, "main");
+        if (!rc)
+            rc = check_length(&f, db);
         if (!rc && db_restrict(db) != SQLITE_OK)
             rc = db_fault_sqlite(&f, db);
     }

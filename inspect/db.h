@@ -28,7 +28,8 @@
 #include "image.h"
 
 #define DB_APPLICATION_ID 0x474D4C43 /* "GMLC" */
-#define DB_USER_VERSION   1
+#define DB_USER_VERSION   2
+#define DB_OLDEST_VERSION 1 /* read as it is, and brought up to date by the next import */
 
 /*
  * db_open_image makes an in-memory database over an image, which must outlive it.  It can only be

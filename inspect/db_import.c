@@ -58,6 +58,24 @@ static const char *const table_sql[] = {
     "INSERT INTO target.memstat SELECT ?1, name, reserved_bytes, prepared_bytes, ready_bytes,"
     " used_bytes FROM main.memstat",
     "INSERT INTO target.counter SELECT ?1, name, unit, value FROM main.counter",
+    "INSERT INTO target.mcache SELECT ?1, mcache, attached, orphan, next_sample, tiny, tiny_offset,"
+    " pcache_base, pcache_free, pcache_scavenged, pcache_npages, pcache_nscavenged, nlarge,"
+    " npending, large_bytes, flush_gen, nrefill, nspan_alloc, nspan_free FROM main.mcache",
+    "INSERT INTO target.mcache_class SELECT ?1, mcache, size_class, noscan, current, current_free,"
+    " search, nhints, hint_capacity, nlisted, listed_free, nheld, held_free"
+    " FROM main.mcache_class",
+    "INSERT INTO target.mcentral SELECT ?1, size_class, noscan, npending, partial_swept,"
+    " partial_unswept, full_swept, full_unswept, partial_swept_free, partial_unswept_free,"
+    " full_swept_free, full_unswept_free, ncache, nuncache FROM main.mcentral",
+    "INSERT INTO target.mheap SELECT ?1, sweepgen, search_addr, arena_hint, cur_arena,"
+    " cur_arena_end, chunk_start, chunk_end, pages_in_use, reclaim_at, pages_grown, pages_taken,"
+    " pages_scavenged, summary_bytes, nspan_alloc, nspan_free, nlarge, ngrow, nreclaim, nheaders"
+    " FROM main.mheap",
+    "INSERT INTO target.scavenger SELECT ?1, goal_bytes, retained_bytes, peak_pages, last_peak,"
+    " released_pages, reused_pages, ncalls, nwindows, nregrets, window_ns, window_left_ns,"
+    " worked_ns, working, regretful FROM main.scavenger",
+    "INSERT INTO target.transition SELECT ?1, purpose, name, from_state, to_state, ncalls, bytes"
+    " FROM main.transition",
 };
 
 static const char objects_sql[] =
@@ -170,9 +188,11 @@ static int import_new(struct import *m) {
 }
 
 static int import_existing(struct import *m) {
-    return with_memory(m, m->fault.path,
-                       "PRAGMA target.journal_mode = DELETE; PRAGMA target.synchronous = FULL;"
-                       "PRAGMA target.cache_size = -65536");
+    int rc = db_upgrade(&m->fault);
+    return rc ? rc
+              : with_memory(m, m->fault.path,
+                            "PRAGMA target.journal_mode = DELETE; PRAGMA target.synchronous = FULL;"
+                            "PRAGMA target.cache_size = -65536");
 }
 
 static int check_target(const struct db_fault *f, bool *ret_exists) {

@@ -30,9 +30,14 @@ char *db_name(const char *path);
  * image and live.sql. */
 int db_memory(const struct db_fault *f, const struct image *im, sqlite3 **ret);
 
-/* db_verify checks that a handle is open on a snapshot file of our version.  schema is the name of
- * the attached database. */
+/* db_verify checks that a handle is open on a snapshot file of a version that we read.  schema is
+ * the name of the attached database. */
 int db_verify(const struct db_fault *f, sqlite3 *db, const char *schema);
+
+/* db_upgrade brings the snapshot file f->path up to our version, if it is older, in one
+ * transaction.
+ */
+int db_upgrade(const struct db_fault *f);
 
 /* db_integer runs a query of one integer; missing if there is no row, or it fails. */
 int64_t db_integer(sqlite3 *db, const char *sql, int64_t missing);

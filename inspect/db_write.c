@@ -44,7 +44,11 @@ static int create_schema(const struct db_fault *f, const char *temp) {
         "PRAGMA application_id = " STRING(DB_APPLICATION_ID) ";"
                                                              "PRAGMA user_version = " STRING(
                                                                  DB_USER_VERSION) "; BEGIN",
-        schema_tables_sql, schema_views_sql, "COMMIT"};
+        schema_tables_sql,
+        schema_tables_heap_sql,
+        schema_views_sql,
+        schema_views_heap_sql,
+        "COMMIT"};
     sqlite3 *db = NULL;
     char *name = db_name(temp);
     int rc = name ? sqlite3_open_v2(name, &db, SQLITE_OPEN_READWRITE, NULL) : SQLITE_NOMEM;

@@ -117,6 +117,23 @@ void text_bytes_plain(char *buf, double bytes) {
     snprintf(buf, TEXT_NUMBER_SIZE, "%.*f %s", unit[1] ? 1 : 0, bytes, unit);
 }
 
+bool text_parse_bytes(const char *word, uint64_t *ret) {
+    static const char units[] = "bkmg";
+    char *end;
+    if (strspn(word, "0123456789") == 0)
+        return false;
+    *ret = strtoull(word, &end, 10);
+    const char *unit = *end ? strchr(units, *end | 0x20) : NULL;
+    if (*ret > (uint64_t)1 << 50)
+        return false;
+    if (unit) {
+        *ret <<= 10 * (unit - units);
+        end++;
+        end += unit != units && strcmp(end, "iB") == 0 ? 2 : 0;
+    }
+    return *end == '\0' && *ret <= (uint64_t)1 << 50;
+}
+
 void text_count(char *buf, int64_t n) {
     char digits[24];
     int len = snprintf(digits, sizeof(digits), "%llu",

@@ -36,6 +36,9 @@ void text_bytes(char *buf, double bytes);
 /* text_bytes_plain is the same for a sentence: "1.5 MiB", "312 B". */
 void text_bytes_plain(char *buf, double bytes);
 
+/* text_parse_bytes reads "1", "48B", "512k", "512KiB", "2M", at most 2^50. */
+bool text_parse_bytes(const char *word, uint64_t *ret);
+
 /* text_count writes n with a comma between thousands. */
 void text_count(char *buf, int64_t n);
 

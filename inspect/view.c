@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text.h"
 #include "view.h"
 
 static char *statement(const struct command *command, const struct view_query *query,
@@ -123,6 +124,57 @@ enum status view_show(const struct command_line *line, const struct target *targ
     uint64_t nrows = output_close(output);
     if (limited && nrows == (uint64_t)options.limit && options.watch <= 0)
         say("the first %d rows; --limit N shows more", command->terminal_rows);
+    return status;
+}
+
+enum status view_show_as(const struct command_line *line, const struct target *target,
+                         const struct column_list *list, int rows, const struct view_query *query,
+                         struct failure *failure) {
+    struct command command = *line->command;
+    struct command_line as_if = *line;
+    command.columns = list->columns;
+    command.ncolumns = list->n;
+    command.terminal_rows = rows;
+    as_if.command = &command;
+    return view_show(&as_if, target, query, failure);
+}
+
+enum status view_structures(const struct target *target, struct failure *failure) {
+    static const char sql[] = "SELECT count(*) FROM mheap WHERE snapshot_id = :snapshot";
+    struct failure ignored;
+    sqlite3_stmt *stmt = NULL;
+    /* A file of version 1 has no such table. */
+    bool found = view_prepare(target, sql, NULL, &stmt, &ignored) == STATUS_DONE &&
+                 sqlite3_step(stmt) == SQLITE_ROW && sqlite3_column_int64(stmt, 0) > 0;
+    sqlite3_finalize(stmt);
+    if (found)
+        return STATUS_DONE;
+    return fail(failure, STATUS_BAD_VERSION,
+                "%s does not tell of caches, central lists and the scavenger: %s", target->word,
+                target->kind == TARGET_PROCESS ? "its library is older than goinspect"
+                                               : "it was made by an older library");
+}
+
+enum status view_class(const struct target *target, const char *word, int64_t *ret,
+                       struct failure *failure) {
+    static const char sql[] = "SELECT coalesce(min(size_class), 0) FROM size_class"
+                              " WHERE snapshot_id = :snapshot AND bytes >= :bytes";
+    uint64_t bytes;
+    if (!text_parse_bytes(word, &bytes))
+        return fail(failure, STATUS_USAGE,
+                    "'%s' is neither a size class, 0 to 67, nor a size in bytes (96, 48B, 2k)",
+                    word);
+    bool number = word[strspn(word, "0123456789")] == '\0';
+    *ret = (int64_t)bytes;
+    if (number && bytes <= 67)
+        return STATUS_DONE;
+    struct view_binding binding = {":bytes", bytes ? (int64_t)bytes : 1, NULL};
+    struct view_query query = {.bindings = &binding, .nbindings = 1};
+    sqlite3_stmt *stmt = NULL;
+    enum status status = view_prepare(target, sql, &query, &stmt, failure);
+    if (status == STATUS_DONE)
+        *ret = sqlite3_step(stmt) == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
+    sqlite3_finalize(stmt);
     return status;
 }
 

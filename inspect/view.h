@@ -42,6 +42,21 @@ struct view_query {
 enum status view_show(const struct command_line *line, const struct target *target,
                       const struct view_query *query, struct failure *failure);
 
+/* view_show_as is view_show with other columns than the verb's own, and at most rows rows of a
+ * table on a terminal (0 = all). */
+enum status view_show_as(const struct command_line *line, const struct target *target,
+                         const struct column_list *list, int rows, const struct view_query *query,
+                         struct failure *failure);
+
+/* view_structures checks that target tells of the allocator's structures, caches and the like:
+ * STATUS_DONE or *failure. */
+enum status view_structures(const struct target *target, struct failure *failure);
+
+/* view_class finds the size class that word names: its number, 0 to 67, or a size in bytes (68 and
+ * more, or with a unit) that it serves. */
+enum status view_class(const struct target *target, const char *word, int64_t *ret,
+                       struct failure *failure);
+
 /* view_rows prints the rows of a prepared statement whose columns are those of an output. */
 enum status view_rows(sqlite3_stmt *stmt, struct output *output, size_t ncolumns,
                       struct failure *failure);

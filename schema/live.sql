@@ -72,3 +72,35 @@ FROM image_memstat;
 
 CREATE VIEW counter AS
 SELECT 1 AS snapshot_id, name, unit, value FROM image_counter;
+
+CREATE VIEW mcache AS
+SELECT 1 AS snapshot_id, mcache, flags & 1 AS attached, (flags >> 1) & 1 AS orphan, next_sample,
+       tiny, tiny_offset, pcache_base, pcache_free, pcache_scavenged, pcache_npages,
+       pcache_nscavenged, nlarge, npending, large_bytes, flush_gen, nrefill, nspan_alloc, nspan_free
+FROM image_mcache;
+
+CREATE VIEW mcache_class AS
+SELECT 1 AS snapshot_id, mcache, span_class >> 1 AS size_class, span_class & 1 AS noscan, current,
+       current_free, search, nhints, hint_capacity, nlisted, listed_free, nheld, held_free
+FROM image_mcache_class;
+
+CREATE VIEW mcentral AS
+SELECT 1 AS snapshot_id, span_class >> 1 AS size_class, span_class & 1 AS noscan, npending,
+       partial_swept, partial_unswept, full_swept, full_unswept, partial_swept_free,
+       partial_unswept_free, full_swept_free, full_unswept_free, ncache, nuncache
+FROM image_mcentral;
+
+CREATE VIEW mheap AS
+SELECT 1 AS snapshot_id, sweepgen, search_addr, arena_hint, cur_arena, cur_arena_end, chunk_start,
+       chunk_end, pages_in_use, reclaim_at, pages_grown, pages_taken, pages_scavenged,
+       summary_bytes, nspan_alloc, nspan_free, nlarge, ngrow, nreclaim, nheaders
+FROM image_mheap;
+
+CREATE VIEW scavenger AS
+SELECT 1 AS snapshot_id, goal_bytes, retained_bytes, peak_pages, last_peak, released_pages,
+       reused_pages, ncalls, nwindows, nregrets, window_ns, window_left_ns, worked_ns, working,
+       regretful
+FROM image_scavenger;
+
+CREATE VIEW transition AS
+SELECT 1 AS snapshot_id, purpose, name, from_state, to_state, ncalls, bytes FROM image_transition;

@@ -6,10 +6,11 @@ set(SCHEMA_DIR ${CMAKE_CURRENT_LIST_DIR})
 set(SCHEMA_SQL_C ${CMAKE_CURRENT_BINARY_DIR}/schema_sql.c)
 add_custom_command(
   OUTPUT ${SCHEMA_SQL_C}
-  COMMAND ${CMAKE_COMMAND} -DOUT=${SCHEMA_SQL_C} -DDIR=${SCHEMA_DIR} -DNAMES=tables,live,views -P
-          ${SCHEMA_DIR}/embed.cmake
-  DEPENDS ${SCHEMA_DIR}/tables.sql ${SCHEMA_DIR}/live.sql ${SCHEMA_DIR}/views.sql
-          ${SCHEMA_DIR}/embed.cmake
+  COMMAND ${CMAKE_COMMAND} -DOUT=${SCHEMA_SQL_C} -DDIR=${SCHEMA_DIR}
+          -DNAMES=tables,tables_heap,live,views,views_heap -P ${SCHEMA_DIR}/embed.cmake
+  DEPENDS ${SCHEMA_DIR}/tables.sql ${SCHEMA_DIR}/tables_heap.sql ${SCHEMA_DIR}/live.sql
+          ${SCHEMA_DIR}/views.sql ${SCHEMA_DIR}/views_heap.sql ${SCHEMA_DIR}/embed.cmake
   VERBATIM)
-install(FILES ${SCHEMA_DIR}/tables.sql ${SCHEMA_DIR}/live.sql ${SCHEMA_DIR}/views.sql
+install(FILES ${SCHEMA_DIR}/tables.sql ${SCHEMA_DIR}/tables_heap.sql ${SCHEMA_DIR}/live.sql
+              ${SCHEMA_DIR}/views.sql ${SCHEMA_DIR}/views_heap.sql
         DESTINATION ${CMAKE_INSTALL_DATADIR}/gomalloc/schema)

@@ -93,7 +93,9 @@ SELECT s.snapshot_id,
             WHEN 7 THEN 'cached large' ELSE '-' END AS place,
        s.recorded,
        s.needzero, s.sweepgen, s.freeindex, s.base, s.npages * p.page_size AS span_bytes,
-       s.owner AS owner_number
+       s.owner AS owner_number,
+       CASE WHEN s.state <> 1 THEN NULL WHEN s.live = 0 THEN 'empty'
+            WHEN s.live = s.nelems THEN 'full' ELSE 'partial' END AS fill
 FROM snapshot p JOIN span s ON s.snapshot_id = p.snapshot_id;
 
 -- One row for each size class; class 0 is the large objects, a span each.
@@ -319,6 +321,16 @@ UNION ALL SELECT a.snapshot_id, 14, 'heap.free', sum(a.free_pages) * p.page_size
 UNION ALL SELECT a.snapshot_id, 15, 'heap.scavenged', sum(a.scavenged_pages) * p.page_size, 'bytes',
        'of the free pages, given back to the kernel'
        FROM snapshot p JOIN arena a ON a.snapshot_id = p.snapshot_id GROUP BY a.snapshot_id
+UNION ALL SELECT snapshot_id, 16, 'scavenger.goal', goal_bytes, 'bytes',
+       'the heap should retain at most so much' FROM v1_scavenger
+UNION ALL SELECT snapshot_id, 17, 'scavenger.retained', retained_bytes, 'bytes',
+       'in use, or free and not given back' FROM v1_scavenger
+UNION ALL SELECT snapshot_id, 18, 'scavenger.released', released_bytes, 'bytes',
+       'given back to the kernel since the start' FROM v1_scavenger
+UNION ALL SELECT snapshot_id, 19, 'scavenger.reused', reused_bytes, 'bytes',
+       'of these, taken into use again' FROM v1_scavenger
+UNION ALL SELECT snapshot_id, 19, 'scavenger.time', worked_ns, 'ns',
+       'spent on it in the background' FROM v1_scavenger
 UNION ALL SELECT snapshot_id, 20, 'objects.live', live_objects, 'objects',
        'live objects' FROM span_total
 UNION ALL SELECT snapshot_id, 21, 'objects.live_bytes', live_bytes, 'bytes',
@@ -411,4 +423,6 @@ FROM (
     SELECT a.snapshot_id, 'scavenged pages: arenas, chunks', sum(a.scavenged_pages),
            (SELECT sum(scavenged_pages) FROM v1_chunk c WHERE c.snapshot_id = a.snapshot_id)
     FROM arena a GROUP BY a.snapshot_id
+    UNION ALL
+    SELECT snapshot_id, what, a, b FROM heap_balance
 );

@@ -9,13 +9,18 @@
 #include "heap/mheap.h"
 #include "prof/prof.h"
 
+#define TRANSITIONS_BYTES (MEM_NPURPOSES * MEM_NTRANSITIONS * sizeof(struct gomalloc_transition))
+
 void image_gather_memstats(struct image_writer *w) {
+    /* The room for both tables is agent's memory, too: first, so that the two tell the same. */
+    if (image_wants(w, GOMALLOC_SECTION_TRANSITION))
+        image_table_room(&w->table[GOMALLOC_SECTION_TRANSITION], TRANSITIONS_BYTES);
     for (unsigned i = 0; i < MEM_NPURPOSES; i++) {
-        struct mem_stat *s = &mem_stats[i];
         struct gomalloc_memstat *r =
             image_add(w, GOMALLOC_SECTION_MEMSTAT, sizeof(struct gomalloc_memstat));
         if (r == NULL)
             return;
+        struct mem_stat *s = &mem_stats[i];
         memcpy(r->name, s->name, sizeof r->name);
         r->reserved = atomic_load_explicit(&s->reserved, memory_order_relaxed);
         r->prepared = atomic_load_explicit(&s->prepared, memory_order_relaxed);

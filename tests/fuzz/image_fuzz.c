@@ -40,6 +40,11 @@ static const char *const queries[] = {
     "SELECT max(cmdline), max(captured_utc) FROM v1_snapshot",
     "SELECT max(name) FROM v1_thread, v1_memory, v1_counter",
     "SELECT max(path), max(build_id) FROM v1_mapping",
+    "SELECT count(page_cache_free), sum(kept_bytes) FROM v1_cache",
+    "SELECT count(current), sum(free_bytes) FROM v1_cache_class",
+    "SELECT sum(free_bytes) FROM v1_central",
+    "SELECT max(search_address), max(time_percent) FROM v1_heap, v1_scavenger",
+    "SELECT sum(bytes), max(from_state) FROM v1_transition",
 };
 
 static void walk(const struct image *im) {

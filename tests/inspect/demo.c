@@ -238,11 +238,7 @@ static void add_pages(struct maker *m, const struct demo *d) {
 }
 
 static void add_figures(struct maker *m) {
-    struct gomalloc_memstat heap = {"heap", 60 << 20, 4 << 20, 1 << 20, 900000};
-    struct gomalloc_memstat recorder = {"recorder", 0, 0, 65536, 4000};
     struct gomalloc_counter grow = {"heap.grow", "calls", 3};
-    maker_add(m, GOMALLOC_SECTION_MEMSTAT, &heap);
-    maker_add(m, GOMALLOC_SECTION_MEMSTAT, &recorder);
     maker_add(m, GOMALLOC_SECTION_COUNTER, &grow);
 }
 
@@ -257,7 +253,12 @@ void demo_make(struct maker *m, const struct demo *d) {
     add_size_classes(m);
     add_spans(m, d, add_sites(m, d));
     add_pages(m, d);
+    demo_make_heap(m, FIRST_MORE + d->more_spans, FIRST_MORE + d->more_spans + FREE_PAGES);
     add_figures(m);
+    for (int id = GOMALLOC_SECTION_MCACHE; id < GOMALLOC_NSECTIONS && d->old; id++) {
+        m->sections[id].absent = true;
+        m->sections[id].size = 0;
+    }
 }
 
 unsigned char *demo_image(const struct demo *demo, size_t *ret_size) {

@@ -70,6 +70,7 @@ struct demo {
     uint32_t more_spans; /* further full spans of 1024 8-byte objects of site 1 */
     uint32_t more_sites; /* the objects of more_spans belong to so many further sites in turn */
     bool other_numbers;  /* the sites have other ids, and other places in the trie */
+    bool old;            /* by a library that did not tell of caches and what follows them */
 };
 
 #define DEMO_NODE_OFFSET   0x1100u /* return address in make_node */
@@ -89,6 +90,10 @@ extern const struct demo demo_default;
 
 /* demo_make fills a maker that maker_init has prepared. */
 void demo_make(struct maker *m, const struct demo *demo);
+
+/* demo_make_heap adds the allocator's structures for pages of which the first `used` are in spans,
+ * and all from `grown` on not the heap's: for demo_make. */
+void demo_make_heap(struct maker *m, uint64_t used, uint64_t grown);
 
 /* demo_image returns the finished image, to be freed. */
 unsigned char *demo_image(const struct demo *demo, size_t *ret_size);

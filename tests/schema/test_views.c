@@ -241,7 +241,20 @@ static void test_figures_add_up(void **state) {
          "live objects: bitmaps, spans|1\nlive objects: classes, spans|1\n"
          "live bytes: classes, spans|1\nlive objects: sites, spans|1\n"
          "live bytes: sites, spans|1\npages: arenas, spans|1\npages: chunks in use, spans|1\n"
-         "free pages: arenas, chunks|1\nscavenged pages: arenas, chunks|1");
+         "free pages: arenas, chunks|1\nscavenged pages: arenas, chunks|1\n"
+         "current spans: caches, spans|1\nlisted spans: caches, spans|1\n"
+         "partial swept spans: central lists, spans|1\n"
+         "partial unswept spans: central lists, spans|1\n"
+         "full swept spans: central lists, spans|1\nfull unswept spans: central lists, spans|1\n"
+         "spans: caches, central lists and heap, all|1\n"
+         "free slots: caches, central lists and heap, spans|1\n"
+         "large spans kept: caches, spans|1\nlarge bytes kept: caches, spans|1\n"
+         "cached pages: caches, chunks|1\npages in use: heap, spans|1\n"
+         "pages taken: heap, spans and page caches|1\n"
+         "free pages below the search address: chunks, none|1\n"
+         "reserved bytes: transitions, purposes|1\nprepared bytes: transitions, purposes|1\n"
+         "ready bytes: transitions, purposes|1\nreserved bytes: arenas, heap|1\n"
+         "prepared bytes: arenas, heap|1\nready bytes: arenas, heap|1");
 }
 
 /* A balance that can't fail would be none. */
@@ -259,6 +272,113 @@ static void test_figures_that_do_not_add_up_are_shown(void **state) {
          "pages: arenas, spans|13|12\nfree pages: arenas, chunks|9|10");
     world_close(&w);
     maker_free(&m);
+}
+
+/* One figure of each structure is wrong by one, and its line, and only that, says so. */
+static void test_structures_that_do_not_add_up_are_shown(void **state) {
+    (void)state;
+    static const struct {
+        enum gomalloc_section_id id;
+        size_t nth, offset;
+        const char *expected;
+    } cases[] = {
+#define WRONG(section, type, nth, field, expected)                                                 \
+    {GOMALLOC_SECTION_##section, nth, offsetof(struct type, field), expected}
+        WRONG(MCACHE_CLASS, gomalloc_mcache_class, 0, current,
+              "current spans: caches, spans\nspans: caches, central lists and heap, all"),
+        WRONG(MCACHE_CLASS, gomalloc_mcache_class, 1, nlisted,
+              "listed spans: caches, spans\nspans: caches, central lists and heap, all"),
+        WRONG(MCACHE_CLASS, gomalloc_mcache_class, 2, held_free,
+              "free slots: caches, central lists and heap, spans"),
+        WRONG(MCENTRAL, gomalloc_mcentral, 0, partial_swept,
+              "partial swept spans: central lists, spans\n"
+              "spans: caches, central lists and heap, all"),
+        WRONG(MCENTRAL, gomalloc_mcentral, 0, full_unswept,
+              "full unswept spans: central lists, spans\n"
+              "spans: caches, central lists and heap, all"),
+        WRONG(MCACHE, gomalloc_mcache, 1, large_bytes, "large bytes kept: caches, spans"),
+        WRONG(MHEAP, gomalloc_mheap, 0, pages_in_use, "pages in use: heap, spans"),
+        WRONG(MHEAP, gomalloc_mheap, 0, pages_taken, "pages taken: heap, spans and page caches"),
+        WRONG(TRANSITION, gomalloc_transition, 4, bytes, "ready bytes: transitions, purposes"),
+        WRONG(ARENA, gomalloc_arena, 0, reserved_bytes, "reserved bytes: arenas, heap"),
+#undef WRONG
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct world w;
+        struct maker m;
+        maker_init(&m);
+        demo_make(&m, &demo_default);
+        ++*((unsigned char *)maker_record(&m, cases[i].id, cases[i].nth) + cases[i].offset);
+        world_open(&w, &m);
+        both(&w, "SELECT what FROM v1_balance WHERE NOT holds", cases[i].expected);
+        world_close(&w);
+        maker_free(&m);
+    }
+}
+
+static void test_free_pages_below_the_search_address_are_noticed(void **state) {
+    (void)state;
+    struct world w;
+    struct maker m;
+    maker_init(&m);
+    demo_make(&m, &demo_default);
+    struct gomalloc_mheap *h = maker_record(&m, GOMALLOC_SECTION_MHEAP, 0);
+    h->search_addr += 3 * 8192;
+    world_open(&w, &m);
+    both(&w, "SELECT what, a, b FROM v1_balance WHERE NOT holds",
+         "free pages below the search address: chunks, none|3|0");
+    world_close(&w);
+    maker_free(&m);
+}
+
+/* The allocator's structures. */
+
+static void test_caches(void **state) {
+    both((const struct world *)*state,
+         "SELECT mcache, tid, name, state, spans, listed_spans, hints, page_cache_pages,"
+         " page_cache, page_cache_free, cycles_behind, tiny_block, next_sample FROM v1_cache",
+         "0|4711|demo|attached|2|3|9|2|0xc000000000|0000000000300000|1|0xc000004010|123456\n"
+         "1|0|(idle)|idle|0|0|0|0|-|0000000000000000|2|-|-");
+    both((const struct world *)*state,
+         "SELECT mcache, size_class, noscan, current, listed_spans, free_slots, free_bytes"
+         " FROM v1_cache_class ORDER BY size_class",
+         "0|2|1|-|1|462|7392\n0|3|0|-|1|241|5784\n0|5|0|-|1|143|6864");
+}
+
+static void test_central_lists_and_the_heap(void **state) {
+    both((const struct world *)*state,
+         "SELECT size_class, slot_bytes, spans, free_bytes, spans_given, spans_taken, sweepgen"
+         " FROM v1_central",
+         "3|24|0|0|2|2|6");
+    both((const struct world *)*state,
+         "SELECT sweep_cycles, search_address, grows_from, pages_in_use, pages_taken FROM v1_heap",
+         "2|0xc000018000|0xc00002c000|12|14");
+    both((const struct world *)*state,
+         "SELECT goal_bytes, surplus_bytes, released_bytes, reused_bytes, windows, regrets,"
+         " time_percent, regretful FROM v1_scavenger",
+         "98304|49152|16384|16384|5|1|0.1|1");
+    both((const struct world *)*state,
+         "SELECT purpose, name, from_state, to_state, bytes FROM v1_transition"
+         " WHERE purpose = 'recorder' OR name = 'sysUnused' ORDER BY 1",
+         "heap|sysUnused|Ready|Prepared|16384\nrecorder|sysAlloc|None|Ready|65536");
+}
+
+static void test_spans_are_empty_partial_or_full(void **state) {
+    both((const struct world *)*state, "SELECT size_class, state, fill FROM v1_span ORDER BY base",
+         "3|in use|partial\n5|in use|partial\n2|in use|partial\n0|in use|full\n0|manual|-");
+}
+
+static void test_an_older_image_has_no_structures_and_nothing_wrong(void **state) {
+    (void)state;
+    struct world w;
+    struct demo d = demo_default;
+    d.old = true;
+    world_demo(&w, &d);
+    both(&w, "SELECT count(*) FROM v1_cache", "0");
+    both(&w, "SELECT count(*) FROM v1_heap", "0");
+    both(&w, "SELECT count(*), sum(holds) FROM v1_balance", "9|9");
+    both(&w, "SELECT count(*) FROM v1_status WHERE item LIKE 'scavenger%'", "0");
+    world_close(&w);
 }
 
 static void test_a_span_over_several_arenas_is_counted_in_each(void **state) {
@@ -393,6 +513,12 @@ int main(void) {
         cmocka_unit_test(test_status),
         cmocka_unit_test(test_figures_add_up),
         cmocka_unit_test(test_figures_that_do_not_add_up_are_shown),
+        cmocka_unit_test(test_structures_that_do_not_add_up_are_shown),
+        cmocka_unit_test(test_free_pages_below_the_search_address_are_noticed),
+        cmocka_unit_test(test_caches),
+        cmocka_unit_test(test_central_lists_and_the_heap),
+        cmocka_unit_test(test_spans_are_empty_partial_or_full),
+        cmocka_unit_test(test_an_older_image_has_no_structures_and_nothing_wrong),
         cmocka_unit_test(test_a_span_over_several_arenas_is_counted_in_each),
         cmocka_unit_test(test_sampled_objects_stand_for_the_inverse_of_their_probability),
         cmocka_unit_test(test_without_a_recorder_everything_is_not_recorded),

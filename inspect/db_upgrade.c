@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Snapshot files of older versions.
+ *
+ * They are read as they are: what their views do not have yet, the verbs say.  The first import
+ * into one makes it a file of ours: the tables that it lacks are added, empty for the snapshots
+ * that it has, and its views are replaced, which hold nothing.
+ */
+#include <stdlib.h>
+
+#include "db_private.h"
+#include "schema_sql.h"
+
+#define BUSY_MS          10000
+#define STRINGIFY(x)     #x
+#define STRING(x)        STRINGIFY(x)
+#define SET_USER_VERSION "PRAGMA user_version = " STRING(DB_USER_VERSION)
+
+/* drop_views returns an SQLite error code. */
+static int drop_views(sqlite3 *db) {
+    static const char list[] = "SELECT printf('DROP VIEW \"%w\"', name) FROM sqlite_schema"
+                               " WHERE type = 'view'";
+    sqlite3_stmt *s = NULL;
+    sqlite3_str *drops = sqlite3_str_new(db);
+    int rc = sqlite3_prepare_v2(db, list, -1, &s, NULL);
+    while (rc == SQLITE_OK && (rc = sqlite3_step(s)) == SQLITE_ROW) {
+        sqlite3_str_appendf(drops, "%s;", sqlite3_column_text(s, 0));
+        rc = SQLITE_OK;
+    }
+    sqlite3_finalize(s);
+    char *sql = sqlite3_str_finish(drops);
+    if (rc == SQLITE_DONE)
+        rc = sql ? sqlite3_exec(db, sql, NULL, NULL, NULL) : SQLITE_OK;
+    sqlite3_free(sql);
+    return rc;
+}
+
+/* version_1 adds what version 2 has. */
+static int version_1(sqlite3 *db) {
+    static const char *const texts[] = {schema_tables_heap_sql, schema_views_sql,
+                                        schema_views_heap_sql, SET_USER_VERSION};
+    int rc = drop_views(db);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0] && rc == SQLITE_OK; i++)
+        rc = sqlite3_exec(db, texts[i], NULL, NULL, NULL);
+    return rc;
+}
+
+static int upgrade(const struct db_fault *f, sqlite3 *db) {
+    int rc = db_verify(f, db, "main");
+    if (rc)
+        return rc;
+    if (sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+        return db_fault_sqlite(f, db);
+    /* Asked again: another program may have been faster. */
+    bool old = db_integer(db, "PRAGMA user_version", 0) == 1;
+    if ((!old || version_1(db) == SQLITE_OK) &&
+        sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
+        return 0;
+    rc = db_fault_sqlite(f, db);
+    sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
+}
+
+int db_upgrade(const struct db_fault *f) {
+    sqlite3 *db = NULL;
+    char *name = db_name(f->path);
+    int rc = 0;
+    if (!name || sqlite3_open_v2(name, &db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK) {
+        rc = db_fault_sqlite(f, db);
+    } else {
+        sqlite3_busy_timeout(db, BUSY_MS);
+        if (db_integer(db, "PRAGMA user_version", 0) == 1)
+            rc = upgrade(f, db);
+    }
+    sqlite3_close(db);
+    sqlite3_free(name);
+    return rc;
+}

@@ -1,0 +1,282 @@
+-- SPDX-License-Identifier: BSD-3-Clause
+--
+-- The v1_* views of the allocator's structures, as views.sql's of the rest: a stable interface.  The
+-- words are Go's (mcache, mcentral, mheap, pallocSum, searchAddr, scavenger).
+
+-- One row for each thread's cache: what it holds.
+CREATE VIEW v1_cache AS
+SELECT m.snapshot_id, m.mcache, t.tid,
+       CASE t.tid WHEN 0 THEN '(idle)' ELSE t.comm END AS name,
+       CASE WHEN m.attached THEN 'attached' WHEN m.orphan THEN 'orphan' ELSE 'idle' END AS state,
+       t.nspans AS spans,
+       coalesce(c.current_spans, 0) AS current_spans,
+       coalesce(c.listed_spans, 0) AS listed_spans,
+       coalesce(c.held_spans, 0) AS held_spans,
+       t.cached_bytes AS free_bytes,
+       coalesce(c.hints, 0) AS hints,
+       m.pcache_npages AS page_cache_pages,
+       m.pcache_npages * 8192 AS page_cache_bytes,
+       m.pcache_nscavenged AS page_cache_scavenged,
+       m.nlarge AS large_spans,
+       m.large_bytes,
+       t.cached_bytes + m.pcache_npages * 8192 + m.large_bytes AS kept_bytes,
+       m.npending AS pending_spans,
+       m.nrefill AS refills,
+       m.nspan_alloc AS spans_taken,
+       m.nspan_free AS spans_given,
+       m.flush_gen,
+       (h.sweepgen - m.flush_gen) / 2 AS cycles_behind,
+       CASE m.tiny WHEN 0 THEN NULL ELSE printf('0x%x', m.tiny) END AS tiny_block,
+       m.tiny_offset,
+       CASE m.pcache_base WHEN 0 THEN NULL ELSE printf('0x%x', m.pcache_base) END AS page_cache,
+       printf('%016x', m.pcache_free) AS page_cache_free,
+       printf('%016x', m.pcache_scavenged) AS page_cache_scav,
+       m.next_sample
+FROM mcache m
+JOIN thread t ON t.snapshot_id = m.snapshot_id AND t.mcache = m.mcache
+LEFT JOIN mheap h ON h.snapshot_id = m.snapshot_id
+LEFT JOIN (SELECT snapshot_id, mcache, sum(current <> 0) AS current_spans,
+                  sum(nlisted) AS listed_spans, sum(nheld) AS held_spans, sum(nhints) AS hints
+           FROM mcache_class GROUP BY snapshot_id, mcache) c
+     ON c.snapshot_id = m.snapshot_id AND c.mcache = m.mcache;
+
+-- One row for each span class of each cache in which there is something.
+CREATE VIEW v1_cache_class AS
+SELECT k.snapshot_id, k.mcache, t.tid, CASE t.tid WHEN 0 THEN '(idle)' ELSE t.comm END AS name,
+       k.size_class, k.noscan, z.bytes AS slot_bytes, z.nelems AS span_slots,
+       CASE k.current WHEN 0 THEN NULL ELSE printf('0x%x', k.current) END AS current,
+       k.current_free, k.search, k.nhints AS hints, k.hint_capacity,
+       k.nlisted AS listed_spans, k.listed_free, k.nheld AS held_spans, k.held_free,
+       (k.current <> 0) + k.nlisted + k.nheld AS spans,
+       k.current_free + k.listed_free + k.held_free AS free_slots,
+       (k.current_free + k.listed_free + k.held_free) * z.bytes AS free_bytes
+FROM mcache_class k
+JOIN thread t ON t.snapshot_id = k.snapshot_id AND t.mcache = k.mcache
+JOIN size_class z ON z.snapshot_id = k.snapshot_id AND z.size_class = k.size_class;
+
+-- One row for the central list of each span class that has or had spans: Go's four sets.
+CREATE VIEW v1_central AS
+SELECT m.snapshot_id, m.size_class, m.noscan, z.bytes AS slot_bytes, z.nelems AS span_slots,
+       m.partial_swept + m.partial_unswept + m.full_swept + m.full_unswept AS spans,
+       m.partial_swept, m.partial_unswept, m.full_swept, m.full_unswept,
+       m.partial_swept_free + m.partial_unswept_free + m.full_swept_free + m.full_unswept_free
+           AS free_slots,
+       (m.partial_swept_free + m.partial_unswept_free + m.full_swept_free + m.full_unswept_free)
+           * z.bytes AS free_bytes,
+       m.npending AS pending_spans, m.ncache AS spans_given, m.nuncache AS spans_taken,
+       m.partial_swept_free, m.partial_unswept_free, m.full_swept_free, m.full_unswept_free,
+       h.sweepgen
+FROM mcentral m
+JOIN size_class z ON z.snapshot_id = m.snapshot_id AND z.size_class = m.size_class
+LEFT JOIN mheap h ON h.snapshot_id = m.snapshot_id;
+
+-- One row for each set of each central list.
+CREATE VIEW central_set AS
+SELECT snapshot_id, size_class, noscan, slot_bytes, 1 AS ord, 'partial swept' AS set_name,
+       partial_swept AS spans, partial_swept_free AS free_slots,
+       'free slots: taken first' AS meaning FROM v1_central
+UNION ALL SELECT snapshot_id, size_class, noscan, slot_bytes, 2, 'partial unswept',
+       partial_unswept, partial_unswept_free, 'free slots, more once swept' FROM v1_central
+UNION ALL SELECT snapshot_id, size_class, noscan, slot_bytes, 3, 'full swept',
+       full_swept, full_swept_free, 'no free slot' FROM v1_central
+UNION ALL SELECT snapshot_id, size_class, noscan, slot_bytes, 4, 'full unswept',
+       full_unswept, full_unswept_free, 'free slots once swept' FROM v1_central;
+
+-- One row for each snapshot: the heap itself.
+CREATE VIEW v1_heap AS
+SELECT snapshot_id, sweepgen, sweepgen / 2 - 1 AS sweep_cycles,
+       CASE WHEN search_addr IS NOT NULL THEN printf('0x%x', search_addr) END AS search_address,
+       printf('0x%x', chunk_start) AS chunks_from, printf('0x%x', chunk_end) AS chunks_to,
+       printf('0x%x', cur_arena) AS grows_from, printf('0x%x', cur_arena_end) AS grows_to,
+       printf('0x%x', arena_hint) AS next_arena,
+       pages_in_use, reclaim_at, pages_grown, pages_taken, pages_scavenged, summary_bytes,
+       nspan_alloc AS spans_made, nspan_free AS spans_freed, nlarge AS large_objects,
+       ngrow AS grows, nreclaim AS reclaims, nheaders AS span_headers, search_addr
+FROM mheap;
+
+-- One row for each snapshot: the scavenger's pace, and what it gave back.  time_percent is of one
+-- CPU since the library's start.
+CREATE VIEW v1_scavenger AS
+SELECT s.snapshot_id, s.goal_bytes, s.retained_bytes,
+       max(s.retained_bytes - s.goal_bytes, 0) AS surplus_bytes,
+       s.released_pages * p.page_size AS released_bytes,
+       s.reused_pages * p.page_size AS reused_bytes,
+       s.ncalls AS calls, s.nwindows AS windows, s.nregrets AS regrets, s.window_ns,
+       s.window_left_ns, s.worked_ns,
+       CASE WHEN p.captured_ns > p.start_ns
+            THEN 100.0 * s.worked_ns / (p.captured_ns - p.start_ns) END AS time_percent,
+       s.working, s.regretful, s.peak_pages * p.page_size AS peak_bytes,
+       s.last_peak * p.page_size AS last_peak_bytes
+FROM scavenger s JOIN snapshot p ON p.snapshot_id = s.snapshot_id;
+
+-- One row for each purpose and transition between two states of address space, in bytes since the
+-- start.
+CREATE VIEW v1_transition AS
+SELECT snapshot_id, purpose, name,
+       CASE from_state WHEN 0 THEN 'None' WHEN 1 THEN 'Reserved' WHEN 2 THEN 'Prepared'
+            ELSE 'Ready' END AS from_state,
+       CASE to_state WHEN 0 THEN 'None' WHEN 1 THEN 'Reserved' WHEN 2 THEN 'Prepared'
+            ELSE 'Ready' END AS to_state,
+       ncalls AS calls, bytes, from_state AS from_number, to_state AS to_number
+FROM transition;
+
+-- What a state has by the transitions: moved in less moved out.
+CREATE VIEW transition_total AS
+SELECT snapshot_id, purpose,
+       sum(CASE to_state WHEN 1 THEN bytes ELSE 0 END)
+           - sum(CASE from_state WHEN 1 THEN bytes ELSE 0 END) AS reserved_bytes,
+       sum(CASE to_state WHEN 2 THEN bytes ELSE 0 END)
+           - sum(CASE from_state WHEN 2 THEN bytes ELSE 0 END) AS prepared_bytes,
+       sum(CASE to_state WHEN 3 THEN bytes ELSE 0 END)
+           - sum(CASE from_state WHEN 3 THEN bytes ELSE 0 END) AS ready_bytes
+FROM transition GROUP BY snapshot_id, purpose;
+
+-- The states of each purpose's memory now, and what each of Go's functions has moved.
+CREATE VIEW state_figure AS
+SELECT m.snapshot_id, m.name, m.reserved_bytes, m.prepared_bytes, m.ready_bytes, m.used_bytes,
+       coalesce(sum(CASE t.name WHEN 'sysReserve' THEN t.bytes END), 0) AS sys_reserve,
+       coalesce(sum(CASE t.name WHEN 'sysMap' THEN t.bytes END), 0) AS sys_map,
+       coalesce(sum(CASE t.name WHEN 'sysUsed' THEN t.bytes END), 0) AS sys_used,
+       coalesce(sum(CASE t.name WHEN 'sysUnused' THEN t.bytes END), 0) AS sys_unused,
+       coalesce(sum(CASE t.name WHEN 'sysFault' THEN t.bytes END), 0) AS sys_fault,
+       coalesce(sum(CASE t.name WHEN 'sysAlloc' THEN t.bytes END), 0) AS sys_alloc,
+       coalesce(sum(CASE t.name WHEN 'sysFree' THEN t.bytes END), 0) AS sys_free
+FROM memstat m LEFT JOIN transition t ON t.snapshot_id = m.snapshot_id AND t.purpose = m.name
+GROUP BY m.snapshot_id, m.name;
+
+-- One row for each transition, all purposes together.
+CREATE VIEW transition_figure AS
+SELECT snapshot_id, name, from_state, to_state, sum(calls) AS calls,
+       sum(CASE purpose WHEN 'heap' THEN bytes ELSE 0 END) AS heap_bytes,
+       sum(CASE purpose WHEN 'heap' THEN 0 ELSE bytes END) AS other_bytes,
+       CASE name WHEN 'sysFree' THEN 100 WHEN 'sysAlloc' THEN 90 ELSE 0 END
+           + CASE WHEN from_number < to_number THEN from_number ELSE 10 + from_number END AS ord
+FROM v1_transition
+GROUP BY snapshot_id, from_number, to_number;
+
+-- The spans of a snapshot by where they are kept.
+CREATE VIEW span_place AS
+SELECT h.snapshot_id, count(s.base) AS spans, coalesce(sum(s.nelems - s.live), 0) AS free_slots,
+       coalesce(sum(s.place = 1), 0) AS current, coalesce(sum(s.place = 2), 0) AS listed,
+       coalesce(sum(s.place = 3), 0) AS partial_swept,
+       coalesce(sum(s.place = 4), 0) AS partial_unswept,
+       coalesce(sum(s.place = 5), 0) AS full_swept, coalesce(sum(s.place = 6), 0) AS full_unswept,
+       coalesce(sum(s.place = 7), 0) AS large,
+       coalesce(sum(CASE s.place WHEN 7 THEN s.npages * 8192 ELSE 0 END), 0) AS large_bytes,
+       coalesce(sum(s.owner = 4294967294), 0) AS heap_spans,
+       coalesce(sum(CASE s.owner WHEN 4294967294 THEN s.nelems - s.live ELSE 0 END), 0)
+           AS heap_free_slots
+FROM mheap h LEFT JOIN span s ON s.snapshot_id = h.snapshot_id
+GROUP BY h.snapshot_id;
+
+-- The same as the caches and the central lists count it themselves.
+CREATE VIEW structure_total AS
+SELECT h.snapshot_id,
+       (SELECT coalesce(sum(current <> 0), 0) FROM mcache_class k
+        WHERE k.snapshot_id = h.snapshot_id) AS current,
+       (SELECT coalesce(sum(nlisted), 0) FROM mcache_class k
+        WHERE k.snapshot_id = h.snapshot_id) AS listed,
+       (SELECT coalesce(sum(nheld), 0) FROM mcache_class k
+        WHERE k.snapshot_id = h.snapshot_id) AS held,
+       (SELECT coalesce(sum(current_free + listed_free + held_free), 0) FROM mcache_class k
+        WHERE k.snapshot_id = h.snapshot_id) AS cache_free,
+       coalesce(sum(m.partial_swept), 0) AS partial_swept,
+       coalesce(sum(m.partial_unswept), 0) AS partial_unswept,
+       coalesce(sum(m.full_swept), 0) AS full_swept,
+       coalesce(sum(m.full_unswept), 0) AS full_unswept,
+       coalesce(sum(m.partial_swept_free + m.partial_unswept_free + m.full_swept_free
+                    + m.full_unswept_free), 0) AS central_free,
+       (SELECT coalesce(sum(nlarge), 0) FROM mcache c
+        WHERE c.snapshot_id = h.snapshot_id) AS large,
+       (SELECT coalesce(sum(large_bytes), 0) FROM mcache c
+        WHERE c.snapshot_id = h.snapshot_id) AS large_bytes,
+       (SELECT coalesce(sum(pcache_npages), 0) FROM mcache c
+        WHERE c.snapshot_id = h.snapshot_id) AS cached_pages
+FROM mheap h LEFT JOIN mcentral m ON m.snapshot_id = h.snapshot_id
+GROUP BY h.snapshot_id;
+
+-- Pairs of figures for v1_balance: what the structures count themselves, against the spans, the
+-- chunks and the states of address space.
+CREATE VIEW heap_balance AS
+SELECT t.snapshot_id, 'current spans: caches, spans' AS what, t.current AS a, p.current AS b
+FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+UNION ALL
+SELECT t.snapshot_id, 'listed spans: caches, spans', t.listed, p.listed
+FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+UNION ALL
+SELECT t.snapshot_id, 'partial swept spans: central lists, spans', t.partial_swept, p.partial_swept
+FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+UNION ALL
+SELECT t.snapshot_id, 'partial unswept spans: central lists, spans', t.partial_unswept,
+       p.partial_unswept
+FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+UNION ALL
+SELECT t.snapshot_id, 'full swept spans: central lists, spans', t.full_swept, p.full_swept
+FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+UNION ALL
+SELECT t.snapshot_id, 'full unswept spans: central lists, spans', t.full_unswept, p.full_unswept
+FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+UNION ALL
+SELECT t.snapshot_id, 'spans: caches, central lists and heap, all',
+       t.current + t.listed + t.held + t.partial_swept + t.partial_unswept + t.full_swept
+           + t.full_unswept + p.heap_spans, p.spans
+FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+UNION ALL
+SELECT t.snapshot_id, 'free slots: caches, central lists and heap, spans',
+       t.cache_free + t.central_free + p.heap_free_slots, p.free_slots
+FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+UNION ALL
+SELECT t.snapshot_id, 'large spans kept: caches, spans', t.large, p.large
+FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+UNION ALL
+SELECT t.snapshot_id, 'large bytes kept: caches, spans', t.large_bytes, p.large_bytes
+FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+UNION ALL
+SELECT t.snapshot_id, 'cached pages: caches, chunks', t.cached_pages,
+       (SELECT coalesce(sum(cached_pages), 0) FROM v1_chunk c WHERE c.snapshot_id = t.snapshot_id)
+FROM structure_total t
+UNION ALL
+SELECT h.snapshot_id, 'pages in use: heap, spans', h.pages_in_use, t.span_pages
+FROM mheap h JOIN span_total t ON t.snapshot_id = h.snapshot_id
+UNION ALL
+SELECT h.snapshot_id, 'pages taken: heap, spans and page caches', h.pages_taken,
+       t.span_pages + s.cached_pages
+FROM mheap h JOIN span_total t ON t.snapshot_id = h.snapshot_id
+JOIN structure_total s ON s.snapshot_id = h.snapshot_id
+UNION ALL
+SELECT h.snapshot_id, 'free pages below the search address: chunks, none',
+       sum(2 * length(c.below) - length(replace(c.below, '.', ''))
+           - length(replace(c.below, '_', ''))), 0
+FROM mheap h
+JOIN (SELECT h.snapshot_id,
+             substr(c.map, 1, min(512, max(0, (coalesce(h.search_addr, c.base + 4194304) - c.base)
+                                              / 8192))) AS below
+      FROM mheap h JOIN chunk c ON c.snapshot_id = h.snapshot_id) c
+     ON c.snapshot_id = h.snapshot_id
+GROUP BY h.snapshot_id
+UNION ALL
+SELECT t.snapshot_id, 'reserved bytes: transitions, purposes', sum(t.reserved_bytes),
+       sum(m.reserved_bytes)
+FROM transition_total t JOIN memstat m ON m.snapshot_id = t.snapshot_id AND m.name = t.purpose
+GROUP BY t.snapshot_id
+UNION ALL
+SELECT t.snapshot_id, 'prepared bytes: transitions, purposes', sum(t.prepared_bytes),
+       sum(m.prepared_bytes)
+FROM transition_total t JOIN memstat m ON m.snapshot_id = t.snapshot_id AND m.name = t.purpose
+GROUP BY t.snapshot_id
+UNION ALL
+SELECT t.snapshot_id, 'ready bytes: transitions, purposes', sum(t.ready_bytes), sum(m.ready_bytes)
+FROM transition_total t JOIN memstat m ON m.snapshot_id = t.snapshot_id AND m.name = t.purpose
+GROUP BY t.snapshot_id
+UNION ALL
+SELECT h.snapshot_id, 'reserved bytes: arenas, heap', sum(a.reserved_bytes), min(m.reserved_bytes)
+FROM mheap h JOIN arena a ON a.snapshot_id = h.snapshot_id
+JOIN memstat m ON m.snapshot_id = h.snapshot_id AND m.name = 'heap' GROUP BY h.snapshot_id
+UNION ALL
+SELECT h.snapshot_id, 'prepared bytes: arenas, heap', sum(a.prepared_bytes), min(m.prepared_bytes)
+FROM mheap h JOIN arena a ON a.snapshot_id = h.snapshot_id
+JOIN memstat m ON m.snapshot_id = h.snapshot_id AND m.name = 'heap' GROUP BY h.snapshot_id
+UNION ALL
+SELECT h.snapshot_id, 'ready bytes: arenas, heap', sum(a.ready_bytes), min(m.ready_bytes)
+FROM mheap h JOIN arena a ON a.snapshot_id = h.snapshot_id
+JOIN memstat m ON m.snapshot_id = h.snapshot_id AND m.name = 'heap' GROUP BY h.snapshot_id;
