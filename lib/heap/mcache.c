@@ -326,7 +326,7 @@ static void rebuild_orphans(void) {
     for (uint32_t i = 0; i < mcaches.n; i++)
         if (mcaches.all[i]->orphan) {
             mcaches.all[i]->orphan = false;
-            drain_pending(mcaches.all[i]);
+            mcache_release(mcaches.all[i]);
         }
     mcaches.have_orphans = false;
 }

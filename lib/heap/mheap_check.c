@@ -136,7 +136,7 @@ static const char *check_small(const struct mspan *s, struct recount *n) {
         return why;
     bool known =
         s->place == GOMALLOC_PLACE_PARTIAL_UNSWEPT || s->place == GOMALLOC_PLACE_FULL_UNSWEPT;
-    if (mspan_has_marks(s) && !mspan_is_pending(s) && !known)
+    if (mspan_has_marks(s) && !mspan_is_pending(s) && !known && !mcaches.have_orphans)
         return "a mark is lost: nobody is to sweep it";
     if (o->id == GOMALLOC_OWNER_CENTRAL)
         return check_central(s, n);
