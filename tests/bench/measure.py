@@ -2,24 +2,19 @@
 """Runs programs and takes their figures: wall time, CPU time, peak RSS.
 
 Machines are not quiet.  So contenders are interleaved: a round runs each of them once, in an order
-that rotates, and what is compared is the ratio of two runs of one round.  The median over the
-rounds is the result.  CPU time is that of the process and all children it waited for (wait4), so
-compilers and a profiler's helpers count; peak RSS is that of the largest of them (launch.c).
+that rotates; see stats.py for what is made of the rounds.  CPU time is that of the process and all
+children it waited for (wait4), so compilers and a profiler's helpers count; peak RSS is that of the
+largest of them (launch.c).
 """
 
-import math
+import glob
 import os
-import statistics
+import platform
 import subprocess
 import sys
 import time
 
-
-class Figures:
-    """What one run cost: seconds, seconds, bytes."""
-
-    def __init__(self, wall, cpu, rss):
-        self.wall, self.cpu, self.rss = wall, cpu, rss
+GLIBC, OURS, PEERS = "glibc", "gomalloc", ("jemalloc", "mimalloc", "tcmalloc")
 
 
 class Contender:
@@ -32,6 +27,9 @@ class Contender:
         if gomalloc is not None:
             self.env["GOMALLOC"] = gomalloc
 
+    def environment(self):
+        return {**clean_environment(), **self.env}
+
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
@@ -39,6 +37,47 @@ def say(text):
 
 def clean_environment():
     return {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "GOMALLOC")}
+
+
+def find_library(pattern):
+    for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib"):
+        found = sorted(glob.glob(os.path.join(folder, pattern)))
+        if found:
+            return found[0]
+    return None
+
+
+def allocators(library):
+    """glibc, ours, and those of the others that are installed.  glibc is preloaded as well, because
+    programs that link another allocator (redis-server: jemalloc) would run with that."""
+    found = [Contender(GLIBC, find_library("libc.so.6")), Contender(OURS, library, "rate=0")]
+    for name, pattern in zip(PEERS, ("libjemalloc.so.2", "libmimalloc.so.[23]*", "libtcmalloc_minimal.so.4")):
+        path = find_library(pattern)
+        if path:
+            found.append(Contender(name, path))
+        else:
+            say(f"{name} is not installed: left out")
+    return found
+
+
+def _package_versions():
+    listed = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${Package} ${Version}\n", "libc6", "libjemalloc2", "libmimalloc*",
+         "libtcmalloc-minimal4*"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    return [line for line in listed.stdout.splitlines() if len(line.split()) == 2 and "-dev" not in line]
+
+
+def machine():
+    """What the figures depend on and the reader can't know."""
+    with open("/proc/cpuinfo") as f:
+        model = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), "unknown")
+    try:
+        packages = _package_versions()
+    except FileNotFoundError:
+        packages = []
+    return {"cpu": model, "processors": os.cpu_count(), "kernel": platform.release(),
+            "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+            "libc": " ".join(platform.libc_ver()), "load": os.getloadavg()[0], "packages": packages}
 
 
 class Runner:
@@ -62,7 +101,7 @@ class Runner:
             with open(self._path("result")) as f:
                 status, wall, cpu, rss = f.read().split()
             if status == "0":
-                return Figures(float(wall), float(cpu), int(rss))
+                return {"wall": float(wall), "cpu": float(cpu), "rss": int(rss)}
         with open(self._path("stderr"), errors="replace") as f:
             say(f.read()[-2000:])
         raise RuntimeError(f"{what} failed")
@@ -75,54 +114,32 @@ class Runner:
         return os.path.join(self.cwd, name)
 
 
-class Results:
-    """The runs of several programs under several contenders, round by round."""
-
-    def __init__(self, contenders):
-        self.contenders = contenders
-        self.runs = {}  # program -> contender -> [Figures], one for each round
-
-    def add(self, program, contender, figures):
-        self.runs.setdefault(program, {}).setdefault(contender, []).append(figures)
-
-    def median(self, program, contender, figure):
-        return statistics.median(getattr(f, figure) for f in self.runs[program][contender])
-
-    def ratio(self, program, contender, base, figure):
-        """The median over the rounds of contender / base."""
-        pairs = zip(self.runs[program][contender], self.runs[program][base])
-        return statistics.median(getattr(a, figure) / getattr(b, figure) for a, b in pairs)
-
-    def geomean(self, contender, base, figure):
-        ratios = [self.ratio(p, contender, base, figure) for p in self.runs]
-        return math.exp(statistics.fmean(math.log(r) for r in ratios))
-
-    def as_json(self):
-        return {
-            program: {
-                contender: [{"wall_s": f.wall, "cpu_s": f.cpu, "peak_rss_bytes": f.rss} for f in runs]
-                for contender, runs in by_contender.items()
-            }
-            for program, by_contender in self.runs.items()
-        }
+def rotated(contenders, number):
+    shift = number % len(contenders)
+    return contenders[shift:] + contenders[:shift]
 
 
-def interleave(programs, contenders, rounds, budget):
-    """Runs every program under every contender, round by round, and returns the Results.
-
-    No further round is begun that would most likely end after `budget` seconds; two are always run
-    when more than one was asked for.
-    """
-    results = Results([c.name for c in contenders])
+def rounds_within(rounds, budget):
+    """Counts rounds.  None is begun that would most likely end after `budget` seconds; two are always
+    run when more than one was asked for."""
     begin = time.monotonic()
     for number in range(rounds):
         spent = time.monotonic() - begin
         if number >= 2 and spent + spent / number > budget:
             say(f"  {number} rounds in {spent:.0f} s: no time for more")
-            break
+            return
+        yield number
+
+
+def interleave(programs, contenders, rounds, budget):
+    """Runs every program under every contender, round by round.  Returns program -> contender ->
+    {"wall": seconds, "cpu": seconds, "rss": bytes}, each a list of an entry a round."""
+    results = {}
+    for number in rounds_within(rounds, budget):
         for program in programs:
             say(f"  round {number + 1} of {rounds}: {program.name}")
-            shift = number % len(contenders)
-            for contender in contenders[shift:] + contenders[:shift]:
-                results.add(program.name, contender.name, program.run(contender))
+            by = results.setdefault(program.name, {c.name: {} for c in contenders})
+            for contender in rotated(contenders, number):
+                for figure, value in program.run(contender).items():
+                    by[contender.name].setdefault(figure, []).append(value)
     return results
