@@ -382,10 +382,10 @@ static bool a_torn_large_cache_is_mended(struct mcache *c) {
     const char *why;
     c->large.span[0] = c->large.span[2];
     mcaches_after_fork();
+    bool mended = c->large.n == 2 && c->large.span[0] != c->large.span[1] &&
+                  c->large.bytes == 2 * 13 * GM_PAGE_SIZE;
     mcaches_reclaim_idle();
-    size_t n = c->large.n;
-    return n == 2 && c->large.span[0] != c->large.span[1] &&
-           c->large.bytes == 2 * 13 * GM_PAGE_SIZE && mheap_consistent(&mheap_, &why);
+    return mended && c->large.n == 0 && mheap_consistent(&mheap_, &why);
 }
 
 static void a_lost_threads_large_spans_are_used_once(void **state) {
