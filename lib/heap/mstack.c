@@ -276,10 +276,7 @@ static void recover(uintptr_t p, const struct stack_cache *mine) {
     }
 }
 
-size_t stack_nlost;
-
 void stack_after_fork(struct stack_cache *lost, const struct stack_cache *mine) {
-    stack_nlost++;
     for (unsigned guard = 0; guard < 2; guard++)
         for (unsigned k = 0; k < NUM_STACK_ORDERS; k++) {
             struct stack_list *l = &lost->list[guard][k];

@@ -55,9 +55,6 @@ void stack_reclaim(void);
  * thread that lives on.  For the only thread of the child. */
 void stack_after_fork(struct stack_cache *lost, const struct stack_cache *mine);
 
-/* The threads that were lost in forks: so many spans may have a stack that nobody keeps. */
-extern size_t stack_nlost;
-
 /* stack_check_span checks one manual span; stack_check_lists, that what is not with the program is
  * in some list, and adds up.  The reason if not so, else NULL.  For a heap at rest. */
 struct stack_recount {
