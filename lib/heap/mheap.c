@@ -463,8 +463,9 @@ void mheap_lock_all(struct mheap *h) {
 }
 
 bool mheap_holds_lock(struct mheap *h) {
-    bool any = mutex_is_mine(&mcaches.lock) || mutex_is_mine(&h->pages.scav_lock) ||
-               mutex_is_mine(&h->lock) || mutex_is_mine(&mslots_lock);
+    bool any = stackpool_holds_lock() || mutex_is_mine(&mcaches.lock) ||
+               mutex_is_mine(&h->pages.scav_lock) || mutex_is_mine(&h->lock) ||
+               mutex_is_mine(&mslots_lock);
     for (size_t spc = 0; spc < NUM_SPAN_CLASSES; spc++)
         any |= mutex_is_mine(&h->central[spc].lock);
     return any;

@@ -277,6 +277,8 @@ static void recover(uintptr_t p, const struct stack_cache *mine) {
 }
 
 void stack_after_fork(struct stack_cache *lost, const struct stack_cache *mine) {
+    if (mheap_holds_lock(&mheap_)) /* a nested fork: they are lost to this child */
+        return;
     for (unsigned guard = 0; guard < 2; guard++)
         for (unsigned k = 0; k < NUM_STACK_ORDERS; k++) {
             struct stack_list *l = &lost->list[guard][k];

@@ -179,3 +179,10 @@ void stackpool_reset_all(void) {
     for (unsigned k = 0; k < NUM_STACK_ORDERS; k++)
         mutex_reset(&stackpool[k].lock);
 }
+
+bool stackpool_holds_lock(void) {
+    bool any = mutex_is_mine(&stack_large.lock);
+    for (unsigned k = 0; k < NUM_STACK_ORDERS; k++)
+        any |= mutex_is_mine(&stackpool[k].lock);
+    return any;
+}

@@ -76,5 +76,6 @@ bool stackpool_count(size_t *ret_nspans, size_t *ret_nlarge);
 void stackpool_lock_all(void);   /* before fork */
 void stackpool_unlock_all(void); /* after it, in the parent */
 void stackpool_reset_all(void);  /* after it, in the child */
+bool stackpool_holds_lock(void); /* the calling thread holds one of them */
 
 #endif
