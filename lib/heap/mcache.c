@@ -320,6 +320,7 @@ static void rebuild_orphans(void) {
             continue;
         s->place = GOMALLOC_PLACE_NONE;
         s->next = s->prev = NULL;
+        mspan_finish_sweep(s);
         mcentral_uncache_span(&mheap_.central[s->spc.v], s);
     }
     note_all_marks(n);

@@ -136,6 +136,11 @@ size_t mspan_sweep(struct mspan *s, uint32_t sweepgen) {
     return n;
 }
 
+void mspan_finish_sweep(struct mspan *s) {
+    for (size_t w = 0; w < s->nwords; w++)
+        atomic_fetch_and(&mspan_free_marks(s)[w], ~mspan_free_bits(s)[w]);
+}
+
 bool mspan_has_marks(const struct mspan *s) {
     for (size_t w = 0; w < s->nwords; w++)
         if (atomic_load_explicit(&mspan_free_marks(s)[w], memory_order_relaxed) != 0)

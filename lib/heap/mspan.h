@@ -161,6 +161,10 @@ extern void (*heap_double_free_found)(uintptr_t p);
  * span. */
 size_t mspan_sweep(struct mspan *s, uint32_t sweepgen);
 
+/* mspan_finish_sweep ends a sweep of a thread that was lost in a fork, which may have set free bits
+ * and not cleared their marks.  The caller has inherited the span. */
+void mspan_finish_sweep(struct mspan *s);
+
 /* mspan_has_marks tells whether there is something to sweep. */
 bool mspan_has_marks(const struct mspan *s);
 

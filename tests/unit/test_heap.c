@@ -458,6 +458,48 @@ static void marks_are_noted_in_a_child_whatever_its_lost_threads_did(void **stat
         release(p[i]);
 }
 
+/* The thread was lost between the two stores of a sweep. */
+static void *be_lost_in_a_sweep(void *ret_span) {
+    char *p = alloc(100);
+    struct mspan *s = mheap_span_of((uintptr_t)p);
+    *(struct mspan **)ret_span = s;
+    pthread_barrier_wait(&cached);
+    pthread_barrier_wait(&done);
+    release(p);
+    return NULL;
+}
+
+static bool a_torn_sweep_is_finished(struct mspan *s) {
+    const char *why;
+    size_t w = 0;
+    while (mspan_free_bits(s)[w] == 0)
+        w++;
+    atomic_fetch_or(&mspan_free_marks(s)[w], mspan_free_bits(s)[w]);
+    found = 0;
+    heap_double_free_found = note_found;
+    mcaches_after_fork();
+    mcaches_reclaim_idle();
+    return found == 0 && mheap_consistent(&mheap_, &why);
+}
+
+static void a_lost_threads_sweep_is_no_double_free(void **state) {
+    (void)state;
+    pthread_t t;
+    struct mspan *s;
+    pthread_barrier_init(&cached, NULL, 2);
+    pthread_barrier_init(&done, NULL, 2);
+    pthread_create(&t, NULL, be_lost_in_a_sweep, &s);
+    pthread_barrier_wait(&cached);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(a_torn_sweep_is_finished(s) ? 0 : 1);
+    pthread_barrier_wait(&done);
+    pthread_join(t, NULL);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 static void memory_of_the_caches_serves_alignment_too(void **state) {
     (void)state;
     static void *p[100000];
@@ -648,6 +690,7 @@ int main(void) {
         cmocka_unit_test(threads_that_come_and_go_share_few_mcaches),
         cmocka_unit_test(a_lost_threads_large_spans_are_used_once),
         cmocka_unit_test(marks_are_noted_in_a_child_whatever_its_lost_threads_did),
+        cmocka_unit_test(a_lost_threads_sweep_is_no_double_free),
         cmocka_unit_test(memory_of_the_caches_serves_alignment_too),
         cmocka_unit_test(large_objects_grow_and_shrink_where_they_are),
         cmocka_unit_test(a_slot_table_changes_hands_only_with_the_generation),
