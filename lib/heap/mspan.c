@@ -40,7 +40,17 @@
  * A freed header keeps `pending` and `pending_next` until it has been drained, which is why neither
  * is touched when a span is made or freed.
  *
- * tests/unit/test_pending_model.c goes through all interleavings of these steps.
+ * Orders.  The argument is about one order of the operations on marks, pending and F4's owner: F
+ * writes a mark and then reads pending, D writes pending and then reads the marks, and one of them
+ * must see the other's store.  That is what seq_cst gives, and release and acquire do not.  D2's
+ * reading of the owner needs no such order: only D (for an mcentral: who holds its lock) makes a
+ * span D's, and ends that.  F4 may read an owner of the past, who hands s on.  A push (release) and
+ * the taking of a list (acquire) carry pending_next; the look whether a list is empty is relaxed,
+ * as what it misses is there at the next look.  The plain words of free_bits are their owner's, and
+ * go to the next one by a lock: the mcentral's, the heap's, or that of the idle mcaches.
+ *
+ * tests/unit/test_pending_model.c goes through all interleavings of these steps, with owners that
+ * give and take spans, headers that are used again, and forks.
  */
 #include "heap/mspan.h"
 
