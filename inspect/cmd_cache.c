@@ -29,7 +29,10 @@ static const struct column columns[] = {
     {"listed", "listed_spans", KIND_COUNT, COLUMN_EXTRA, "on its lists of spans with free slots"},
     {"held", "held_spans", KIND_COUNT, COLUMN_EXTRA,
      "others: full, or with free slots that only hints or marks tell of"},
-    {"kept", "kept_bytes", KIND_BYTES, COLUMN_EXTRA, "free slots, page cache and large objects"},
+    {"kept", "kept_bytes", KIND_BYTES, COLUMN_EXTRA,
+     "free slots, page cache, large objects and stacks"},
+    {"stacks", NULL, KIND_COUNT, COLUMN_EXTRA, "free stacks kept for reuse"},
+    {"stack_bytes", NULL, KIND_BYTES, COLUMN_EXTRA, "their bytes, without guards"},
     {"pending", "pending_spans", KIND_COUNT, COLUMN_EXTRA, "spans with marks by other threads"},
     {"large_spans", NULL, KIND_COUNT, COLUMN_EXTRA, "freed large objects kept for reuse"},
     {"tiny_block", NULL, KIND_TEXT, COLUMN_EXTRA, "address of the tiny block in use"},
@@ -180,13 +183,15 @@ enum {
     H_GIVEN,
     H_FLUSH_GEN,
     H_BEHIND,
-    H_NEXT_SAMPLE
+    H_NEXT_SAMPLE,
+    H_STACKS,
+    H_STACK_BYTES
 };
 static const char heading_sql[] =
     "SELECT mcache, tid, name, state, spans, free_bytes, tiny_block, tiny_offset,"
     " page_cache_pages, page_cache, page_cache_scavenged, page_cache_free, page_cache_scav,"
     " large_spans, large_bytes, hints, pending_spans, refills, spans_taken, spans_given,"
-    " flush_gen, cycles_behind, next_sample FROM v1_cache"
+    " flush_gen, cycles_behind, next_sample, stacks, stack_bytes FROM v1_cache"
     " WHERE snapshot_id = :snapshot AND mcache = :cache";
 
 static const char *text_of(sqlite3_stmt *stmt, int i) {
@@ -249,7 +254,9 @@ static void put_figures(FILE *out, sqlite3_stmt *stmt) {
     char bytes[TEXT_NUMBER_SIZE];
     fprintf(out, "%-*s", LABEL, "large objects");
     put_count(out, stmt, H_LARGE, "span");
-    fprintf(out, " kept, %s\n%-*s", bytes_of(bytes, stmt, H_LARGE_BYTES), LABEL, "hints");
+    fprintf(out, " kept, %s\n%-*s", bytes_of(bytes, stmt, H_LARGE_BYTES), LABEL, "stacks");
+    put_count(out, stmt, H_STACKS, "free stack");
+    fprintf(out, " kept, %s\n%-*s", bytes_of(bytes, stmt, H_STACK_BYTES), LABEL, "hints");
     put_count(out, stmt, H_HINTS, "slot");
     fprintf(out, " freed last, used first\n%-*s", LABEL, "marks");
     put_count(out, stmt, H_PENDING, "span");

@@ -221,6 +221,8 @@ static const struct image_column mcache_columns[] = {
     F(UINT, "nrefill", nrefill, "refills since it was made"),
     F(UINT, "nspan_alloc", nspan_alloc, "spans taken from the heap"),
     F(UINT, "nspan_free", nspan_free, "spans given back"),
+    F(UINT, "nstacks", nstacks, "free stacks kept for reuse"),
+    F(UINT, "stack_bytes", stack_bytes, "their bytes, without guards"),
 };
 #undef F
 

@@ -60,7 +60,8 @@ static const char *const table_sql[] = {
     "INSERT INTO target.counter SELECT ?1, name, unit, value FROM main.counter",
     "INSERT INTO target.mcache SELECT ?1, mcache, attached, orphan, next_sample, tiny, tiny_offset,"
     " pcache_base, pcache_free, pcache_scavenged, pcache_npages, pcache_nscavenged, nlarge,"
-    " npending, large_bytes, flush_gen, nrefill, nspan_alloc, nspan_free FROM main.mcache",
+    " npending, large_bytes, flush_gen, nrefill, nspan_alloc, nspan_free, nstacks, stack_bytes"
+    " FROM main.mcache",
     "INSERT INTO target.mcache_class SELECT ?1, mcache, size_class, noscan, current, current_free,"
     " search, nhints, hint_capacity, nlisted, listed_free, nheld, held_free"
     " FROM main.mcache_class",

@@ -48,7 +48,7 @@ static bool mcache_is_sound(const struct gomalloc_mcache *m) {
            (m->pcache_scavenged & ~m->pcache_free) == 0 &&
            m->pcache_npages == (uint32_t)__builtin_popcountll(m->pcache_free) &&
            m->pcache_nscavenged == (uint32_t)__builtin_popcountll(m->pcache_scavenged) &&
-           m->large_bytes < MAX_ADDRESS;
+           m->large_bytes < MAX_ADDRESS && m->stack_bytes < MAX_ADDRESS;
 }
 
 static int check_mcaches(struct checker *c) {

@@ -76,7 +76,8 @@ SELECT 1 AS snapshot_id, name, unit, value FROM image_counter;
 CREATE VIEW mcache AS
 SELECT 1 AS snapshot_id, mcache, flags & 1 AS attached, (flags >> 1) & 1 AS orphan, next_sample,
        tiny, tiny_offset, pcache_base, pcache_free, pcache_scavenged, pcache_npages,
-       pcache_nscavenged, nlarge, npending, large_bytes, flush_gen, nrefill, nspan_alloc, nspan_free
+       pcache_nscavenged, nlarge, npending, large_bytes, flush_gen, nrefill, nspan_alloc, nspan_free,
+       nstacks, stack_bytes
 FROM image_mcache;
 
 CREATE VIEW mcache_class AS

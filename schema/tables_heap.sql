@@ -25,6 +25,8 @@ CREATE TABLE mcache (
     nrefill           INTEGER NOT NULL,  -- refills since it was made
     nspan_alloc       INTEGER NOT NULL,  -- spans taken from the heap
     nspan_free        INTEGER NOT NULL,  -- spans given back
+    nstacks           INTEGER NOT NULL,  -- free stacks kept for reuse
+    stack_bytes       INTEGER NOT NULL,  -- their bytes, without guards
     PRIMARY KEY (snapshot_id, mcache)
 ) STRICT, WITHOUT ROWID;
 

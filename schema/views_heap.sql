@@ -19,7 +19,7 @@ SELECT m.snapshot_id, m.mcache, t.tid,
        m.pcache_nscavenged AS page_cache_scavenged,
        m.nlarge AS large_spans,
        m.large_bytes,
-       t.cached_bytes + m.pcache_npages * 8192 + m.large_bytes AS kept_bytes,
+       t.cached_bytes + m.pcache_npages * 8192 + m.large_bytes + m.stack_bytes AS kept_bytes,
        m.npending AS pending_spans,
        m.nrefill AS refills,
        m.nspan_alloc AS spans_taken,
@@ -31,7 +31,7 @@ SELECT m.snapshot_id, m.mcache, t.tid,
        CASE m.pcache_base WHEN 0 THEN NULL ELSE printf('0x%x', m.pcache_base) END AS page_cache,
        printf('%016x', m.pcache_free) AS page_cache_free,
        printf('%016x', m.pcache_scavenged) AS page_cache_scav,
-       m.next_sample
+       m.next_sample, m.nstacks AS stacks, m.stack_bytes
 FROM mcache m
 JOIN thread t ON t.snapshot_id = m.snapshot_id AND t.mcache = m.mcache
 LEFT JOIN mheap h ON h.snapshot_id = m.snapshot_id

@@ -56,6 +56,17 @@ static void fill_large(struct gomalloc_mcache *r, const struct large_cache *l) {
     r->large_bytes = r->nlarge != 0 ? peek(l->bytes) : 0;
 }
 
+static void fill_stacks(struct gomalloc_mcache *r, const struct stack_cache *stacks) {
+    for (unsigned guard = 0; guard < 2; guard++)
+        for (unsigned order = 0; order < NUM_STACK_ORDERS; order++) {
+            size_t n = peek(stacks->list[guard][order].n);
+            if (n > stack_list_room(order))
+                continue;
+            r->nstacks += (uint32_t)n;
+            r->stack_bytes += n * stack_bytes(order);
+        }
+}
+
 static void fill_mcache(struct gomalloc_mcache *r, const struct mcache *c) {
     r->flags = (peek(c->attached) ? GOMALLOC_MCACHE_ATTACHED : 0) |
                (peek(c->orphan) ? GOMALLOC_MCACHE_ORPHAN : 0);
@@ -63,6 +74,7 @@ static void fill_mcache(struct gomalloc_mcache *r, const struct mcache *c) {
     fill_tiny(r, c);
     fill_pages(r, &c->pcache);
     fill_large(r, &c->large);
+    fill_stacks(r, &c->stacks);
     r->npending = image_count_pending(&c->owner);
     r->flush_gen = peek(c->flush_gen);
     r->nrefill = atomic_load_explicit(&c->nrefill, memory_order_relaxed);

@@ -9,7 +9,7 @@ setup() { common_setup; }
 teardown() { common_teardown; }
 
 @test "JSON is one object with schema_version, verb and rows" {
-    for verb in status sites classes spans arenas pages; do
+    for verb in status sites classes spans arenas pages cache; do
         "$GOINSPECT" $verb demo.gmi -o json 2>/dev/null |
             jq -e --arg verb $verb '.schema_version == 1 and .verb == $verb and (.rows | length > 0)'
     done
@@ -17,7 +17,7 @@ teardown() { common_teardown; }
 }
 
 @test "NDJSON has the rows of JSON, one a line" {
-    for verb in status sites classes spans arenas pages; do
+    for verb in status sites classes spans arenas pages cache; do
         "$GOINSPECT" $verb demo.gmi -o json 2>/dev/null | jq -c '.rows[]' >one
         "$GOINSPECT" $verb demo.gmi -o ndjson 2>/dev/null | jq -c . >other
         diff one other
@@ -25,7 +25,7 @@ teardown() { common_teardown; }
 }
 
 @test "CSV has the rows of JSON, and its keys for a header" {
-    for verb in status sites classes spans arenas pages; do
+    for verb in status sites classes spans arenas pages cache; do
         "$GOINSPECT" $verb demo.gmi -o json >rows.json 2>/dev/null
         "$GOINSPECT" $verb demo.gmi -o csv >rows.csv 2>/dev/null
         /usr/bin/python3 - <<'PYTHON'
@@ -125,7 +125,7 @@ PYTHON
 }
 
 @test "tables fit a terminal of 60 columns and lose nothing in a pipe" {
-    for verb in status sites classes spans arenas growth; do
+    for verb in status sites classes spans arenas cache growth; do
         target=demo.gmi
         if [ $verb = growth ]; then
             "$BUILD_DIR/tests/inspect/mkimage" later.gmi id=2 nodes=300 captured_ns=1700000100000000000

@@ -8,7 +8,7 @@ load helpers
 setup() { common_setup; }
 teardown() { common_teardown; }
 
-verbs="run ps status sites classes spans arenas pages sql snapshot growth import profile help"
+verbs="run ps status sites classes spans arenas pages cache central sql snapshot growth import profile help"
 
 @test "help lists every verb, on standard output" {
     run -0 --separate-stderr "$GOINSPECT" help
@@ -29,9 +29,9 @@ verbs="run ps status sites classes spans arenas pages sql snapshot growth import
 }
 
 @test "help lists the columns that JSON has as keys" {
-    for verb in status sites classes spans arenas pages; do
+    for verb in status sites classes spans arenas pages cache; do
         "$GOINSPECT" $verb demo.gmi -o json 2>/dev/null | jq -r '.rows[0] | keys_unsorted[]' >keys
-        "$GOINSPECT" help $verb | sed -n 's/^[+ ] \([a-z_]*\)  *\(text\|count\|number\|bytes\|percent\|address\|see unit\) .*/\1/p' >listed
+        "$GOINSPECT" help $verb | sed -n '/^Columns (/,/^$/s/^[+ ] \([a-z_]*\)  *\(text\|count\|number\|bytes\|percent\|address\|see unit\) .*/\1/p' >listed
         diff keys listed
     done
 }

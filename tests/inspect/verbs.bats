@@ -10,7 +10,7 @@ teardown() { common_teardown; }
 
 @test "every verb says the same of an image and of its database" {
     for verb in status sites "sites --stacks" "sites --by line" "sites --by function" "sites --by module" \
-        classes "classes --all" spans arenas pages "pages --levels" "pages --entries"; do
+        classes "classes --all" spans arenas pages "pages --levels" "pages --entries" cache central; do
         "$GOINSPECT" $verb demo.gmi -o json 2>/dev/null | jq -S . >image
         "$GOINSPECT" $verb demo.db -o json 2>/dev/null | jq -S . >database
         diff image database

@@ -313,10 +313,11 @@ struct gomalloc_mcache {
     uint32_t npending;          /* spans on its list of those with marks by other threads */
     uint64_t large_bytes;       /* bytes of the large spans kept */
     uint32_t flush_gen;         /* sweepgen when its empty spans were last given back */
-    uint32_t reserved;          /* 0 */
+    uint32_t nstacks;           /* free stacks kept for reuse */
     uint64_t nrefill;           /* refills since it was made */
     uint64_t nspan_alloc;       /* spans taken from the heap */
     uint64_t nspan_free;        /* spans given back, to an mcentral or the heap */
+    uint64_t stack_bytes;       /* their bytes, without guards */
 };
 #define GOMALLOC_MCACHE_ATTACHED 0x1u /* a living thread uses it */
 #define GOMALLOC_MCACHE_ORPHAN   0x2u /* its thread was lost in a fork, its spans are to be found */
