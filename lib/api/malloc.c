@@ -143,8 +143,8 @@ gm_export void *calloc(size_t n, size_t size) {
     struct mcache *c = mcache_self;
     uintptr_t p;
     if (gm_likely(!wants_sample(c, bytes) && bytes <= MAX_SMALL_SIZE) &&
-        gm_likely(mcache_take(mcache_entry_of(c, bytes), &p)))
-        return memset((void *)p, 0, bytes);
+        gm_likely(mcache_take_zeroed(mcache_entry_of(c, bytes), bytes, &p)))
+        return (void *)p;
     return allocate_slow(c, &(struct request){.size = bytes, .zero = true});
 }
 

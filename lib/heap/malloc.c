@@ -51,13 +51,27 @@ void *heap_alloc_slow(size_t size, bool noscan) {
     return s != NULL ? (void *)s->base : NULL;
 }
 
+static void *alloc_small_zeroed(struct mcache *c, size_t size, struct span_class spc) {
+    struct mcache_entry *e = &c->alloc[spc.v];
+    uintptr_t p;
+    while (e->sp != e->bottom)
+        if (mcache_pop(e, &p))
+            return memset((void *)p, 0, size);
+    p = mcache_alloc_slow(c, spc); /* from a word, as there is no hint now */
+    return p != 0 && !e->fresh ? memset((void *)p, 0, size) : (void *)p;
+}
+
 void *heap_alloc_zeroed(struct mcache *c, size_t size, bool noscan) {
-    if (size <= MAX_SMALL_SIZE) {
-        void *p = heap_alloc(c, size, noscan);
+    c = self_or_attach();
+    if (c == NULL)
+        return NULL;
+    if (malloc_tiny && size < TINY_SIZE / 2) {
+        void *p = tiny_alloc(c, size);
         return p != NULL ? memset(p, 0, size) : NULL;
     }
-    c = self_or_attach();
-    struct mspan *s = c != NULL ? large_alloc(c, size, 1, noscan) : NULL;
+    if (size <= MAX_SMALL_SIZE)
+        return alloc_small_zeroed(c, size, make_span_class(aligned_class(size), noscan));
+    struct mspan *s = large_alloc(c, size, 1, noscan);
     if (s == NULL)
         return NULL;
     if (s->needzero)

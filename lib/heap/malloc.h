@@ -53,6 +53,7 @@ gm_inline struct mcache_entry *mcache_entry_of(struct mcache *c, size_t size) {
 }
 
 /* mcache_pop takes the slot of the newest hint; false: there is none, or it was stale and is gone.
+ * A stale one may have older ones below, so that the words no more give fresh slots only.
  * i < 64 of a bit instruction is implied: the processor takes it modulo 64. */
 gm_inline bool mcache_pop(struct mcache_entry *e, uintptr_t *ret_p) {
     struct hint *h = e->sp;
@@ -62,8 +63,10 @@ gm_inline bool mcache_pop(struct mcache_entry *e, uintptr_t *ret_p) {
     add_in_memory(e->sp, -(int)sizeof *h);
     uint64_t *word = (uint64_t *)(h->bit_addr >> 6 << 3);
     uint64_t v = __atomic_load_n(word, __ATOMIC_RELAXED);
-    if (gm_unlikely(!bit_clear(&v, h->bit_addr)))
+    if (gm_unlikely(!bit_clear(&v, h->bit_addr))) {
+        e->fresh = 0;
         return false;
+    }
     __atomic_store_n(word, v, __ATOMIC_RELAXED);
     *ret_p = h->p;
     return true;
@@ -84,6 +87,19 @@ gm_inline bool mcache_take(struct mcache_entry *e, uintptr_t *ret_p) {
     return mcache_pop(e, ret_p) || mcache_next_free(e, ret_p);
 }
 
+/* mcache_take_zeroed is mcache_take with the slot's first bytes cleared. */
+gm_inline bool mcache_take_zeroed(struct mcache_entry *e, size_t bytes, uintptr_t *ret_p) {
+    if (mcache_pop(e, ret_p)) {
+        __builtin_memset((void *)*ret_p, 0, bytes);
+        return true;
+    }
+    if (!mcache_next_free(e, ret_p))
+        return false;
+    if (!e->fresh)
+        __builtin_memset((void *)*ret_p, 0, bytes);
+    return true;
+}
+
 /* heap_alloc returns size bytes, aligned as malloc must, or NULL.  noscan: they will hold no
  * pointers. */
 gm_inline void *heap_alloc(struct mcache *c, size_t size, bool noscan) {
@@ -95,6 +111,12 @@ gm_inline void *heap_alloc(struct mcache *c, size_t size, bool noscan) {
     return heap_alloc_slow(size, noscan);
 }
 
+gm_inline void mcache_no_room(struct mcache *c, struct mcache_entry *e, struct mspan *s) {
+    e->fresh = 0;
+    if (s->place == GOMALLOC_PLACE_NONE)
+        mcache_enlist(c, s);
+}
+
 /* mcache_note_free keeps a hint to the slot at p, which has just become free; the span is listed if
  * there is no room for one. */
 gm_inline void mcache_note_free(struct mcache *c, struct mspan *s, uintptr_t p,
@@ -104,8 +126,8 @@ gm_inline void mcache_note_free(struct mcache *c, struct mspan *s, uintptr_t p,
     if (gm_likely(h != e->end)) {
         *h = (struct hint){p, bit_addr};
         add_in_memory(e->sp, sizeof *h);
-    } else if (s->place == GOMALLOC_PLACE_NONE) {
-        mcache_enlist(c, s);
+    } else {
+        mcache_no_room(c, e, s);
     }
 }
 

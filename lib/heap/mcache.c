@@ -57,6 +57,7 @@ static uintptr_t take_hint(struct mcache_entry *e) {
             __atomic_store_n(word, v & ~bit, __ATOMIC_RELAXED);
             return h.p;
         }
+        e->fresh = 0;
     }
     return 0;
 }
@@ -90,6 +91,7 @@ static void set_current(struct mcache_entry *e, struct mspan *s) {
         e->span->place = GOMALLOC_PLACE_NONE;
     e->span = s;
     e->word = &no_slots;
+    e->fresh = 0;
     if (s == NULL)
         return;
     s->place = GOMALLOC_PLACE_CURRENT;
@@ -119,6 +121,7 @@ static void drain_pending(struct mcache *c) {
             continue;
         }
         mspan_sweep(s, heap_sweepgen());
+        c->alloc[s->spc.v].fresh = 0;
         if (s->place == GOMALLOC_PLACE_NONE && mspan_has_free(s))
             mcache_enlist(c, s);
     }
@@ -147,11 +150,14 @@ static uintptr_t use_span(struct mcache_entry *e, struct mspan *s) {
     return take_from_span(e);
 }
 
-static struct mspan *new_span(struct mcache *c, struct span_class spc) {
+static uintptr_t use_new_span(struct mcache *c, struct mcache_entry *e, struct span_class spc) {
     struct mspan *s = mheap_alloc(&mheap_, c, class_to_allocnpages[spc.v >> 1], spc, &c->owner);
-    if (s != NULL)
-        count(&c->nspan_alloc);
-    return s;
+    if (s == NULL)
+        return 0;
+    count(&c->nspan_alloc);
+    uintptr_t p = use_span(e, s);
+    e->fresh = !s->needzero;
+    return p;
 }
 
 /* Go: mcache.refill. */
@@ -170,14 +176,14 @@ static uintptr_t refill(struct mcache *c, struct mcache_entry *e, struct span_cl
         mcache_flush(c);
         mheap_reclaim(&mheap_);
     }
-    p = use_span(e, new_span(c, spc));
+    p = use_new_span(c, e, spc);
     if (p != 0)
         return p;
     /* Out of memory, unless what other classes keep can be had. */
     mcache_release(c);
     mheap_reclaim(&mheap_);
     p = use_span(e, mcentral_cache_span(&mheap_.central[spc.v], &c->owner));
-    return p != 0 ? p : use_span(e, new_span(c, spc));
+    return p != 0 ? p : use_new_span(c, e, spc);
 }
 
 uintptr_t mcache_alloc_slow(struct mcache *c, struct span_class spc) {
@@ -189,8 +195,10 @@ uintptr_t mcache_alloc_slow(struct mcache *c, struct span_class spc) {
         p = take_from_span(e);
         if (p != 0)
             return p;
-        if (mspan_sweep(e->span, heap_sweepgen()) != 0)
+        if (mspan_sweep(e->span, heap_sweepgen()) != 0) {
+            e->fresh = 0;
             return take_from_span(e);
+        }
         set_current(e, NULL);
     }
     return refill(c, e, spc);
@@ -205,6 +213,8 @@ static void drop_hints(struct mcache *c, struct mcache_entry *e) {
         if (s->place == GOMALLOC_PLACE_NONE && mspan_has_free(s))
             mcache_enlist(c, s);
     }
+    if (e->sp != e->bottom)
+        e->fresh = 0;
     e->sp = e->bottom;
 }
 
@@ -417,6 +427,7 @@ static void forget_lists(struct mcache *c) {
         struct mcache_entry *e = &c->alloc[spc];
         e->sp = e->bottom;
         e->span = NULL;
+        e->fresh = 0;
         e->word = &no_slots;
         c->listed[spc] = (struct mspan_list){0};
     }

@@ -9,6 +9,12 @@
  * they buy is that memory freed last, still in the CPU's cache, is used first, whichever of many
  * spans it lies in: 3-5 times the speed of refilling span by span on random replacement.
  *
+ * calloc need not clear what has never been used.  A current span that the heap has just made of
+ * pages that read as zero is `fresh`: all slots of its that are free and to which no hint leads are
+ * untouched.  As the words are looked at only when there is no hint left, what they give then is
+ * untouched too.  Whatever makes a used slot free without a hint ends that: a hint that did not fit
+ * or is dropped, a sweep.
+ *
  * A span that we own is in exactly one of these places: current; listed (has free slots); or none,
  * which means that all its free slots, if any, are referred to by hints, or that it waits on our
  * pending list.  free lists a span only if the hint did not fit.
@@ -45,7 +51,7 @@ struct mcache_entry {
     uintptr_t word_base; /* address of the slot that bit 0 of the word stands for */
     uint64_t elem_size;  /* bytes */
     struct mspan *span;  /* current span, or NULL */
-    uint64_t reserved;
+    uint64_t fresh;      /* 1: what the words give when there is no hint reads as zero */
 } __attribute__((aligned(64)));
 
 /* mcache.next_sample while the recorder is to decide anew at the next allocation: so far below zero
