@@ -249,6 +249,7 @@ static void rest(void) {
 }
 
 static void leave(unsigned number) {
+    atomic_store(&stop, true); /* the others may be few, or none but the library's thread */
     pthread_mutex_lock(&gate.lock);
     gate.nrunning--;
     gate.life[number] = ENDS;
