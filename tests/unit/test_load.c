@@ -13,6 +13,7 @@
  *
  * GOMALLOC_TEST_ROUNDS multiplies the rounds, GOMALLOC_TEST_SEED gives other ones.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -296,8 +297,13 @@ static struct worker workers[NTHREADS + 1];
 static void start(unsigned i) {
     workers[i].number = i;
     workers[i].seed = random_next(&seeds);
-    CHECK(pthread_create(&workers[i].thread, NULL, i == NTHREADS ? keep_house : work,
-                         &workers[i]) == 0);
+    int error;
+    unsigned tries = 0;
+    do /* a machine that is busy may be short of threads for a while */
+        error = pthread_create(&workers[i].thread, NULL, i == NTHREADS ? keep_house : work,
+                               &workers[i]);
+    while (error == EAGAIN && ++tries < 1000 && usleep(10000) == 0);
+    CHECK(error == 0);
 }
 
 /* Waits until nobody runs.  Threads that have ended have left their mcaches, too. */
