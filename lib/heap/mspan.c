@@ -58,8 +58,10 @@
 #include "sys/persistent.h"
 #include "sys/throw.h"
 
-/* Bitmaps of 2^k words for free bits and as many for marks, linked by their first word. */
+/* Bitmaps of 2^k words for free bits and as many for marks, linked by their first word.  No two
+ * share a cache line: their spans may be those of two threads, which write them at each malloc. */
 #define MAX_LOG2_WORDS 5
+#define CACHE_LINE     ((size_t)64)
 static uint64_t *free_bitmaps[MAX_LOG2_WORDS + 1]; /* guarded by the heap's lock */
 
 static unsigned log2_ceil(unsigned n) {
@@ -72,7 +74,7 @@ static uint64_t *bitmap_alloc(unsigned log2) {
         free_bitmaps[log2] = (uint64_t *)b[0];
         return b;
     }
-    return persistent_alloc((size_t)16 << log2, 16, MEM_SPAN);
+    return persistent_alloc(align_up((size_t)16 << log2, CACHE_LINE), CACHE_LINE, MEM_SPAN);
 }
 
 bool mspan_init_bits(struct mspan *s) {
