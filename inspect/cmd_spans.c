@@ -22,7 +22,7 @@ static const struct column columns[] = {
     {"fill", "filled", KIND_TEXT, COLUMN_OPTIONAL,
      "empty, partial or full; cached large: kept for reuse"},
     {"place", NULL, KIND_TEXT, COLUMN_OPTIONAL, "where it is kept there"},
-    {"state", NULL, KIND_TEXT, COLUMN_EXTRA, "in use, or manual: holds no objects"},
+    {"state", NULL, KIND_TEXT, COLUMN_EXTRA, "in use, or manual: its slots are stacks"},
     {"noscan", NULL, KIND_NUMBER, COLUMN_EXTRA, "1: objects hold no pointers"},
     {"pages", "npages", KIND_COUNT, COLUMN_EXTRA, "pages of 8 KiB"},
     {"live", "live_bytes", KIND_BYTES, COLUMN_EXTRA, "given to live objects"},

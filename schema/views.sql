@@ -296,6 +296,8 @@ SELECT p.snapshot_id,
        sum(CASE s.state WHEN 1 THEN s.marked ELSE 0 END) AS unswept_objects,
        sum(CASE s.state WHEN 1 THEN s.npages * p.page_size - s.nelems * s.elem_size ELSE 0 END) AS tail_bytes,
        sum(CASE s.state WHEN 2 THEN s.npages * p.page_size ELSE 0 END) AS manual_bytes,
+       sum(CASE s.state WHEN 2 THEN s.live ELSE 0 END) AS live_stacks,
+       sum(CASE s.state WHEN 2 THEN s.nelems - s.live ELSE 0 END) AS free_stacks,
        sum(CASE s.state WHEN 0 THEN 0 ELSE s.npages END) AS span_pages
 FROM snapshot p JOIN span s ON s.snapshot_id = p.snapshot_id
 GROUP BY p.snapshot_id;
@@ -354,7 +356,11 @@ UNION ALL SELECT snapshot_id, 34, 'spans.cached_bytes', sum(cached_bytes), 'byte
 UNION ALL SELECT snapshot_id, 35, 'spans.tail_bytes', tail_bytes, 'bytes',
        'ends of spans that hold no slot' FROM span_total
 UNION ALL SELECT snapshot_id, 36, 'spans.manual_bytes', manual_bytes, 'bytes',
-       'spans that hold no objects' FROM span_total
+       'spans of stacks, which hold no objects' FROM span_total
+UNION ALL SELECT snapshot_id, 37, 'stacks.live', live_stacks, 'stacks',
+       'stacks in use' FROM span_total
+UNION ALL SELECT snapshot_id, 38, 'stacks.free', free_stacks, 'stacks',
+       'free stacks in these spans' FROM span_total
 UNION ALL SELECT snapshot_id, 40, 'memory.' || name, ready_bytes, 'bytes',
        'ready memory of the library: ' || name FROM memstat
 UNION ALL SELECT snapshot_id, 50, 'recorder.rate', rate, 'bytes',

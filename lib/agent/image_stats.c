@@ -6,6 +6,7 @@
 
 #include "agent/agent_stats.h"
 #include "agent/image_private.h"
+#include "heap/mguard.h"
 #include "heap/mheap.h"
 #include "prof/prof.h"
 
@@ -90,6 +91,7 @@ static void count_heap(struct image_writer *w) {
     count(w, "heap.large_alloc", "objects", load(&h->nlarge));
     count(w, "heap.span_headers", "spans",
           atomic_load_explicit(&h->nallspans, memory_order_relaxed));
+    count(w, "heap.stack_guards", "guards", mguard_count());
     count(w, "heap.sweepgen", "cycles", atomic_load_explicit(&h->sweepgen, memory_order_relaxed));
 }
 

@@ -187,7 +187,8 @@ struct gomalloc_arena {
 enum gomalloc_span_state {
     GOMALLOC_SPAN_DEAD = 0,
     GOMALLOC_SPAN_IN_USE = 1, /* holds objects */
-    GOMALLOC_SPAN_MANUAL = 2  /* stack spans and the like */
+    GOMALLOC_SPAN_MANUAL = 2  /* stacks: see gomalloc_stack_alloc.  A slot is a stack, live while in
+                                 use; one with a guard is the only slot, guard and all */
 };
 /* gomalloc_span.place: where the span is kept */
 enum gomalloc_span_place {
