@@ -157,12 +157,12 @@ GROUP BY snapshot_id, from_number, to_number;
 -- The spans of a snapshot by where they are kept.
 CREATE VIEW span_place AS
 SELECT h.snapshot_id, count(s.base) AS spans, coalesce(sum(s.nelems - s.live), 0) AS free_slots,
-       coalesce(sum(s.place = 1), 0) AS current, coalesce(sum(s.place = 2), 0) AS listed,
+       coalesce(sum(s.place = 1), 0) AS current, coalesce(sum(s.place = 2 AND s.state = 1), 0) AS listed,
        coalesce(sum(s.place = 3), 0) AS partial_swept,
        coalesce(sum(s.place = 4), 0) AS partial_unswept,
        coalesce(sum(s.place = 5), 0) AS full_swept, coalesce(sum(s.place = 6), 0) AS full_unswept,
-       coalesce(sum(s.place = 7), 0) AS large,
-       coalesce(sum(CASE s.place WHEN 7 THEN s.npages * 8192 ELSE 0 END), 0) AS large_bytes,
+       coalesce(sum(s.place = 7 AND s.state = 1), 0) AS large,
+       coalesce(sum(CASE WHEN s.place = 7 AND s.state = 1 THEN s.npages * 8192 ELSE 0 END), 0) AS large_bytes,
        coalesce(sum(s.owner = 4294967294), 0) AS heap_spans,
        coalesce(sum(CASE s.owner WHEN 4294967294 THEN s.nelems - s.live ELSE 0 END), 0)
            AS heap_free_slots
