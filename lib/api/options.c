@@ -72,6 +72,14 @@ static bool set_depth(struct word v) {
     return true;
 }
 
+static bool set_verify(struct word v) {
+    uint64_t n;
+    if (!parse_uint(v.s, v.n, &n) || n > UINT32_MAX)
+        return false;
+    options.verify = (uint32_t)n;
+    return true;
+}
+
 static bool set_agent(struct word v) {
     return set_bool(v, &options.agent);
 }
@@ -95,8 +103,9 @@ static const struct option {
     {"rate", set_rate, "a number of bytes, 1 for every allocation, 0 for off"},
     {"exit", set_exit, "a path"},
     {"on_error", set_on_error, "abort or report"},
-    {"unwinder", set_unwinder, "libunwind or none"},
+    {"unwinder", set_unwinder, "replay, libunwind or none"},
     {"stack", set_depth, "a number of frames up to 512"},
+    {"verify", set_verify, "a number of captures, 0 for off"},
     {"agent", set_agent, "on or off"},
     {"control", set_control, "on or off"},
     {"children", set_children, "inherit or off"},

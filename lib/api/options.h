@@ -13,6 +13,7 @@ struct options {
     uint64_t rate;          /* bytes between samples */
     enum on_error on_error; /* what follows a crime */
     unsigned depth;         /* frames kept of a stack */
+    uint32_t verify;        /* every so many-th capture is verified, 0: none */
     bool agent;             /* answer goinspect */
     bool control;           /* accept verbs that change something */
     bool inherit;           /* leave the preload to exec'd children */

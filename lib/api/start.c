@@ -72,7 +72,8 @@ __attribute__((constructor(101))) static void start(void) {
     prof_init(
         &(struct prof_options){.rate = options.rate,
                                .unwinder = options.unwinder[0] != '\0' ? options.unwinder : NULL,
-                               .depth = options.depth});
+                               .depth = options.depth,
+                               .verify = options.verify});
     fork_init();
     if (options.exit_path[0] != '\0')
         exit_claim_root();

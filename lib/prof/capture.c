@@ -4,25 +4,20 @@
  */
 #include "prof/capture.h"
 
-#include <link.h>
 #include <stdatomic.h>
 #include <string.h>
 
-#include "gomalloc/image.h"
+#include "prof/own.h"
 #include "prof/prof.h"
-#include "prof/stack_table.h"
+#include "prof/replay.h"
+#include "prof/verify.h"
+#include "sys/persistent.h"
 
-/* This library's own ELF header: the linker defines it in every object. */
-extern const char __ehdr_start[] __attribute__((visibility("hidden")));
-
-static const struct capture_backend *const backends[] = {&capture_libunwind};
+static const struct capture_backend *const backends[] = {&capture_replay, &capture_libunwind};
 
 static struct {
-    const struct capture_backend *backend; /* set before any other thread runs */
-    unsigned depth;
-    uint64_t own_start; /* this library's code; set before state is READY */
-    uint64_t own_end;
-    _Atomic uint32_t state; /* enum capture_state */
+    struct capture_options options; /* set before any other thread runs; backend also by load */
+    _Atomic uint32_t state;         /* enum capture_state */
 } capture;
 
 const struct capture_backend *capture_find(const char *name) {
@@ -33,33 +28,23 @@ const struct capture_backend *capture_find(const char *name) {
     return NULL;
 }
 
-void capture_configure(const struct capture_backend *b, unsigned depth) {
-    capture.backend = b;
-    capture.depth = depth;
-    atomic_store_explicit(&capture.state, b != NULL ? CAPTURE_OFF : CAPTURE_NONE,
+void capture_configure(const struct capture_options *o) {
+    capture.options = *o;
+    atomic_store_explicit(&capture.state, o->backend != NULL ? CAPTURE_OFF : CAPTURE_NONE,
                           memory_order_release);
 }
 
-/* find_own_code notes the address range of the executable segments of the object that this file
- * is linked into. */
-static void find_own_code(void) {
-    const ElfW(Ehdr) *ehdr = (const ElfW(Ehdr) *)__ehdr_start;
-    const ElfW(Phdr) *ph = (const ElfW(Phdr) *)(__ehdr_start + ehdr->e_phoff);
-    uint64_t first = 0; /* address that the object was linked for: 0 unless it is not PIC */
-    for (unsigned i = ehdr->e_phnum; i-- > 0;) {
-        if (ph[i].p_type == PT_LOAD && ph[i].p_offset == 0)
-            first = ph[i].p_vaddr;
+static bool load(void) {
+    struct capture_options *o = &capture.options;
+    own_init();
+    bool ok = o->backend->init();
+    if (!ok && o->instead != NULL) {
+        o->backend = o->instead;
+        ok = o->backend->init();
     }
-    capture.own_start = UINT64_MAX;
-    for (unsigned i = 0; i < ehdr->e_phnum; i++) {
-        if (ph[i].p_type != PT_LOAD || (ph[i].p_flags & PF_X) == 0)
-            continue;
-        uint64_t start = (uintptr_t)__ehdr_start + ph[i].p_vaddr - first;
-        if (start < capture.own_start)
-            capture.own_start = start;
-        if (start + ph[i].p_memsz > capture.own_end)
-            capture.own_end = start + ph[i].p_memsz;
-    }
+    if (ok && o->verify != 0 && !verify_init(o->verify))
+        o->verify = 0;
+    return ok;
 }
 
 void capture_load(void) {
@@ -67,17 +52,19 @@ void capture_load(void) {
     if (!atomic_compare_exchange_strong_explicit(&capture.state, &off, CAPTURE_LOADING,
                                                  memory_order_acq_rel, memory_order_relaxed))
         return;
-    find_own_code();
-    bool ok = capture.backend->init();
+    bool ok = load();
     uint32_t loading = CAPTURE_LOADING; /* a fork handler may have stopped it meanwhile */
     atomic_compare_exchange_strong_explicit(&capture.state, &loading,
                                             ok ? CAPTURE_READY : CAPTURE_FAILED,
                                             memory_order_release, memory_order_relaxed);
 }
 
-void capture_stop(void) {
-    if (capture_state() != CAPTURE_NONE)
-        atomic_store_explicit(&capture.state, CAPTURE_STOPPED, memory_order_release);
+void capture_fork_child(void) {
+    verify_fork_child();
+    enum capture_state state = capture_state();
+    if (state == CAPTURE_NONE || (state == CAPTURE_READY && capture.options.backend->fork_safe))
+        return;
+    atomic_store_explicit(&capture.state, CAPTURE_STOPPED, memory_order_release);
 }
 
 enum capture_state capture_state(void) {
@@ -85,43 +72,36 @@ enum capture_state capture_state(void) {
 }
 
 const char *capture_name(void) {
-    return capture_state() == CAPTURE_READY ? capture.backend->name : "none";
+    return capture_state() == CAPTURE_READY ? capture.options.backend->name : "none";
 }
 
 unsigned capture_depth(void) {
-    return capture.depth;
+    return capture.options.depth;
 }
 
-/* credible returns how many of the frames, from the innermost, are addresses that can exist in a
- * process: at another one the unwinder has lost its way. */
-static gm_noinline unsigned credible(const uint64_t *pcs, unsigned n) {
-    unsigned i = 0;
-    while (i < n && pcs[i] != 0 && pcs[i] >> STACK_PC_BITS == 0)
-        i++;
-    return i;
+unsigned capture_room(void) {
+    return capture.options.depth + CAPTURE_SLACK;
 }
 
-unsigned capture_stack(uint64_t *buf, uint64_t **ret_pcs, uint32_t *ret_flags) {
-    *ret_flags = 0;
+bool capture_self_init(struct capture_self *t) {
+    if (t->pcs == NULL)
+        t->pcs = persistent_alloc(capture_room() * sizeof *t->pcs, 64, MEM_RECORDER);
+    if (t->pcs == NULL || !capture.options.backend->init_thread(t))
+        return false;
+    return capture.options.verify == 0 || verify_init_thread(t, capture.options.depth);
+}
+
+bool capture_take(struct capture_self *t, struct capture_stack *ret) {
+    *ret = (struct capture_stack){.pcs = t->pcs};
     if (capture_state() != CAPTURE_READY)
-        return 0;
-    unsigned n = capture.backend->capture(buf, capture.depth + CAPTURE_SLACK);
-    unsigned own = 0;
-    while (own < n && buf[own] - capture.own_start < capture.own_end - capture.own_start)
-        own++;
-    n -= own;
-    buf += own;
-    if (n > capture.depth) {
-        n = capture.depth;
-        *ret_flags = GOMALLOC_SITE_TRUNCATED;
-    }
-    uint64_t all = 0;
-    for (unsigned i = 0; i < n; i++)
-        all |= buf[i];
-    if (gm_unlikely(all >> STACK_PC_BITS != 0 || (n != 0 && buf[n - 1] == 0))) {
-        n = credible(buf, n);
-        *ret_flags = GOMALLOC_SITE_STOPPED;
-    }
-    *ret_pcs = buf;
-    return n;
+        return false;
+    capture.options.backend->capture(t, ret);
+    if (gm_unlikely(t->verify != NULL))
+        verify_capture(t, ret);
+    return ret->n != 0;
+}
+
+void capture_forget(struct capture_self *t) {
+    if (t->replay != NULL)
+        replay_forget(t->replay);
 }

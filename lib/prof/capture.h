@@ -3,29 +3,53 @@
  * Capturing the calling thread's stack: an interface, and the unwinders behind it.
  *
  * Frames are return addresses, innermost first.  Those of this library itself come first and are
- * dropped, so the first one kept is that of malloc's caller (or of operator new's).  At most
- * `depth` frames are kept, the innermost ones.
+ * dropped, so the first one kept is that of malloc's caller (or of operator new's).
  *
  * What holds for every unwinder: it is called with no lock of ours held; never recursively in a
  * thread; it keeps errno; it may fail.
  *
- * What no unwinder here can know: how much stack is left.  libunwind needs 5 KB below its caller,
- * so a program that allocates on coroutine or signal stacks smaller than that plus its own needs
- * must not be recorded with stacks (unwinder=none).
+ *   replay     verified replay (replay.h).  The stack is walked to its end; of one deeper than the
+ *              bound, innermost and outermost frames are kept, with their number between.
+ *   libunwind  unw_backtrace.  The innermost frames are kept.  It needs 5 KB of stack below its
+ *              caller, so a program that allocates on coroutine or signal stacks smaller than that
+ *              plus its own needs must not be recorded with it.
  */
 #ifndef GM_PROF_CAPTURE_H
 #define GM_PROF_CAPTURE_H
 
 #include "sys/compiler.h"
 
+struct replay;
+struct verify;
+
+/* What one capture found. */
+struct capture_stack {
+    uint64_t *pcs;  /* the frames but for the known ones, innermost first */
+    unsigned n;     /* frames; 0 = none to be had */
+    unsigned known; /* the outermost of them that are the same as in this thread's last capture */
+    uint32_t flags; /* GOMALLOC_SITE_* */
+    uint64_t total; /* frames of the whole stack; replay's only */
+};
+
+/* What capturing needs of a thread.  All zero until capture_self_init; the thread's alone. */
+struct capture_self {
+    uint64_t *pcs;         /* room for capture_room() frames */
+    struct replay *replay; /* NULL: another unwinder */
+    struct verify *verify; /* NULL: not wanted */
+};
+
 struct capture_backend {
     const char *name; /* the option's value */
     /* init makes it ready; dlopen is legal.  False: it can't be used here. */
     bool (*init)(void);
-    /* capture stores up to max frames of its caller and outwards; returns how many. */
-    unsigned (*capture)(uint64_t *pcs, unsigned max);
+    /* init_thread gives the thread what it needs.  False: no memory. */
+    bool (*init_thread)(struct capture_self *t);
+    /* capture captures its caller's stack.  ret is zero, but for pcs. */
+    void (*capture)(struct capture_self *t, struct capture_stack *ret);
+    bool fork_safe; /* may be used in the forked child of a process of several threads */
 };
 
+extern const struct capture_backend capture_replay;
 extern const struct capture_backend capture_libunwind;
 
 #define CAPTURE_SLACK 16 /* frames of this library that may stand before the caller's, plus one */
@@ -42,23 +66,46 @@ enum capture_state {
 /* capture_find returns the unwinder of that name, or NULL. */
 const struct capture_backend *capture_find(const char *name);
 
-/* capture_configure says which unwinder to use (NULL: none) and how many frames to keep.  Before
- * any other thread runs. */
-void capture_configure(const struct capture_backend *b, unsigned depth);
+struct capture_options {
+    const struct capture_backend *backend; /* NULL: none */
+    const struct capture_backend *instead; /* if that one can't be used here; or NULL */
+    unsigned depth;                        /* frames kept */
+    uint32_t verify;                       /* every so many-th capture is verified, 0: none */
+};
 
-/* capture_load makes the unwinder ready, unless that was done or tried.  Calls dlopen. */
+/* capture_configure: before any other thread runs. */
+void capture_configure(const struct capture_options *o);
+
+/* capture_load makes the unwinder ready, unless that was done or tried.  Calls dlsym or dlopen. */
 void capture_load(void);
 
-/* capture_stop ends all capturing for good: for a forked child. */
-void capture_stop(void);
+/* capture_fork_child is for the child of a process of several threads: an unwinder that may wait
+ * there for a thread that is no more is not used again. */
+void capture_fork_child(void);
 
 enum capture_state capture_state(void);
 const char *capture_name(void); /* of the unwinder in use; "none" */
 unsigned capture_depth(void);
 
-/* capture_stack captures the stack into buf, which has room for capture_depth() + CAPTURE_SLACK
- * frames; returns the number of frames kept, which begin at *ret_pcs; 0 = none to be had.
- * *ret_flags: GOMALLOC_SITE_*. */
-unsigned capture_stack(uint64_t *buf, uint64_t **ret_pcs, uint32_t *ret_flags);
+/* capture_room returns how many words capture_self.pcs has. */
+unsigned capture_room(void);
+
+/* capture_self_init gives a thread what the unwinder in use needs.  False: no memory. */
+bool capture_self_init(struct capture_self *t);
+
+/* capture_take captures the stack; false: none to be had. */
+bool capture_take(struct capture_self *t, struct capture_stack *ret);
+
+/* capture_forget: the last capture's frames have not been kept by the caller. */
+void capture_forget(struct capture_self *t);
+
+/* What verifying has counted, in all threads. */
+struct capture_verified {
+    uint64_t captures;
+    uint64_t differences;           /* from a full walk, or from libunwind */
+    uint64_t libunwind_captures;    /* compared with libunwind too */
+    uint64_t libunwind_differences; /* of the differences: from libunwind */
+};
+struct capture_verified capture_verified(void);
 
 #endif

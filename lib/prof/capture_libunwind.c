@@ -28,11 +28,15 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "gomalloc/image.h"
 #include "prof/capture.h"
 #include "prof/got.h"
-#include "sys/rawcall.h"
+#include "prof/own.h"
+#include "prof/stack_table.h"
+#include "prof/stackmem.h"
 
 #define LIBUNWIND "libunwind.so.8"
 #define FAKE_FD   (-77) /* no descriptor, and not libunwind's own mark for "none", -1 */
@@ -58,15 +62,11 @@ static ssize_t no_read(int fd, void *buf, size_t n) {
     return -1;
 }
 
-/* Its write of one byte at addr into the pipe: can addr be read?  rt_sigprocmask reads the new set
- * before it looks at the request, which is no valid one, so nothing happens but EFAULT or EINVAL.
- */
+/* Its write of one byte at addr into the pipe: can addr be read?  Not across a page's end. */
 static ssize_t probe(const void *addr) {
-    const long no_such_request = -1;
-    const uintptr_t word = ~(uintptr_t)7; /* the set is 8 bytes: do not reach into the next page */
-    long r = sys_call4(SYS_rt_sigprocmask, no_such_request, (long)((uintptr_t)addr & word), 0, 8);
-    errno = r == -EINVAL ? 0 : EFAULT;
-    return r == -EINVAL ? 1 : -1;
+    bool readable = stackmem_readable((uintptr_t)addr & ~(uintptr_t)7);
+    errno = readable ? 0 : EFAULT;
+    return readable ? 1 : -1;
 }
 
 static ssize_t no_write(int fd, const void *buf, size_t n) {
@@ -100,7 +100,7 @@ static bool take_pipe(void *handle) {
     return pipe2s > 0 && reads > 0 && writes >= 0 && syscalls >= 0 && writes + syscalls > 0;
 }
 
-static unsigned libunwind_capture(uint64_t *pcs, unsigned max) {
+static unsigned unwind(uint64_t *pcs, unsigned max) {
     int saved = errno;
     int n = backtrace_((void **)pcs, (int)max);
     errno = saved;
@@ -112,13 +112,15 @@ static bool warm(void) {
     uint64_t pcs[64];
     unsigned n = 0;
     for (int i = 0; i < 3; i++)
-        n = libunwind_capture(pcs, 64);
+        n = unwind(pcs, 64);
     return n > 1;
 }
 
 static bool libunwind_init(void) {
+    static bool ok; /* it may be wanted as unwinder and to verify */
     int saved = errno;
-    bool ok = false;
+    if (ok)
+        return true;
     void *handle = dlopen(LIBUNWIND, RTLD_NOW | RTLD_LOCAL);
     if (handle != NULL) {
         *(void **)&backtrace_ = dlsym(handle, "unw_backtrace");
@@ -128,8 +130,47 @@ static bool libunwind_init(void) {
     return ok;
 }
 
+static bool libunwind_init_thread(struct capture_self *t) {
+    (void)t; /* it sees to that itself */
+    return true;
+}
+
+/* credible returns how many of the frames, from the innermost, are addresses that can exist in a
+ * process: at another one libunwind has lost its way. */
+static gm_noinline unsigned credible(const uint64_t *pcs, unsigned n) {
+    unsigned i = 0;
+    while (i < n && pcs[i] != 0 && pcs[i] >> STACK_PC_BITS == 0)
+        i++;
+    return i;
+}
+
+static void libunwind_capture(struct capture_self *t, struct capture_stack *ret) {
+    uint64_t *buf = t->pcs;
+    unsigned n = unwind(buf, capture_room());
+    unsigned own = 0;
+    while (own < n && own_code(buf[own]))
+        own++;
+    n -= own;
+    buf += own;
+    if (n > capture_depth()) {
+        n = capture_depth();
+        ret->flags = GOMALLOC_SITE_TRUNCATED;
+    }
+    uint64_t all = 0;
+    for (unsigned i = 0; i < n; i++)
+        all |= buf[i];
+    if (gm_unlikely(all >> STACK_PC_BITS != 0 || (n != 0 && buf[n - 1] == 0))) {
+        n = credible(buf, n);
+        ret->flags = GOMALLOC_SITE_STOPPED;
+    }
+    ret->pcs = buf;
+    ret->n = n;
+}
+
 const struct capture_backend capture_libunwind = {
     .name = "libunwind",
     .init = libunwind_init,
+    .init_thread = libunwind_init_thread,
     .capture = libunwind_capture,
+    .fork_safe = false,
 };

@@ -61,7 +61,26 @@ void prof_site(uint32_t site, struct prof_site_figures *ret) {
 }
 
 /* Counters that belong to no thread. */
-enum { COUNTER_RATE, COUNTER_STATE, COUNTER_FULL, COUNTER_NOMEMORY, COUNTER_UNRECORDED, NCOUNTERS };
+enum {
+    COUNTER_RATE,
+    COUNTER_STATE,
+    COUNTER_FULL,
+    COUNTER_NOMEMORY,
+    COUNTER_UNRECORDED,
+    COUNTER_VERIFIED, /* and three more: struct capture_verified */
+    NCOUNTERS = COUNTER_VERIFIED + 4
+};
+
+static void verify_counter(unsigned i, struct prof_counter *ret) {
+    const struct capture_verified v = capture_verified();
+    const struct prof_counter counters[] = {
+        {"recorder.verify.captures", "stacks", v.captures},
+        {"recorder.verify.differences", "stacks", v.differences},
+        {"recorder.verify.libunwind.captures", "stacks", v.libunwind_captures},
+        {"recorder.verify.libunwind.differences", "stacks", v.libunwind_differences},
+    };
+    *ret = counters[i];
+}
 
 static void global_counter(unsigned i, struct prof_counter *ret) {
     switch (i) {
@@ -82,9 +101,12 @@ static void global_counter(unsigned i, struct prof_counter *ret) {
         *ret = (struct prof_counter){"recorder.no_memory", "samples",
                                      atomic_load_explicit(&prof.nomemory, memory_order_relaxed)};
         break;
-    default:
+    case COUNTER_UNRECORDED:
         *ret = (struct prof_counter){"recorder.dropped", "samples",
                                      atomic_load_explicit(&prof.dropped, memory_order_relaxed)};
+        break;
+    default:
+        verify_counter(i - COUNTER_VERIFIED, ret);
         break;
     }
 }

@@ -67,26 +67,30 @@ static gm_noinline bool follow(struct mcache *c, struct prof_thread *t, size_t s
     return next < 0;
 }
 
+static gm_cold bool capture_begin(struct prof_thread *t) {
+    if (!capture_self_init(&t->capture) || !trail_init(&t->trail, capture_depth()))
+        return false;
+    prof_thread_count(t, THREAD_COUNTER_UNWINDER_THREADS, 1);
+    return true;
+}
+
 /* capture_site captures this thread's stack and returns its site. */
 static uint32_t capture_site(struct prof_thread *t) {
-    uint64_t *pcs;
-    uint32_t flags;
+    struct capture_stack s;
     uint32_t fresh;
     if (capture_state() != CAPTURE_READY)
         return PROF_SITE_NONE;
-    if (gm_unlikely(t->trail.buf == NULL)) {
-        if (!trail_init(&t->trail, capture_depth(), CAPTURE_SLACK))
-            return PROF_SITE_NONE;
-        prof_thread_count(t, THREAD_COUNTER_UNWINDER_THREADS, 1);
-    }
-    unsigned n = capture_stack(t->trail.buf, &pcs, &flags);
-    if (n == 0)
+    if (gm_unlikely(t->trail.pcs == NULL) && !capture_begin(t))
         return PROF_SITE_NONE;
-    uint32_t site = trail_intern(&t->trail, &prof.stacks, pcs, n, flags, &fresh);
+    if (!capture_take(&t->capture, &s))
+        return PROF_SITE_NONE;
+    uint32_t site = trail_intern(&t->trail, &prof.stacks, s.pcs, s.n, s.known, s.flags, &fresh);
+    if (gm_unlikely(site == 0))
+        capture_forget(&t->capture);
     prof_thread_count(t, THREAD_COUNTER_CAPTURES, 1);
-    prof_thread_count(t, THREAD_COUNTER_FRAMES, n);
+    prof_thread_count(t, THREAD_COUNTER_FRAMES, s.n);
     prof_thread_count(t, THREAD_COUNTER_NEW_FRAMES, fresh);
-    if ((flags & GOMALLOC_SITE_TRUNCATED) != 0)
+    if ((s.flags & GOMALLOC_SITE_TRUNCATED) != 0)
         prof_thread_count(t, THREAD_COUNTER_TRUNCATED, 1);
     return site != 0 ? site : PROF_SITE_NONE;
 }
@@ -213,7 +217,12 @@ void prof_init(const struct prof_options *o) {
     /* The rate first: so what dlopen allocates is recorded too, though without stacks. */
     prof_set_rate(o->rate);
     bool ok = stack_table_init(&prof.stacks, max);
-    capture_configure(ok ? capture_find(name) : NULL, depth);
+    const struct capture_options capture = {.backend = ok ? capture_find(name) : NULL,
+                                            .instead =
+                                                o->unwinder == NULL ? &capture_libunwind : NULL,
+                                            .depth = depth,
+                                            .verify = o->verify};
+    capture_configure(&capture);
     atomic_store_explicit(&prof.initialised, true, memory_order_release);
     if (o->rate != 0)
         capture_load();
@@ -248,7 +257,7 @@ void prof_fork_child(void) {
         mcaches.all[i]->rng = 0; /* not the parent's samples again */
     }
     if (prof.fork_threads > 1 || mutex_fork_is_nested()) /* its locks may be held */
-        capture_stop();
+        capture_fork_child();
     /* The rate may have been on its way. */
     atomic_fetch_add_explicit(&prof.gen, 1, memory_order_release);
     poke_all();

@@ -33,8 +33,9 @@
 
 struct prof_options {
     uint64_t rate;        /* bytes */
-    const char *unwinder; /* "libunwind", "none"; NULL or unknown: the default */
-    unsigned depth;       /* frames kept of a stack, the innermost ones; 0: the default */
+    const char *unwinder; /* "replay", "libunwind", "none"; NULL or unknown: the default */
+    unsigned depth;       /* frames kept of a stack; 0: the default */
+    uint32_t verify;      /* every so many-th capture of a thread is verified; 0: none */
     uint32_t max_frames;  /* bound of the stack table; 0: PROF_DEFAULT_FRAMES */
 };
 
@@ -112,7 +113,7 @@ struct prof_counter {
 };
 bool prof_counter(unsigned i, struct prof_counter *ret);
 
-/* prof_unwinder returns the name for the image: "libunwind", "none". */
+/* prof_unwinder returns the name for the image: "replay", "libunwind", "none". */
 const char *prof_unwinder(void);
 
 /* prof_exact_since_ns returns CLOCK_REALTIME since when every allocation has been recorded, or 0.

@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 #include "heap/mcache.h"
+#include "prof/capture.h"
 #include "prof/trail.h"
 
 /* Figures of one site in one thread.  Doubles are kept as their bits: there is no atomic load of a
@@ -37,8 +38,8 @@ struct site_figures {
                                                   or a signal handler's */                         \
     X(FOREIGN, "foreign", "samples")           /* not recorded: slot of a span not owned */        \
     X(RATE_CHANGES, "rate_changes", "changes") /* followed by this thread */                       \
-    X(UNWINDER_THREADS, "unwinder_threads", "threads") /* that have captured: 260 KiB each of      \
-                                                          libunwind's while they live */
+    X(UNWINDER_THREADS, "unwinder_threads", "threads") /* that have captured; libunwind keeps      \
+                                                          260 KiB of each while it lives */
 
 enum thread_counter {
 #define THREAD_COUNTER_ID(id, name, unit) THREAD_COUNTER_##id,
@@ -55,6 +56,7 @@ enum thread_counter {
 struct prof_thread {
     uint64_t rate; /* that next_sample was drawn under.  Thread */
 
+    struct capture_self capture;
     struct trail trail;
     uint32_t nfigures; /* records in use; record 0 is not.  Thread */
     _Atomic uint64_t counters[THREAD_NCOUNTERS];

@@ -5,7 +5,8 @@
  * Successive allocations of a thread share most of their outer frames (a compiler: 18 of 20), so
  * the next stack is compared with the last one from the outermost frame inwards, and only what
  * follows the first difference is looked up in the stack table.  The comparison is exact: nothing
- * is taken from a hash.
+ * is taken from a hash.  An unwinder that knows how many are the same (replay.h) says so, and does
+ * not even hand them over.
  */
 #ifndef GM_PROF_TRAIL_H
 #define GM_PROF_TRAIL_H
@@ -14,7 +15,6 @@
 
 /* The thread's alone.  All zero until trail_init. */
 struct trail {
-    uint64_t *buf;    /* room for a capture: cap + slack frames */
     uint64_t *pcs;    /* the last stack, innermost frame first, ending at pcs[cap] */
     uint64_t *hashes; /* of each frame's path, see stack_table_intern */
     uint32_t *nodes;  /* of each frame */
@@ -25,11 +25,12 @@ struct trail {
 };
 
 /* trail_init gives it memory.  False: there is none. */
-bool trail_init(struct trail *t, unsigned depth, unsigned slack);
+bool trail_init(struct trail *t, unsigned depth);
 
-/* trail_intern returns the site of the stack pcs[0] (innermost) ... pcs[n-1], n <= cap; 0 if the
- * table is full.  *ret_new: frames not shared with the stack before. */
+/* trail_intern returns the site of a stack of n frames, n <= cap: pcs[0] (innermost) and so on, and
+ * outside of these the outermost `known` ones of the last stack; 0 if the table is full, and then
+ * nothing is known of the next.  *ret_new: frames not shared with the stack before. */
 uint32_t trail_intern(struct trail *t, struct stack_table *table, const uint64_t *pcs, unsigned n,
-                      uint32_t flags, uint32_t *ret_new);
+                      unsigned known, uint32_t flags, uint32_t *ret_new);
 
 #endif

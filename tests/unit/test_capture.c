@@ -4,6 +4,7 @@
  * The recorder is in this executable, so the "program" whose stack is captured is a shared library
  * (capture_program.c): frames of the recorder's own object are dropped.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
@@ -23,18 +24,34 @@
 #include "prof/capture.h"
 
 #define DEPTH 64
+
+static const char *unwinder; /* the one under test */
 #define MAXFD 256
 
 /* The last capture, and what glibc's backtrace() says at the same place. */
-static _Thread_local uint64_t buf[DEPTH + CAPTURE_SLACK];
-static _Thread_local uint64_t *got;
+static _Thread_local struct capture_self self;
+static _Thread_local uint64_t buf[DEPTH];
+static _Thread_local uint64_t *got; /* the frames end at buf + DEPTH, so known ones are in place */
 static _Thread_local unsigned ngot;
 static _Thread_local uint32_t flags;
 static _Thread_local void *glibc[DEPTH + CAPTURE_SLACK];
 static _Thread_local int nglibc;
 
+/* What the recorder does: frames that are known are those of the capture before. */
+static __attribute__((noinline)) void take(void) {
+    struct capture_stack s = {.n = 0};
+    if (self.pcs == NULL && capture_state() == CAPTURE_READY)
+        assert_true(capture_self_init(&self));
+    capture_take(&self, &s);
+    assert_true(s.n <= DEPTH && s.known <= s.n);
+    got = buf + DEPTH - s.n;
+    memcpy(got, s.pcs, (s.n - s.known) * sizeof *got);
+    ngot = s.n;
+    flags = s.flags;
+}
+
 static __attribute__((noinline)) void visit(struct program_run *run) {
-    ngot = capture_stack(buf, &got, &flags);
+    take();
     nglibc = backtrace(glibc, DEPTH + CAPTURE_SLACK);
     run->pcs[run->n++] = (uintptr_t)__builtin_return_address(0);
 }
@@ -48,12 +65,13 @@ static void note_open_fds(bool *open) {
         open[fd] = fd_is_open(fd);
 }
 
-/* First of all tests: it is what loads libunwind. */
+/* First of all tests: it is what loads the unwinder. */
 static void loading_opens_no_descriptors_and_keeps_errno(void **state) {
     (void)state;
     static bool before[MAXFD];
     static bool after[MAXFD];
-    capture_configure(capture_find("libunwind"), DEPTH);
+    const struct capture_options o = {.backend = capture_find(unwinder), .depth = DEPTH};
+    capture_configure(&o);
     assert_int_equal(capture_state(), CAPTURE_OFF);
     assert_string_equal(capture_name(), "none");
     note_open_fds(before);
@@ -63,7 +81,7 @@ static void loading_opens_no_descriptors_and_keeps_errno(void **state) {
     note_open_fds(after);
     assert_memory_equal(before, after, sizeof before);
     assert_int_equal(capture_state(), CAPTURE_READY);
-    assert_string_equal(capture_name(), "libunwind");
+    assert_string_equal(capture_name(), unwinder);
 }
 
 static void unknown_unwinders_are_not_found(void **state) {
@@ -121,6 +139,47 @@ static void a_deeper_stack_keeps_its_inner_frames_and_is_flagged(void **state) {
         assert_int_equal(ngot, DEPTH);
         assert_exact(want, DEPTH);
     }
+}
+
+/* omitted returns what replay's frame for so many says. */
+static uint64_t omitted(uint64_t n) {
+    while (n >= 16 && (n & ~((uint64_t)7 << (61 - __builtin_clzll(n)))) != 0)
+        n &= n - 1;
+    return GOMALLOC_FRAME_OMITTED | n;
+}
+
+static void a_deeper_stack_keeps_both_ends_and_says_what_is_between(void **state) {
+    (void)state;
+    enum { PREFIX = DEPTH / 4, SUFFIX = DEPTH - PREFIX - 1 };
+    static uint64_t want[20000];
+    static uint64_t outer[DEPTH];
+    struct program_run run = {.visit = visit, .pcs = want};
+    program_recurse(&run, 0);
+    unsigned outside = ngot - run.n; /* frames outside of program_recurse's */
+    memcpy(outer, got + run.n, outside * sizeof *outer);
+    for (unsigned depth = DEPTH; depth < 12000; depth += depth < 900 ? 1 : 999) {
+        run.n = 0;
+        program_recurse(&run, depth);
+        memcpy(want + run.n, outer, outside * sizeof *outer);
+        unsigned total = run.n + outside;
+        assert_int_equal(flags, GOMALLOC_SITE_TRUNCATED);
+        assert_int_equal(ngot, DEPTH);
+        assert_memory_equal(got, want, SUFFIX * sizeof *got);
+        assert_int_equal(got[SUFFIX], omitted(total - PREFIX - SUFFIX));
+        assert_memory_equal(got + SUFFIX + 1, want + total - PREFIX, PREFIX * sizeof *got);
+    }
+}
+
+/* Some 16,000 frames are walked; what is beyond them is not known. */
+static void an_endless_stack_is_given_up(void **state) {
+    (void)state;
+    static uint64_t want[20000];
+    struct program_run run = {.visit = visit, .pcs = want};
+    program_recurse(&run, 17000);
+    assert_int_equal(flags, GOMALLOC_SITE_TRUNCATED | GOMALLOC_SITE_STOPPED);
+    assert_int_equal(ngot, DEPTH);
+    assert_memory_equal(got, want, (DEPTH - 1) * sizeof *got);
+    assert_true(got[DEPTH - 1] > GOMALLOC_FRAME_OMITTED + 10000);
 }
 
 static void a_stack_as_deep_as_the_bound_is_not_flagged(void **state) {
@@ -253,34 +312,58 @@ static void threads_capture_at_the_same_time(void **state) {
         assert_true(capture_thread_succeeds(&threads[i]));
 }
 
-/* Last: there is no way back. */
-static void stopped_means_no_stacks(void **state) {
+/* For libunwind there is no way back; replay needs nothing that a thread may have held. */
+static void a_forked_childs_stacks(void **state) {
     (void)state;
     uint64_t want[DEPTH];
-    capture_stop();
-    assert_int_equal(capture_state(), CAPTURE_STOPPED);
-    assert_string_equal(capture_name(), "none");
+    bool goes_on = strcmp(unwinder, "replay") == 0;
+    capture_fork_child();
+    assert_int_equal(capture_state(), goes_on ? CAPTURE_READY : CAPTURE_STOPPED);
+    assert_string_equal(capture_name(), goes_on ? "replay" : "none");
     struct program_run run = {.visit = visit, .pcs = want};
     program_recurse(&run, 3);
-    assert_int_equal(ngot, 0);
+    assert_int_equal(ngot != 0, goes_on);
     capture_load();
-    assert_int_equal(capture_state(), CAPTURE_STOPPED);
+    assert_int_equal(capture_state(), goes_on ? CAPTURE_READY : CAPTURE_STOPPED);
+}
+
+/* As long as nothing but replay has been used. */
+static void replay_loads_no_library(void **state) {
+    (void)state;
+    assert_null(dlopen("libunwind.so.8", RTLD_NOW | RTLD_NOLOAD));
+}
+
+static int reset_self(void **state) {
+    (void)state;
+    self = (struct capture_self){.pcs = NULL};
+    return 0;
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(loading_opens_no_descriptors_and_keeps_errno),
-        cmocka_unit_test(unknown_unwinders_are_not_found),
-        cmocka_unit_test(frames_are_the_return_addresses),
-        cmocka_unit_test(frames_of_many_kinds_are_walked),
-        cmocka_unit_test(a_deeper_stack_keeps_its_inner_frames_and_is_flagged),
-        cmocka_unit_test(a_stack_as_deep_as_the_bound_is_not_flagged),
-        cmocka_unit_test(errno_is_kept),
-        cmocka_unit_test(a_wild_frame_pointer_ends_the_stack),
-        cmocka_unit_test(a_program_that_closes_all_descriptors_keeps_its_files),
-        cmocka_unit_test(a_signal_handlers_stack_reaches_the_interrupted_code),
-        cmocka_unit_test(threads_capture_at_the_same_time),
-        cmocka_unit_test(stopped_means_no_stacks),
+#define COMMON                                                                                     \
+    cmocka_unit_test(loading_opens_no_descriptors_and_keeps_errno),                                \
+        cmocka_unit_test(unknown_unwinders_are_not_found),                                         \
+        cmocka_unit_test(frames_are_the_return_addresses),                                         \
+        cmocka_unit_test(frames_of_many_kinds_are_walked),                                         \
+        cmocka_unit_test(a_stack_as_deep_as_the_bound_is_not_flagged),                             \
+        cmocka_unit_test(errno_is_kept), cmocka_unit_test(a_wild_frame_pointer_ends_the_stack),    \
+        cmocka_unit_test(a_program_that_closes_all_descriptors_keeps_its_files),                   \
+        cmocka_unit_test(a_signal_handlers_stack_reaches_the_interrupted_code),                    \
+        cmocka_unit_test(threads_capture_at_the_same_time)
+    const struct CMUnitTest replay[] = {
+        COMMON,
+        cmocka_unit_test(a_deeper_stack_keeps_both_ends_and_says_what_is_between),
+        cmocka_unit_test(an_endless_stack_is_given_up),
+        cmocka_unit_test(replay_loads_no_library),
+        cmocka_unit_test(a_forked_childs_stacks),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest libunwind[] = {
+        COMMON,
+        cmocka_unit_test(a_deeper_stack_keeps_its_inner_frames_and_is_flagged),
+        cmocka_unit_test(a_forked_childs_stacks),
+    };
+    unwinder = "replay";
+    int failed = cmocka_run_group_tests(replay, reset_self, NULL);
+    unwinder = "libunwind";
+    return failed + cmocka_run_group_tests(libunwind, reset_self, NULL);
 }

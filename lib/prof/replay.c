@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Verified replay.
+ */
+#include "prof/replay.h"
+
+#include <string.h>
+
+#include "gomalloc/image.h"
+#include "prof/own.h"
+#include "prof/walk.h"
+
+/* A walk that is under way. */
+struct search {
+    struct replay *r;
+    uint64_t *pcs; /* of the innermost frames */
+    unsigned depth;
+    uint32_t nnew;           /* frames walked; the last REPLAY_NEW of them are in a ring */
+    uint32_t at;             /* remembered frames from here on may still be met */
+    struct replay_frame now; /* row not set */
+    struct codeobj_seen seen;
+};
+
+enum outcome {
+    GOES_ON,
+    ENDED,
+    MET,     /* the rest is the remembered one, from s->at on */
+    ENDLESS, /* REPLAY_MAX_WALK */
+    IS_SLOW,
+    STALE /* code was replaced: what is remembered is not to be trusted */
+};
+
+static bool is_end(uint64_t ra) {
+    return ra < WALK_LEAST_PC || ra >> ROW_ADDRESS_BITS != 0;
+}
+
+/* add appends the state to the new frames. */
+static inline void add(struct search *s, const struct replay_frame *f) {
+    s->r->frames[s->nnew % REPLAY_NEW] = *f;
+    if (s->nnew < s->depth)
+        s->pcs[s->nnew] = f->ra;
+    s->nnew++;
+}
+
+/* What is compared of a remembered frame: the words from which its caller's state was read. */
+static inline bool same_words(const struct replay_frame *f) {
+    const struct replay_frame *out = f + 1;
+    switch (f->row.kind) {
+    case ROW_DRAP:
+        if (stackmem_word(f->rbp - 8 * (uint64_t)f->row.offset) != out->sp ||
+            stackmem_word(f->rbp) != out->rbp)
+            return false;
+        return stackmem_word(out->sp - 8) == out->ra;
+    case ROW_SIGNAL:
+        return stackmem_word(f->sp + UCONTEXT_RSP) == out->sp &&
+               stackmem_word(f->sp + UCONTEXT_RIP) == out->ra &&
+               stackmem_word(f->sp + UCONTEXT_RBP) == out->rbp;
+    default:
+        if (stackmem_word(out->sp - 8) != out->ra)
+            return false;
+        return f->row.rbp == 0 || stackmem_word(out->sp - 8 * (uint64_t)f->row.rbp) == out->rbp;
+    }
+}
+
+static uint64_t lookup_pc(const struct replay_frame *f) {
+    return walk_lookup_pc(f->ra, (f->row.flags & REPLAY_INTERRUPTED) != 0);
+}
+
+/* same_row tells whether the code at a remembered frame, which is on the stack, is what it was. */
+static gm_noinline bool same_row(struct search *s, const struct replay_frame *f) {
+    uint64_t pc = lookup_pc(f);
+    if ((f->row.flags & ROW_CHECKED) != 0)
+        return codeobj_same(&s->seen, pc);
+    struct row row = rowcache_find(pc);
+    return row.kind == f->row.kind && row.offset == f->row.offset && row.rbp == f->row.rbp;
+}
+
+/* compare goes outwards from a remembered frame i whose state is the present one.  Returns the
+ * first frame from which the way on is not as it was; REPLAY_ROOM: none. */
+static uint32_t compare(struct search *s, uint32_t i) {
+    const struct replay_frame *f = &s->r->frames[i];
+    for (;; f++) {
+        if (gm_unlikely((f->row.flags & (ROW_CHECKED | ROW_FLEETING)) != 0) && !same_row(s, f))
+            break;
+        if (f->row.kind >= ROW_END)
+            return REPLAY_ROOM;
+        if (!same_words(f))
+            break;
+    }
+    return (uint32_t)(f - s->r->frames);
+}
+
+/* pass_rbp corrects rbp in the remembered frames that have it from frame i: it did not matter
+ * there, so it was not compared. */
+static void pass_rbp(struct replay *r, uint32_t i, uint64_t rbp) {
+    for (struct replay_frame *f = &r->frames[i]; f->rbp != rbp; f++) {
+        f->rbp = rbp;
+        if (f->row.kind >= ROW_DRAP || f->row.rbp != 0)
+            return;
+    }
+}
+
+/* is_now tells whether the remembered frame's state is the present one. */
+static inline bool is_now(const struct replay_frame *f, const struct replay_frame *now) {
+    return f->ra == now->ra && f->sp == now->sp &&
+           (f->row.flags & REPLAY_INTERRUPTED) == now->row.flags &&
+           (f->rbp == now->rbp || (f->row.flags & REPLAY_RBP) == 0);
+}
+
+/* meet looks whether the present state is a remembered one.  True: all from s->at on is as it was.
+ * Otherwise the present state is the last that is known to be right. */
+static bool meet(struct search *s) {
+    struct replay *r = s->r;
+    while (s->at < REPLAY_ROOM && r->frames[s->at].sp < s->now.sp)
+        s->at++;
+    if (s->at == REPLAY_ROOM || !is_now(&r->frames[s->at], &s->now))
+        return false;
+    uint32_t from = s->at;
+    if (gm_unlikely(r->frames[from].rbp != s->now.rbp))
+        pass_rbp(r, from, s->now.rbp);
+    uint32_t to = compare(s, from);
+    if (to == REPLAY_ROOM)
+        return true;
+    for (uint32_t i = from; i < to; i++)
+        add(s, &r->frames[i]);
+    s->now = r->frames[to];
+    s->now.row.flags &= REPLAY_INTERRUPTED;
+    s->at = to + 1;
+    return false;
+}
+
+static bool load(struct search *s, uint64_t addr, uint64_t *ret) {
+    return stackmem_load(&s->r->memory, addr, ret);
+}
+
+/* read_out reads the caller's state.  False: unreadable. */
+static inline bool read_out(struct search *s, const struct replay_frame *f,
+                            struct replay_frame *out) {
+    out->row.flags = 0;
+    switch (f->row.kind) {
+    case ROW_RSP:
+        out->sp = f->sp + 8 * (uint64_t)f->row.offset;
+        break;
+    case ROW_RBP:
+        out->sp = f->rbp + 8 * (uint64_t)f->row.offset;
+        break;
+    case ROW_DRAP:
+        return load(s, f->rbp - 8 * (uint64_t)f->row.offset, &out->sp) &&
+               load(s, f->rbp, &out->rbp) && load(s, out->sp - 8, &out->ra);
+    default: /* ROW_SIGNAL */
+        out->row.flags = REPLAY_INTERRUPTED;
+        return load(s, f->sp + UCONTEXT_RSP, &out->sp) && load(s, f->sp + UCONTEXT_RIP, &out->ra) &&
+               load(s, f->sp + UCONTEXT_RBP, &out->rbp);
+    }
+    out->rbp = f->rbp;
+    return load(s, out->sp - 8, &out->ra) &&
+           (f->row.rbp == 0 || load(s, out->sp - 8 * (uint64_t)f->row.rbp, &out->rbp));
+}
+
+/* step notes the present frame and goes to its caller's. */
+static inline enum outcome step(struct search *s) {
+    struct replay_frame *now = &s->now;
+    struct replay_frame out;
+    uint8_t interrupted = now->row.flags;
+    now->row = rowcache_find(walk_lookup_pc(now->ra, interrupted != 0));
+    if (gm_unlikely((now->row.flags & ROW_CHECKED) != 0) &&
+        !codeobj_same(&s->seen, walk_lookup_pc(now->ra, interrupted != 0)))
+        return STALE;
+    now->row.flags |= interrupted;
+    if (gm_unlikely(now->row.kind == ROW_SLOW))
+        return IS_SLOW;
+    if (now->row.kind < ROW_END) {
+        if (!read_out(s, now, &out)) {
+            now->row.kind = ROW_LOST; /* the words are not compared, so: */
+            now->row.flags |= ROW_FLEETING;
+        } else if (is_end(out.ra)) {
+            add(s, now);
+            out.row = (struct row){.kind = ROW_END};
+            add(s, &out); /* so that the word is compared */
+            return ENDED;
+        }
+    }
+    add(s, now);
+    if (now->row.kind >= ROW_END)
+        return ENDED;
+    *now = out;
+    return gm_likely(s->nnew < REPLAY_MAX_WALK) ? GOES_ON : ENDLESS;
+}
+
+static enum outcome walk(struct search *s) {
+    for (;;) {
+        if (meet(s))
+            return MET;
+        enum outcome o = step(s);
+        if (o != GOES_ON)
+            return o;
+    }
+}
+
+/* own_caller sets the state to that of the innermost frame outside of this library, whose code is
+ * compiled with frame pointers.  fp: of a function of it. */
+static void own_caller(struct replay_frame *ret, uint64_t fp) {
+    while (own_code(stackmem_word(fp + 8)))
+        fp = stackmem_word(fp);
+    *ret =
+        (struct replay_frame){.ra = stackmem_word(fp + 8), .sp = fp + 16, .rbp = stackmem_word(fp)};
+}
+
+/* walk_slowly does a full walk, from s->now's frame on; the frames can't be remembered. */
+static enum outcome walk_slowly(struct search *s) {
+    struct walk w;
+    enum walk_step to = WALK_ON;
+    walk_here(&w, &s->r->memory);
+    s->nnew = 0;
+    while (s->nnew < REPLAY_MAX_WALK && (to = walk_out(&w)) == WALK_ON) {
+        if (s->nnew == 0 && own_code(w.regs[CFI_RIP]))
+            continue;
+        struct replay_frame f = {.ra = w.regs[CFI_RIP], .row = {.kind = ROW_SLOW}};
+        add(s, &f);
+    }
+    if (to == WALK_LOST && s->nnew != 0)
+        s->r->frames[(s->nnew - 1) % REPLAY_NEW].row.kind = ROW_LOST;
+    return to == WALK_ON ? ENDLESS : IS_SLOW;
+}
+
+/* mark_rbp sets REPLAY_RBP in the frames [from, to), all of which are remembered. */
+static void mark_rbp(struct replay *r, uint32_t from, uint32_t to) {
+    bool matters = to < REPLAY_ROOM && (r->frames[to].row.flags & REPLAY_RBP) != 0;
+    while (to-- > from) {
+        struct row *row = &r->frames[to].row;
+        if (row->kind != ROW_RSP || row->rbp != 0)
+            matters = row->kind == ROW_RBP || row->kind == ROW_DRAP;
+        row->flags = (uint8_t)((row->flags & ~REPLAY_RBP) | (matters ? REPLAY_RBP : 0));
+    }
+}
+
+/* keep remembers the new frames, as many of the outer ones as there is room for, before the `tail`
+ * outer ones that were met. */
+static void keep(struct search *s, uint32_t tail) {
+    struct replay *r = s->r;
+    uint32_t n = s->nnew < REPLAY_NEW ? s->nnew : REPLAY_NEW;
+    if (n > REPLAY_REMEMBERED - tail)
+        n = REPLAY_REMEMBERED - tail;
+    uint32_t to = REPLAY_ROOM - tail - n;
+    uint32_t from = (s->nnew - n) % REPLAY_NEW;
+    uint32_t part = n < REPLAY_NEW - from ? n : REPLAY_NEW - from; /* up to the ring's end */
+    memcpy(&r->frames[to], &r->frames[from], part * sizeof r->frames[0]);
+    memcpy(&r->frames[to + part], &r->frames[0], (n - part) * sizeof r->frames[0]);
+    mark_rbp(r, to, to + n);
+    r->nremembered = tail + n;
+}
+
+/* omitted returns the frame that stands for so many. */
+static uint64_t omitted(uint64_t n) {
+    const unsigned digits = 3;
+    unsigned drop = n >= 16 ? 64 - (unsigned)__builtin_clzll(n) - digits : 0;
+    return GOMALLOC_FRAME_OMITTED | (n >> drop << drop);
+}
+
+/* A walk that is over, put together of new and remembered frames. */
+struct whole {
+    uint64_t nnew;                   /* frames of the walk */
+    uint64_t total;                  /* with those that were met */
+    const struct replay_frame *tail; /* of these */
+    const struct replay_frame *end;  /* of all */
+};
+
+/* What stands behind the outermost frame to be compared is none (see step). */
+static struct whole assemble(const struct search *s, uint32_t tail) {
+    const struct replay_frame *end = &s->r->frames[REPLAY_ROOM];
+    bool more = s->nnew + tail != 0 && is_end(end[-1].ra);
+    struct whole w = {.nnew = s->nnew - (more && tail == 0),
+                      .total = s->nnew + tail - more,
+                      .tail = end - tail,
+                      .end = end - more};
+    return w;
+}
+
+/* copy_out stores the return addresses of n frames. */
+static void copy_out(uint64_t *pcs, const struct replay_frame *f, uint64_t n) {
+    for (uint64_t i = 0; i < n; i++)
+        pcs[i] = f[i].ra;
+}
+
+static uint32_t least(uint64_t a, uint64_t b) {
+    return (uint32_t)(a < b ? a : b);
+}
+
+/* hand_out stores what the caller does not have of a stack that is not deeper than the bound. */
+static void hand_out(struct search *s, const struct whole *w, struct replay_stack *ret) {
+    uint64_t tail = w->total - w->nnew;
+    ret->n = (unsigned)w->total;
+    ret->known = least(tail, s->r->have);
+    copy_out(s->pcs + w->nnew, w->tail, tail - ret->known);
+    s->r->have = ret->n;
+}
+
+/* hand_out_parts does it for a deeper one: the innermost frames, the one that says how many are
+ * left out, the outermost. */
+static void hand_out_parts(struct search *s, const struct whole *w, uint32_t prefix,
+                           struct replay_stack *ret) {
+    unsigned suffix = s->depth - prefix - 1;
+    if (w->nnew < suffix)
+        copy_out(s->pcs + w->nnew, w->tail, suffix - w->nnew);
+    s->pcs[suffix] = omitted(w->total - suffix - prefix);
+    ret->n = s->depth;
+    ret->known = least(prefix, least(w->total - w->nnew, s->r->have));
+    copy_out(s->pcs + suffix + 1, w->end - prefix, prefix - ret->known);
+    ret->flags |= GOMALLOC_SITE_TRUNCATED;
+    s->r->have = prefix;
+}
+
+/* finish remembers what was found and hands it out. */
+static struct replay_stack finish(struct search *s, enum outcome o) {
+    struct replay *r = s->r;
+    uint32_t tail = o == MET ? REPLAY_ROOM - s->at : 0;
+    keep(s, tail);
+    struct whole w = assemble(s, tail);
+    struct replay_stack ret = {.total = w.total};
+    const struct replay_frame *last = &r->frames[REPLAY_ROOM - 1];
+    if (o == ENDLESS || last->row.kind == ROW_LOST || (is_end(last->ra) && last->ra != 0))
+        ret.flags |= GOMALLOC_SITE_STOPPED;
+    if (w.total <= s->depth)
+        hand_out(s, &w, &ret);
+    else
+        hand_out_parts(s, &w, o == ENDLESS ? 0 : s->depth / 4, &ret);
+    if (o == ENDLESS || o == IS_SLOW)
+        replay_forget(r);
+    return ret;
+}
+
+void replay_forget(struct replay *r) {
+    r->nremembered = 0;
+    r->have = 0;
+}
+
+static uint64_t this_thread(void) {
+    uint64_t v;
+    __asm__("movq %%fs:0, %0" : "=r"(v));
+    return v;
+}
+
+/* attempt walks from the state.  STALE: what it found is not to be used. */
+static enum outcome attempt(struct search *s, const struct replay_frame *start) {
+    struct replay *r = s->r;
+    uint32_t generation = atomic_load_explicit(&codeobj_generation, memory_order_acquire);
+    if (gm_unlikely(generation != r->generation)) {
+        replay_forget(r);
+        r->generation = generation;
+    }
+    s->nnew = 0;
+    s->at = REPLAY_ROOM - r->nremembered;
+    s->now = *start;
+    s->seen = (struct codeobj_seen){.n = 0};
+    enum outcome o = walk(s);
+    atomic_thread_fence(memory_order_acquire);
+    if (generation != atomic_load_explicit(&codeobj_generation, memory_order_relaxed))
+        return STALE;
+    return o;
+}
+
+gm_noinline struct replay_stack replay_capture(struct replay *r, uint64_t *pcs, unsigned depth) {
+    struct search s = {.r = r, .pcs = pcs, .depth = depth};
+    struct replay_frame start;
+    uint64_t fp = (uintptr_t)__builtin_frame_address(0);
+    if (gm_unlikely(r->thread != this_thread())) {
+        replay_forget(r);
+        r->memory = (struct stackmem){.lo = 0};
+        r->thread = this_thread();
+    }
+    stackmem_here(&r->memory, fp);
+    own_caller(&start, fp);
+    enum outcome o = attempt(&s, &start);
+    if (gm_unlikely(o == STALE))
+        o = attempt(&s, &start);
+    if (gm_unlikely(o == STALE || o == IS_SLOW))
+        o = walk_slowly(&s);
+    return finish(&s, o);
+}
+
+/* The chain of frame pointers that own_caller follows must be there. */
+static gm_noinline bool has_frame_pointers(void) {
+    struct stackmem memory = {.lo = 0};
+    struct replay_frame start;
+    struct walk w;
+    uint64_t fp = (uintptr_t)__builtin_frame_address(0);
+    stackmem_here(&memory, fp);
+    own_caller(&start, fp);
+    walk_here(&w, &memory);
+    while (walk_out(&w) == WALK_ON) {
+        if (!own_code(w.regs[CFI_RIP]))
+            return w.regs[CFI_RIP] == start.ra && w.regs[CFI_RSP] == start.sp &&
+                   w.regs[CFI_RBP] == start.rbp;
+    }
+    return false;
+}
+
+bool replay_init(void) {
+    if (!cfi_init() || !rowcache_init())
+        return false;
+    own_init();
+    codeobj_init();
+    return has_frame_pointers();
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Short rows, and the table of them.
+ */
+#include "prof/rowcache.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "prof/cfi_cursor.h"
+#include "sys/mem.h"
+#include "sys/persistent.h"
+
+#define FIRST_BITS 12 /* log2 of entries: so that tag and row fill a word */
+#define LAST_BITS  16 /* cc1plus uses 20,000 addresses */
+
+static_assert(ROW_ADDRESS_BITS - (FIRST_BITS - 1) + ROW_BITS == 64, "an entry is a word");
+
+_Atomic(struct rowcache *) rowcache;
+
+static unsigned entry_bits(const struct rowcache *t) {
+    return ROW_ADDRESS_BITS - t->tag_bits + 1;
+}
+
+static size_t table_bytes(const struct rowcache *t) {
+    return sizeof(uint64_t) << entry_bits(t);
+}
+
+static struct rowcache *new_table(unsigned bits) {
+    struct rowcache *t = persistent_alloc(sizeof *t, 64, MEM_RECORDER);
+    if (t == NULL)
+        return NULL;
+    t->tag_bits = ROW_ADDRESS_BITS - (bits - 1);
+    t->entries = mem_alloc_sparse(table_bytes(t), MEM_RECORDER);
+    if (t->entries == NULL)
+        return NULL;
+    mem_used((void *)t->entries, table_bytes(t), MEM_RECORDER);
+    return t;
+}
+
+bool rowcache_init(void) {
+    if (atomic_load_explicit(&rowcache, memory_order_relaxed) != NULL)
+        return true;
+    struct rowcache *t = new_table(FIRST_BITS);
+    atomic_store_explicit(&rowcache, t, memory_order_release);
+    return t != NULL;
+}
+
+/* Entries are zeroed one by one: readers are in it all the time. */
+void rowcache_clear(void) {
+    struct rowcache *t = atomic_load_explicit(&rowcache, memory_order_acquire);
+    for (size_t i = 0; i < (size_t)1 << entry_bits(t); i++) {
+        if (atomic_load_explicit(&t->entries[i], memory_order_relaxed) != 0)
+            atomic_store_explicit(&t->entries[i], 0, memory_order_relaxed);
+    }
+}
+
+/* grow puts an empty table of twice the size in the place of t.  The old one's memory is given
+ * back, its addresses are not: who still reads there finds nothing. */
+static gm_cold void grow(struct rowcache *t) {
+    uint32_t n = atomic_load_explicit(&t->nput, memory_order_relaxed);
+    /* One thread does it: who makes the count jump. */
+    if (!atomic_compare_exchange_strong_explicit(&t->nput, &n, n | UINT32_C(1) << 31,
+                                                 memory_order_relaxed, memory_order_relaxed) ||
+        n >> 31 != 0)
+        return;
+    struct rowcache *bigger = new_table(entry_bits(t) + 1);
+    if (bigger == NULL)
+        return;
+    atomic_store_explicit(&rowcache, bigger, memory_order_release);
+    mem_unused((void *)t->entries, table_bytes(t), MEM_RECORDER);
+}
+
+/* pack returns the row's bits, 0: it does not fit. */
+static uint64_t pack(struct row r) {
+    if (r.rbp > 0xff || r.offset > 0xffff || (r.flags & ROW_FLEETING) != 0)
+        return 0;
+    return r.kind | (uint64_t)r.flags << 3 | (uint64_t)r.rbp << 4 | (uint64_t)r.offset << 12;
+}
+
+static void put(uint64_t pc, struct row r) {
+    struct rowcache *t = atomic_load_explicit(&rowcache, memory_order_acquire);
+    uint64_t bits = pack(r);
+    if (bits == 0)
+        return;
+    uint64_t h = row_hash(pc);
+    uint64_t tag = h & (((uint64_t)1 << t->tag_bits) - 1);
+    _Atomic uint64_t *pair = &t->entries[h >> t->tag_bits << 1];
+    uint32_t n = atomic_fetch_add_explicit(&t->nput, 1, memory_order_relaxed);
+    /* The one put last is moved aside, and what was there is dropped. */
+    uint64_t e = atomic_load_explicit(&pair[0], memory_order_relaxed);
+    if (e != 0)
+        atomic_store_explicit(&pair[1], e, memory_order_relaxed);
+    atomic_store_explicit(&pair[0], tag << ROW_BITS | bits, memory_order_relaxed);
+    if (gm_unlikely(n >> (entry_bits(t) - 1) != 0 && entry_bits(t) < LAST_BITS))
+        grow(t);
+}
+
+/* simple_expression reads a block of the form: register + offset, and then a load or not.  False:
+ * it is another. */
+static bool simple_expression(const struct cfi_place *p, unsigned *ret_reg, int64_t *ret_offset,
+                              bool *ret_load) {
+    struct cfi_cursor c = {(const uint8_t *)(uintptr_t)p->value, p->limit, false};
+    uint64_t n = cfi_uleb(&c);
+    if (c.bad || n > (uint64_t)(c.end - c.p))
+        return false;
+    c.end = c.p + n;
+    *ret_reg = (unsigned)cfi_bytes(&c, 1) - 0x70; /* breg0 */
+    *ret_offset = cfi_sleb(&c);
+    *ret_load = c.p < c.end && cfi_bytes(&c, 1) == 0x06; /* deref */
+    return !c.bad && c.p == c.end && *ret_reg < CFI_NREGS;
+}
+
+static bool is_at(const struct cfi_place *p, unsigned reg, int64_t offset) {
+    unsigned r;
+    int64_t o;
+    bool loads;
+    return p->rule == CFI_AT_EXPRESSION && simple_expression(p, &r, &o, &loads) && !loads &&
+           r == reg && o == offset;
+}
+
+/* Words that fit into the field, or not. */
+static bool words(int64_t bytes, uint64_t max, uint32_t *ret) {
+    *ret = (uint32_t)(bytes / 8);
+    return bytes >= 0 && bytes % 8 == 0 && (uint64_t)bytes / 8 <= max;
+}
+
+/* The CFA is what a word in the frame says. */
+static struct row by_expression(const struct cfi_row *full) {
+    const struct row slow = {.kind = ROW_SLOW};
+    struct row r = slow;
+    unsigned reg;
+    int64_t offset;
+    bool loads;
+    if (!simple_expression(&full->cfa, &reg, &offset, &loads) || !loads)
+        return slow;
+    if (full->signal && reg == CFI_RSP && offset == UCONTEXT_RSP &&
+        is_at(&full->regs[CFI_RBP], CFI_RSP, UCONTEXT_RBP) &&
+        is_at(&full->regs[CFI_RIP], CFI_RSP, UCONTEXT_RIP)) {
+        r.kind = ROW_SIGNAL;
+        return r;
+    }
+    if (!full->signal && reg == CFI_RBP && words(-offset, 0xffff, &r.offset) &&
+        is_at(&full->regs[CFI_RBP], CFI_RBP, 0) && full->regs[CFI_RIP].rule == CFI_AT_OFFSET &&
+        full->regs[CFI_RIP].value == -8) {
+        r.kind = ROW_DRAP;
+        return r;
+    }
+    return slow;
+}
+
+/* shorten puts a full row into the short terms. */
+static struct row shorten(const struct cfi_row *full) {
+    const struct row slow = {.kind = ROW_SLOW};
+    const struct cfi_place *rip = &full->regs[CFI_RIP];
+    const struct cfi_place *rbp = &full->regs[CFI_RBP];
+    struct row r = {.kind = ROW_RSP};
+    uint32_t saved = 0;
+    if (rip->rule == CFI_UNDEFINED)
+        return (struct row){.kind = ROW_END};
+    if (full->cfa.rule == CFI_IS_EXPRESSION)
+        return by_expression(full);
+    if (full->signal || full->regs[CFI_RSP].rule != CFI_SAME || rip->rule != CFI_AT_OFFSET ||
+        rip->value != -8 || (full->cfa.reg != CFI_RSP && full->cfa.reg != CFI_RBP) ||
+        !words(full->cfa.value, UINT32_MAX, &r.offset))
+        return slow;
+    if (rbp->rule == CFI_AT_OFFSET ? !words(-rbp->value, UINT16_MAX, &saved) || saved == 0
+                                   : rbp->rule != CFI_SAME)
+        return slow;
+    if (full->cfa.reg == CFI_RBP)
+        r.kind = ROW_RBP;
+    r.rbp = (uint16_t)saved;
+    return r;
+}
+
+gm_noinline struct row rowcache_miss(uint64_t pc) {
+    struct cfi_object o;
+    struct cfi_row full;
+    enum codeobj_kind kind = codeobj_of(pc, &o);
+    if (kind == CODEOBJ_NONE)
+        return (struct row){.kind = ROW_LOST, .flags = ROW_FLEETING};
+    struct row r = cfi_row_at(&o, pc, &full) ? shorten(&full) : (struct row){.kind = ROW_LOST};
+    if (kind == CODEOBJ_CHECKED)
+        r.flags |= ROW_CHECKED;
+    if (kind == CODEOBJ_UNKNOWN)
+        r.flags |= ROW_FLEETING;
+    put(pc, r);
+    return r;
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Verified replay finds what a full walk and libunwind find, at every one of many captures in a
+ * program that does all that stacks are subject to (fuzz_program.h).  A replay that compares less
+ * than every word fails here within some thousand captures.
+ *
+ * `unit_replay CAPTURES [SEED]` fuzzes for longer.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "capture_program.h"
+#include "capture_thread.h"
+#include "fuzz_program.h"
+#include "gomalloc/image.h"
+#include "prof/capture.h"
+#include "prof/replay.h"
+#include "sanitized.h"
+
+#define DEPTH 512
+
+static _Thread_local struct capture_self self;
+static _Thread_local bool capturing; /* else a signal's handler would enter it again */
+static _Thread_local struct capture_stack last;
+
+static __attribute__((noinline)) void visit(void) {
+    if (capturing)
+        return;
+    capturing = true;
+    if (self.pcs == NULL)
+        assert_true(capture_self_init(&self));
+    capture_take(&self, &last);
+    capturing = false;
+}
+
+static int load(void **state) {
+    (void)state;
+    const struct capture_options o = {
+        .backend = capture_find("replay"), .depth = DEPTH, .verify = 1};
+    capture_configure(&o);
+    capture_load();
+    return strcmp(capture_name(), "replay");
+}
+
+/* Runs until so many captures have been made; none may differ. */
+static void fuzz(struct fuzz *f, unsigned captures, uint64_t seed, unsigned depth) {
+    struct capture_verified before = capture_verified();
+    f->visit = visit;
+    f->random = seed * 0x9e3779b97f4a7c15u | 1;
+    f->left = captures;
+    while (f->left != 0)
+        fuzz_next(f, (unsigned)fuzz_random(f, depth), 0);
+    struct capture_verified after = capture_verified();
+    assert_int_equal(after.captures - before.captures, captures);
+    assert_int_equal(after.differences, before.differences);
+    assert_int_equal(after.libunwind_captures - before.libunwind_captures, captures);
+}
+
+static void add_all(struct fuzz *f) {
+    fuzz_add_O0(f);
+    fuzz_add_O2(f);
+    fuzz_add_O3(f);
+    fuzz_add_fp(f);
+    fuzz_add_exceptions(f);
+    fuzz_add_jumps(f);
+    fuzz_add_signals(f);
+    if (!SANITIZED)
+        fuzz_add_coroutines(f);
+}
+
+static void functions_of_all_kinds(void **state) {
+    (void)state;
+    struct fuzz f = {.left = 0};
+    fuzz_add_O0(&f);
+    fuzz_add_O2(&f);
+    fuzz_add_O3(&f);
+    fuzz_add_fp(&f);
+    fuzz(&f, 60000, 1, 60);
+}
+
+static void jumps_and_exceptions(void **state) {
+    (void)state;
+    struct fuzz f = {.left = 0};
+    fuzz_add_O2(&f);
+    fuzz_add_fp(&f);
+    fuzz_add_jumps(&f);
+    fuzz_add_exceptions(&f);
+    fuzz(&f, 40000, 2, 60);
+}
+
+static void signals_on_two_stacks(void **state) {
+    (void)state;
+    struct fuzz f = {.left = 0};
+    fuzz_add_O2(&f);
+    fuzz_add_signals(&f);
+    fuzz_add_jumps(&f);
+    fuzz(&f, 40000, 3, 60);
+}
+
+static void coroutines_whose_stacks_are_used_again(void **state) {
+    (void)state;
+    struct fuzz f = {.left = 0};
+    if (SANITIZED)
+        skip(); /* swapcontext is beyond them */
+    fuzz_add_O2(&f);
+    fuzz_add_fp(&f);
+    fuzz_add_coroutines(&f);
+    fuzz(&f, 40000, 4, 60);
+}
+
+static void everything_at_once(void **state) {
+    (void)state;
+    struct fuzz f = {.left = 0};
+    add_all(&f);
+    fuzz(&f, 100000, 5, 120);
+}
+
+static int fuzz_for(unsigned captures, uint64_t seed) {
+    const unsigned round = 100000;
+    struct fuzz f = {.visit = visit};
+    add_all(&f);
+    while (captures != 0) {
+        f.random = seed++ * 0x9e3779b97f4a7c15u | 1;
+        f.left = captures < round ? captures : round;
+        captures -= f.left;
+        while (f.left != 0)
+            fuzz_next(&f, (unsigned)fuzz_random(&f, 150), 0);
+    }
+    struct capture_verified v = capture_verified();
+    printf("%llu captures, %llu with libunwind, %llu differences, %llu from libunwind\n",
+           (unsigned long long)v.captures, (unsigned long long)v.libunwind_captures,
+           (unsigned long long)v.differences, (unsigned long long)v.libunwind_differences);
+    return v.differences != 0;
+}
+
+int main(int argc, char **argv) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(functions_of_all_kinds),
+        cmocka_unit_test(jumps_and_exceptions),
+        cmocka_unit_test(signals_on_two_stacks),
+        cmocka_unit_test(coroutines_whose_stacks_are_used_again),
+        cmocka_unit_test(everything_at_once),
+    };
+    if (argc > 1) {
+        load(NULL);
+        return fuzz_for((unsigned)strtoul(argv[1], NULL, 10),
+                        argc > 2 ? strtoull(argv[2], NULL, 10) : 1);
+    }
+    return cmocka_run_group_tests(tests, load, NULL);
+}
