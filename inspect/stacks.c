@@ -97,7 +97,7 @@ static void print_frame(FILE *out, sqlite3_stmt *stmt) {
 
 static void print_end(FILE *out, int truncated, int stopped) {
     if (truncated)
-        fputs("    ... outermost frames are missing: deeper than the bound\n", out);
+        fputs("    ... not all frames are kept: deeper than the bound\n", out);
     if (stopped)
         fputs("    ... outermost frames are missing: the unwinder gave up\n", out);
 }

@@ -8,6 +8,7 @@
  * so: a wrong name would be worse than none.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -143,6 +144,19 @@ static void grow(struct symbolizer *s) {
     free(old);
 }
 
+/* is_omission tells whether a "return address" (less one) stands for frames that were left out. */
+static bool is_omission(uint64_t pc) {
+    return (pc & ~(GOMALLOC_FRAME_OMITTED - 1)) == GOMALLOC_FRAME_OMITTED;
+}
+
+static char *omission(uint64_t pc) {
+    uint64_t n = pc - GOMALLOC_FRAME_OMITTED + 1;
+    char text[64];
+    snprintf(text, sizeof(text), "(%s%llu frames left out)", n < 16 ? "" : "at least ",
+             (unsigned long long)n);
+    return must_dup(text);
+}
+
 /* answer fills *a for an address that has not been asked for. */
 static void fill_answer(struct symbolizer *s, struct answer *a) {
     struct debuginfo_frame found[MOST_FRAMES];
@@ -162,6 +176,8 @@ static void fill_answer(struct symbolizer *s, struct answer *a) {
     a->n = n ? n : 1;
     a->frames = must_calloc(a->n, sizeof(*a->frames));
     a->frames[0] = frame;
+    if (is_omission(a->pc))
+        a->frames[0].function = omission(a->pc);
     for (size_t i = 0; i < n; i++) {
         a->frames[i] = frame;
         a->frames[i].function = found[i].function ? demangle(found[i].function) : NULL;

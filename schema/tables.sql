@@ -204,7 +204,7 @@ CREATE TABLE site (
     snapshot_id   INTEGER NOT NULL REFERENCES snapshot,
     site_id       INTEGER NOT NULL CHECK (site_id >= 0), -- number in its snapshot
     stack_id      INTEGER NOT NULL REFERENCES stack, -- 0 = no stack could be taken
-    truncated     INTEGER NOT NULL CHECK (truncated IN (0, 1)), -- 1: outermost frames are missing, deeper than the bound
+    truncated     INTEGER NOT NULL CHECK (truncated IN (0, 1)), -- 1: some frames are missing, deeper than the bound
     stopped       INTEGER NOT NULL CHECK (stopped IN (0, 1)),   -- 1: outermost frames are missing, the unwinder gave up
     samples       INTEGER NOT NULL,  -- allocations recorded since the start
     sample_bytes  INTEGER NOT NULL,  -- bytes they asked for

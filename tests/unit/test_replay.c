@@ -16,12 +16,11 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "capture_program.h"
 #include "capture_thread.h"
 #include "fuzz_program.h"
-#include "gomalloc/image.h"
 #include "prof/capture.h"
 #include "prof/replay.h"
+#include "replay_cases.h"
 #include "sanitized.h"
 
 #define DEPTH 512
@@ -73,6 +72,49 @@ static void add_all(struct fuzz *f) {
     fuzz_add_signals(f);
     if (!SANITIZED)
         fuzz_add_coroutines(f);
+}
+
+/* assert_case: each of its captures is right. */
+static void assert_case(void (*run)(case_visit *), unsigned captures) {
+    struct capture_verified before = capture_verified();
+    run(visit);
+    struct capture_verified after = capture_verified();
+    assert_int_equal(after.captures - before.captures, captures);
+    assert_int_equal(after.differences, before.differences);
+}
+
+static void a_frame_whose_caller_has_another_rbp(void **state) {
+    (void)state;
+    assert_case(case_same_place_other_rbp, 3);
+}
+
+static void a_frame_that_saved_another_rbp(void **state) {
+    (void)state;
+    assert_case(case_same_place_other_saved_rbp, 3);
+}
+
+static void an_rbp_that_did_not_matter_and_then_does(void **state) {
+    (void)state;
+    assert_case(case_dead_rbp_comes_alive, 4);
+}
+
+static void a_realigned_frame_whose_caller_moves(void **state) {
+    (void)state;
+    assert_case(case_other_place_same_alignment, 64);
+}
+
+/* What is the same as before is not walked, nor handed out. */
+static void a_stack_that_is_the_same_is_known(void **state) {
+    (void)state;
+    unsigned depths[] = {40, 40, 40, 39, 45};
+    unsigned known[5];
+    for (volatile int i = 0; i < 5; i++) { /* volatile: one call, one return address */
+        case_recursion(visit, depths[i]);
+        known[i] = last.n - last.known;
+    }
+    assert_int_equal(known[1], 0);
+    assert_int_equal(known[2], 0);
+    assert_true(known[3] <= 40 && known[4] <= 46);
 }
 
 static void functions_of_all_kinds(void **state) {
@@ -142,6 +184,11 @@ static int fuzz_for(unsigned captures, uint64_t seed) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_frame_whose_caller_has_another_rbp),
+        cmocka_unit_test(a_frame_that_saved_another_rbp),
+        cmocka_unit_test(an_rbp_that_did_not_matter_and_then_does),
+        cmocka_unit_test(a_realigned_frame_whose_caller_moves),
+        cmocka_unit_test(a_stack_that_is_the_same_is_known),
         cmocka_unit_test(functions_of_all_kinds),
         cmocka_unit_test(jumps_and_exceptions),
         cmocka_unit_test(signals_on_two_stacks),

@@ -260,12 +260,12 @@ struct gomalloc_chunk {
 
 /* frame: a node of the stack trie; node n is record n - 1; node 0 is the root (no frame). */
 struct gomalloc_frame {
-    uint64_t pc;     /* return address (of the caller's next instruction); or, with the bit
-                        GOMALLOC_FRAME_OMITTED, the number of frames left out here (from 16 on:
-                        at least so many) of a stack deeper than the bound */
+    uint64_t pc;     /* return address (of the caller's next instruction), or frames left out */
     uint32_t parent; /* node of the caller, < own number; 0 = outermost */
     uint32_t depth;  /* frames from here outwards, this one included */
 };
+/* A pc of this plus n stands for n frames (from 16 on: at least n) that were left out there of a
+ * stack deeper than the bound. */
 #define GOMALLOC_FRAME_OMITTED 0x800000000000u
 
 /* site: an interned stack that has allocated. */
@@ -280,8 +280,7 @@ struct gomalloc_site {
                               1 / (1 - exp(-size / rate)); exact at rate=1 */
     double alloc_bytes;    /* the same, weighted with the bytes asked for */
 };
-#define GOMALLOC_SITE_TRUNCATED 0x1u /* deeper than the bound: outermost frames are missing, or
-                                        where a frame says so (GOMALLOC_FRAME_OMITTED) */
+#define GOMALLOC_SITE_TRUNCATED 0x1u /* deeper than the bound: some frames are missing */
 #define GOMALLOC_SITE_STOPPED   0x2u /* the unwinder gave up before the outermost frame */
 
 /* memstat: the library's memory by purpose; the four address-space states in bytes. */

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Stacks that fool a replay which compares less than every word: see replay_cases.h.
+ *
+ * Each case calls the visitor twice with stacks that look alike where it would look: the same
+ * return addresses at the same places, while something farther out is elsewhere.  The frames are an
+ * assembler's, so that they are what the case needs, whatever the compiler.
+ */
+#include "replay_cases.h"
+
+/* Makes room on the stack and calls to(a, b): what is called is `room` bytes lower.  Its frame is
+ * found by rbp. */
+void case_shift(case_function *to, uint64_t a, uint64_t b, uint64_t room);
+__asm__(".text\n"
+        ".type case_shift, @function\n"
+        "case_shift:\n"
+        "    .cfi_startproc\n"
+        "    push %rbp\n"
+        "    .cfi_def_cfa_offset 16\n"
+        "    .cfi_offset %rbp, -16\n"
+        "    mov %rsp, %rbp\n"
+        "    .cfi_def_cfa_register %rbp\n"
+        "    sub %rcx, %rsp\n"
+        "    mov %rdi, %rax\n"
+        "    mov %rsi, %rdi\n"
+        "    mov %rdx, %rsi\n"
+        "    call *%rax\n"
+        "    leave\n"
+        "    .cfi_def_cfa %rsp, 8\n"
+        "    ret\n"
+        "    .cfi_endproc\n"
+        ".size case_shift, . - case_shift\n");
+
+/* Calls the visitor; leaves rbp alone, and does not save it. */
+void case_plain(uint64_t visit, uint64_t unused);
+__asm__(".type case_plain, @function\n"
+        "case_plain:\n"
+        "    .cfi_startproc\n"
+        "    sub $8, %rsp\n"
+        "    .cfi_def_cfa_offset 16\n"
+        "    call *%rdi\n"
+        "    add $8, %rsp\n"
+        "    .cfi_def_cfa_offset 8\n"
+        "    ret\n"
+        "    .cfi_endproc\n"
+        ".size case_plain, . - case_plain\n");
+
+/* Calls the visitor; saves rbp and uses it for something else. */
+void case_saves(uint64_t visit, uint64_t value);
+__asm__(".type case_saves, @function\n"
+        "case_saves:\n"
+        "    .cfi_startproc\n"
+        "    push %rbp\n"
+        "    .cfi_def_cfa_offset 16\n"
+        "    .cfi_offset %rbp, -16\n"
+        "    mov %rsi, %rbp\n"
+        "    call *%rdi\n"
+        "    pop %rbp\n"
+        "    .cfi_restore %rbp\n"
+        "    .cfi_def_cfa_offset 8\n"
+        "    ret\n"
+        "    .cfi_endproc\n"
+        ".size case_saves, . - case_saves\n");
+
+/* Saves rbp, uses it for something else, and calls case_plain. */
+void case_saves_plain(uint64_t visit, uint64_t value);
+__asm__(".type case_saves_plain, @function\n"
+        "case_saves_plain:\n"
+        "    .cfi_startproc\n"
+        "    push %rbp\n"
+        "    .cfi_def_cfa_offset 16\n"
+        "    .cfi_offset %rbp, -16\n"
+        "    mov %rsi, %rbp\n"
+        "    sub $16, %rsp\n"
+        "    .cfi_def_cfa_offset 32\n"
+        "    call case_plain\n"
+        "    add $16, %rsp\n"
+        "    .cfi_def_cfa_offset 16\n"
+        "    pop %rbp\n"
+        "    .cfi_restore %rbp\n"
+        "    .cfi_def_cfa_offset 8\n"
+        "    ret\n"
+        "    .cfi_endproc\n"
+        ".size case_saves_plain, . - case_saves_plain\n");
+
+/* Is found by rbp, and calls case_plain, which is as deep as under case_saves_plain. */
+void case_frame_plain(uint64_t visit, uint64_t unused);
+__asm__(".type case_frame_plain, @function\n"
+        "case_frame_plain:\n"
+        "    .cfi_startproc\n"
+        "    push %rbp\n"
+        "    .cfi_def_cfa_offset 16\n"
+        "    .cfi_offset %rbp, -16\n"
+        "    mov %rsp, %rbp\n"
+        "    .cfi_def_cfa_register %rbp\n"
+        "    sub $16, %rsp\n"
+        "    call case_plain\n"
+        "    leave\n"
+        "    .cfi_def_cfa %rsp, 8\n"
+        "    ret\n"
+        "    .cfi_endproc\n"
+        ".size case_frame_plain, . - case_frame_plain\n");
+
+/* Aligns its stack to 256 bytes, as compilers do: where it was called from is a word below rbp. */
+void case_aligns(uint64_t visit, uint64_t unused);
+__asm__(".type case_aligns, @function\n"
+        "case_aligns:\n"
+        "    .cfi_startproc\n"
+        "    lea 8(%rsp), %r10\n"
+        "    .cfi_def_cfa %r10, 0\n"
+        "    and $-256, %rsp\n"
+        "    push -8(%r10)\n"
+        "    push %rbp\n"
+        "    mov %rsp, %rbp\n"
+        "    .cfi_escape 0x10, 6, 2, 0x76, 0\n" /* rbp is at breg6(0) */
+        "    push %r10\n"
+        "    .cfi_escape 0x0f, 3, 0x76, 0x78, 6\n" /* CFA is what is at breg6(-8) */
+        "    sub $40, %rsp\n"
+        "    call *%rdi\n"
+        "    add $40, %rsp\n"
+        "    pop %r10\n"
+        "    .cfi_def_cfa %r10, 0\n"
+        "    pop %rbp\n"
+        "    lea -8(%r10), %rsp\n"
+        "    .cfi_def_cfa %rsp, 8\n"
+        "    ret\n"
+        "    .cfi_endproc\n"
+        ".size case_aligns, . - case_aligns\n");
+
+/* Two ways to the same depth: by rooms a and then `both - a`, for two values of a.  Between them
+ * stands old: what was a frame in the first is untouched room in the second. */
+static void __attribute__((noinline)) outer(uint64_t to, uint64_t packed) {
+    uint64_t *p = (uint64_t *)packed; /* visit, value, room */
+    case_shift((case_function *)to, p[0], p[1], p[2]);
+}
+
+static void __attribute__((noinline))
+both(case_function *to, case_visit *visit, uint64_t value, uint64_t first) {
+    const uint64_t all = 512;
+    uint64_t packed[3] = {(uint64_t)visit, value, all - first};
+    case_shift(outer, (uint64_t)to, (uint64_t)packed, first);
+}
+
+void case_same_place_other_rbp(case_visit *visit) {
+    both(case_plain, visit, 0, 128);
+    both(case_plain, visit, 0, 256);
+    both(case_plain, visit, 0, 128);
+}
+
+void case_same_place_other_saved_rbp(case_visit *visit) {
+    both(case_saves, visit, 77, 128);
+    both(case_saves, visit, 77, 256);
+    both(case_saves, visit, 77, 128);
+}
+
+void case_dead_rbp_comes_alive(case_visit *visit) {
+    both(case_saves_plain, visit, 0x1008, 256);
+    both(case_frame_plain, visit, 0, 256);
+    both(case_saves_plain, visit, 0x2008, 256);
+    both(case_frame_plain, visit, 0, 256);
+}
+
+/* The inner frame is aligned to the same place while its caller moves. */
+void case_other_place_same_alignment(case_visit *visit) {
+    for (int i = 0; i < 2; i++) {
+        for (uint64_t room = 0; room < 256; room += 16)
+            case_shift(case_aligns, (uint64_t)visit, 0, room);
+        for (uint64_t room = 256; room > 0; room -= 16)
+            case_shift(case_aligns, (uint64_t)visit, 0, room);
+    }
+}
+
+void case_recursion(case_visit *visit, unsigned depth) {
+    if (depth == 0)
+        visit();
+    else
+        case_recursion(visit, depth - 1);
+    __asm__ volatile("" ::: "memory"); /* no tail call */
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Stacks that fool a replay which compares less than every word.
+ */
+#ifndef REPLAY_CASES_H
+#define REPLAY_CASES_H
+
+#include <stdint.h>
+
+typedef void case_visit(void);
+typedef void case_function(uint64_t a, uint64_t b);
+
+/* The same inner frame, whose caller is found by rbp, which differs. */
+void case_same_place_other_rbp(case_visit *visit);
+
+/* The same, but the rbp that differs is one that the inner frame has saved. */
+void case_same_place_other_saved_rbp(case_visit *visit);
+
+/* A frame whose caller restored rbp, so that it did not matter, is called by one where it does. */
+void case_dead_rbp_comes_alive(case_visit *visit);
+
+/* A frame that aligns its stack is at the same place though its caller is not. */
+void case_other_place_same_alignment(case_visit *visit);
+
+void case_recursion(case_visit *visit, unsigned depth);
+
+#endif
