@@ -46,7 +46,7 @@ static const struct column entry_columns[] = {
     {"max_bytes", "max_free * 8192", KIND_BYTES, COLUMN_OPTIONAL, "max_free in bytes"},
     {"packed",
      "CASE WHEN max_free = 2097152 THEN '0x8000000000000000' ELSE "
-     "printf('0x%x', start_free | max_free << 21 | end_free << 42) END",
+     "printf('0x%x', start_free | (max_free << 21) | (end_free << 42)) END",
      KIND_TEXT, COLUMN_EXTRA, "the three as Go packs them into 64 bits"},
 };
 

@@ -80,13 +80,15 @@ int main(int argc, char **argv) {
     if (pthread_create(&thread, NULL, maker, NULL))
         return 1;
     pthread_barrier_wait(&barrier);
+    FILE *fifo =
+        fopen(argv[1], "r+"); /* writing, too: there is no end of file between two writers */
+    if (!fifo)
+        return 1;
     for (int step = 0;; step++) {
         printf("done %d\n", step);
         fflush(stdout);
-        FILE *fifo = fopen(argv[1], "r"); /* anew: each writer closes it */
-        if (!fifo || !fgets(line, sizeof line, fifo) || strcmp(line, "end\n") == 0)
+        if (!fgets(line, sizeof line, fifo) || strcmp(line, "end\n") == 0)
             return 0;
-        fclose(fifo);
         if (strcmp(line, "cross\n") == 0)
             cross();
         else
