@@ -76,22 +76,29 @@ gm_export struct mallinfo mallinfo(void) {
                              .fordblks = clamp(m.fordblks)};
 }
 
+/* Figures are right-aligned in ten columns, as by %10u. */
 static void line(struct fmt *f, const char *name, uint64_t v) {
     fmt_str(f, name);
+    for (uint64_t bound = UINT64_C(1000000000); bound > 1 && v < bound; bound /= 10)
+        fmt_char(f, ' ');
     fmt_uint(f, v);
     fmt_char(f, '\n');
 }
 
+/* In glibc's form, which programs parse.  Of "max mmap" there is none: no object is mapped for
+ * itself. */
 gm_export void malloc_stats(void) {
     struct mallinfo2 m = mallinfo2();
     char buf[512];
     struct fmt f = fmt_on(buf, sizeof buf);
-    line(&f, "gomalloc: heap bytes      = ", m.arena + m.hblkhd);
-    line(&f, "gomalloc: in use bytes    = ", m.uordblks + m.hblkhd);
-    line(&f, "gomalloc: free bytes      = ", m.fordblks);
-    line(&f, "gomalloc: large objects   = ", m.hblks);
-    line(&f, "gomalloc: large bytes     = ", m.hblkhd);
-    line(&f, "gomalloc: spans           = ", m.ordblks);
+    fmt_str(&f, "Arena 0:\n");
+    line(&f, "system bytes     = ", m.arena);
+    line(&f, "in use bytes     = ", m.uordblks);
+    fmt_str(&f, "Total (incl. mmap):\n");
+    line(&f, "system bytes     = ", m.arena + m.hblkhd);
+    line(&f, "in use bytes     = ", m.uordblks + m.hblkhd);
+    line(&f, "max mmap regions = ", 0);
+    line(&f, "max mmap bytes   = ", 0);
     fmt_write(&f, 2);
 }
 

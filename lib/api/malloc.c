@@ -56,6 +56,7 @@ static void count_back(struct mcache *c, size_t size) {
 /* Everything but the fast path.  c->next_sample has been counted down. */
 static gm_noinline void *allocate_slow(struct mcache *c, const struct request *r) {
     int saved = errno;
+    bool passing = c == &mcache0 && mcache_ending;
     if (c == &mcache0)
         c = start_thread();
     void *p = NULL;
@@ -65,6 +66,8 @@ static gm_noinline void *allocate_slow(struct mcache *c, const struct request *r
             p = serve_sampled(c, r);
         else if ((p = serve(c, r)) == NULL)
             count_back(c, r->size);
+        if (gm_unlikely(passing))
+            mcache_detach();
     }
     errno = p != NULL ? saved : ENOMEM;
     return p;
@@ -245,11 +248,9 @@ gm_export void *aligned_alloc(size_t align, size_t size) {
 gm_export int posix_memalign(void **ret, size_t align, size_t size) {
     if (!power_of_two(align) || align % sizeof(void *) != 0)
         return EINVAL;
-    int saved = errno;
     void *p = memalign(align, size);
-    errno = saved;
     if (p == NULL)
-        return ENOMEM;
+        return ENOMEM; /* and errno says so too, as in glibc */
     *ret = p;
     return 0;
 }

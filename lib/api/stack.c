@@ -18,9 +18,12 @@ static gm_noinline void *alloc_slow(size_t size, unsigned flags) {
         errno = EINVAL;
         return NULL;
     }
+    bool passing = mcache_self == &mcache0 && mcache_ending;
     struct mcache *c = mcache_self != &mcache0 ? mcache_self : start_thread();
     if (c != NULL)
         p = stack_alloc(c, size, (flags & GOMALLOC_STACK_GUARD) != 0);
+    if (passing && c != NULL)
+        mcache_detach();
     if (p == NULL)
         errno = ENOMEM;
     return p;

@@ -34,9 +34,10 @@ void heap_init_classes(void) {
         malloc_entry128[i] = entry_offset(SMALL_SIZE_MAX + i * LARGE_SIZE_DIV);
 }
 
+/* NULL for a thread that is ending: its caller sees to it that what it attaches comes back. */
 static struct mcache *self_or_attach(void) {
     struct mcache *c = mcache_self;
-    return c != &mcache0 ? c : mcache_attach();
+    return c != &mcache0 ? c : mcache_ending ? NULL : mcache_attach();
 }
 
 void *heap_alloc_slow(size_t size, bool noscan) {

@@ -31,6 +31,7 @@ struct mcache mcache0 = {
 };
 
 gm_tls struct mcache *mcache_self = &mcache0;
+gm_tls bool mcache_ending;
 struct mcaches mcaches = {.lock = MUTEX_INIT(LOCK_RANK_IDLE)};
 static pthread_key_t exit_key;
 static bool have_exit_key;
@@ -355,6 +356,7 @@ static struct mcache *take_idle(void) {
 
 static void on_thread_exit(void *unused) {
     (void)unused;
+    mcache_ending = true;
     mcache_detach();
 }
 
@@ -380,12 +382,13 @@ struct mcache *mcache_attach(void) {
         return NULL;
     atomic_store_explicit(&c->tid, (uint32_t)sys_call3(SYS_gettid, 0, 0, 0), memory_order_relaxed);
     c->flush_gen = heap_sweepgen();
-    /* The thread before may have ended, or jumped, out of the recorder. */
-    atomic_store_explicit(&c->in_recorder, 0, memory_order_relaxed);
+    /* The thread before may have ended, or jumped, out of the recorder.  A thread that is ending
+     * gets no stacks: an unwinder would keep what it allots to the thread. */
+    atomic_store_explicit(&c->in_recorder, mcache_ending, memory_order_relaxed);
     /* Atomic: the recorder writes the same when the rate changes. */
     __atomic_store_n(&c->next_sample, NEXT_SAMPLE_UNKNOWN, __ATOMIC_RELAXED);
     mcache_self = c;
-    if (have_exit_key) /* may allocate: this thread has its mcache by now */
+    if (have_exit_key && !mcache_ending) /* may allocate: this thread has its mcache by now */
         pthread_setspecific(exit_key, c);
     return c;
 }

@@ -93,6 +93,11 @@ struct mcache {
 extern gm_tls struct mcache *mcache_self;
 extern struct mcache mcache0;
 
+/* The calling thread is ending: it has given its mcache back.  If another destructor allocates, the
+ * thread attaches to one again; as libc calls destructors four times at most, nobody may tell us
+ * when it is over, so who has allocated for it detaches it at once. */
+extern gm_tls bool mcache_ending;
+
 /* All mcaches ever made, by owner.id. */
 #define MAX_MCACHES 65536
 struct mcaches {
