@@ -37,4 +37,4 @@ def run_record(args, runner):
     chosen = _chosen(args, runner, leave_out)
     if args.quick:  # heaptrack takes a second to start
         chosen = [p for p in chosen if p.name in ("sqlite3", "git log", "json", args.only)]
-    return {"programs": measure.interleave(chosen, contenders, args.rounds or (1 if args.quick else 7), 300)}
+    return {"programs": measure.interleave(chosen, contenders, args.rounds or (1 if args.quick else 7), 240)}
