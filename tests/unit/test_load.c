@@ -10,8 +10,6 @@
  * (mheap_consistent), and what the bitmaps say lives is compared with the objects that the threads
  * hold, one by one; and now and then the process forks there, and the child, which has lost all
  * threads but no object, must be able to give everything back.
- *
- * GOMALLOC_TEST_ROUNDS multiplies the rounds, GOMALLOC_TEST_SEED gives other ones.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -31,6 +29,7 @@
 #include "heap/mstack.h"
 #include "heap/mtiny.h"
 #include "random.h"
+#include "rounds.h"
 #include "sanitized.h"
 #include "sys/persistent.h"
 
@@ -531,15 +530,10 @@ static void fork_here(void) {
 
 /* ---- the test ----------------------------------------------------------------------------- */
 
-static unsigned from_environment(const char *name, unsigned otherwise) {
-    const char *text = getenv(name);
-    return text != NULL ? (unsigned)strtoul(text, NULL, 10) : otherwise;
-}
-
 static void the_heap_is_consistent_whenever_its_threads_stop(void **state) {
     (void)state;
-    unsigned rounds = ROUNDS * from_environment("GOMALLOC_TEST_ROUNDS", 1);
-    seeds.state = from_environment("GOMALLOC_TEST_SEED", 1);
+    unsigned rounds = ROUNDS * test_rounds();
+    seeds.state = test_seed() + 1;
     self();
     for (unsigned i = 0; i < rounds; i++) {
         go_on();

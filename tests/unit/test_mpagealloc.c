@@ -17,6 +17,7 @@
 #include "heap/mgcscavenge.h"
 #include "palloc_world.h"
 #include "random.h"
+#include "rounds.h"
 
 #define FAIL  UINTPTR_MAX
 #define PAGES PALLOC_CHUNK_PAGES
@@ -257,7 +258,8 @@ static void twin_step(struct twin *t, struct palloc_world *w, struct random *rnd
 static void random_operations_agree_with_the_slow_twin(void **state) {
     (void)state;
     static struct twin t;
-    for (uint64_t seed = 10; seed < 14; seed++) {
+    for (uint64_t k = 0; k < 4 * test_rounds(); k++) {
+        const uint64_t seed = 10 + k + test_seed();
         struct random rnd = {seed};
         struct palloc_world *w = world_new();
         twin_begin(&t, w);

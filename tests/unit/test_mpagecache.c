@@ -14,6 +14,7 @@
 #include "heap/mpagecache.h"
 #include "palloc_world.h"
 #include "random.h"
+#include "rounds.h"
 
 #define FAIL UINTPTR_MAX
 #define ALL  (~(uint64_t)0)
@@ -149,7 +150,8 @@ static void give_some(struct owners *o, struct palloc_world *w, struct random *r
 static void random_use_loses_no_page(void **state) {
     (void)state;
     static struct owners o;
-    for (uint64_t seed = 20; seed < 24; seed++) {
+    for (uint64_t k = 0; k < 4 * test_rounds(); k++) {
+        const uint64_t seed = 20 + k + test_seed();
         struct random rnd = {seed};
         struct palloc_world *w = world_new();
         struct page_cache caches[NCACHES] = {{0}};

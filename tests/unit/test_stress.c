@@ -23,6 +23,7 @@
 #include "heap/malloc.h"
 #include "heap/mslots.h"
 #include "random.h"
+#include "rounds.h"
 #include "sanitized.h"
 #include "sys/persistent.h"
 
@@ -289,10 +290,10 @@ static void a_round(unsigned seed) {
 static void threads_and_forks_leave_the_heap_whole(void **state) {
     (void)state;
     pthread_t b;
-    for (unsigned i = 0; i < ROUNDS; i++) {
+    for (unsigned i = 0; i < ROUNDS * test_rounds(); i++) {
         atomic_store(&stop_background, false);
         CHECK(pthread_create(&b, NULL, background, NULL) == 0);
-        a_round(i + 1);
+        a_round(test_seed() + i + 1);
         atomic_store(&stop_background, true);
         pthread_join(b, NULL);
         assert_true(heap_is_consistent());
