@@ -159,6 +159,56 @@ static void check_arenas(const struct checked_image *im) {
     }
 }
 
+/* What holds of the structures also while threads run: each is there once, and counts no more than
+ * there can be. */
+static void check_caches(const struct checked_image *im) {
+    const struct gomalloc_mcache *c = RECORDS(im, MCACHE, gomalloc_mcache);
+    if (c != NULL)
+        assert_int_equal(COUNT(im, MCACHE), COUNT(im, THREAD));
+    for (size_t i = 0; i < COUNT(im, MCACHE); i++) {
+        assert_int_equal(c[i].mcache, i);
+        assert_int_equal(c[i].pcache_npages, __builtin_popcountll(c[i].pcache_free));
+        assert_int_equal(c[i].pcache_nscavenged, __builtin_popcountll(c[i].pcache_scavenged));
+        assert_int_equal(c[i].pcache_scavenged & ~c[i].pcache_free, 0);
+        assert_int_equal(c[i].pcache_base % (64 * PAGE), 0);
+        assert_true(c[i].nlarge != 0 || c[i].large_bytes == 0);
+    }
+    const struct gomalloc_mcache_class *k = RECORDS(im, MCACHE_CLASS, gomalloc_mcache_class);
+    uint64_t nspans = 0, nowned = 0;
+    for (size_t i = 0; i < COUNT(im, MCACHE_CLASS); i++) {
+        assert_true(k[i].mcache < COUNT(im, MCACHE) && k[i].span_class < 136);
+        assert_true(k[i].nhints <= k[i].hint_capacity);
+        for (size_t j = 0; j < i; j++)
+            assert_false(k[j].mcache == k[i].mcache && k[j].span_class == k[i].span_class);
+        nspans += (k[i].current != 0) + k[i].nlisted + k[i].nheld;
+    }
+    const struct gomalloc_span *s = RECORDS(im, SPAN, gomalloc_span);
+    for (size_t i = 0; i < COUNT(im, SPAN); i++)
+        nowned += s[i].owner < GOMALLOC_OWNER_HEAP;
+    if (s != NULL && k != NULL && (im->header->flags & GOMALLOC_IMAGE_LIVE) == 0)
+        assert_int_equal(nspans, nowned);
+}
+
+/* The states of each purpose are what its transitions left there, whatever threads do: both are
+ * counted at one time, but for what happens between two readings. */
+static void check_transitions(const struct checked_image *im) {
+    const struct gomalloc_transition *t = RECORDS(im, TRANSITION, gomalloc_transition);
+    const struct gomalloc_memstat *m = RECORDS(im, MEMSTAT, gomalloc_memstat);
+    if (t == NULL || m == NULL || (im->header->flags & GOMALLOC_IMAGE_LIVE) != 0)
+        return;
+    for (size_t i = 0; i < COUNT(im, MEMSTAT); i++) {
+        uint64_t bytes[4] = {0};
+        for (size_t k = 0; k < COUNT(im, TRANSITION); k++)
+            if (strcmp(t[k].purpose, m[i].name) == 0) {
+                bytes[t[k].from] -= t[k].bytes;
+                bytes[t[k].to] += t[k].bytes;
+            }
+        assert_int_equal(bytes[GOMALLOC_MEMORY_RESERVED], m[i].reserved);
+        assert_int_equal(bytes[GOMALLOC_MEMORY_PREPARED], m[i].prepared);
+        assert_int_equal(bytes[GOMALLOC_MEMORY_READY], m[i].ready);
+    }
+}
+
 static void check_counters(const struct checked_image *im) {
     const struct gomalloc_counter *c = RECORDS(im, COUNTER, gomalloc_counter);
     for (size_t i = 0; i < COUNT(im, COUNTER); i++) {
@@ -184,6 +234,8 @@ void check_image(int fd, struct checked_image *im) {
     check_stacks(im);
     check_arenas(im);
     check_counters(im);
+    check_caches(im);
+    check_transitions(im);
 }
 
 void free_image(struct checked_image *im) {

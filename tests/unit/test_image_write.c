@@ -237,6 +237,106 @@ static void a_threads_free_slots_are_those_of_its_spans(void **state) {
     release(p);
 }
 
+/* ---- the allocator's structures ----------------------------------------------------------- */
+
+/* The record of a span class of this thread's mcache. */
+static struct gomalloc_mcache_class class_of(const struct checked_image *im, unsigned size_class) {
+    const struct gomalloc_mcache_class *k = RECORDS(im, MCACHE_CLASS, gomalloc_mcache_class);
+    for (size_t i = 0; i < COUNT(im, MCACHE_CLASS); i++)
+        if (k[i].mcache == mcache_self->owner.id && k[i].span_class == size_class << 1)
+            return k[i];
+    fail_msg("no record of class %u", size_class);
+    return (struct gomalloc_mcache_class){0};
+}
+
+static void a_cache_tells_of_its_current_span_and_hints(void **state) {
+    (void)state;
+    enum { SLOTS = 8192 / 112 }; /* of class 9 */
+    struct checked_image im;
+    void *p[10];
+    for (unsigned i = 0; i < 10; i++)
+        p[i] = alloc(112);
+    take_image(0, 0, &im);
+    struct gomalloc_mcache_class k = class_of(&im, 9);
+    assert_true(k.current <= (uintptr_t)p[9] && (uintptr_t)p[9] < k.current + 8192);
+    assert_int_equal(k.current_free + k.listed_free + k.held_free + 10,
+                     (1 + k.nlisted + k.nheld) * SLOTS);
+    assert_int_equal(k.nhints, 0);
+    free_image(&im);
+    for (unsigned i = 0; i < 3; i++)
+        release(p[i]);
+    take_image(0, 0, &im);
+    assert_int_equal(class_of(&im, 9).nhints, 3);
+    assert_int_equal(class_of(&im, 9).current_free, k.current_free + 3);
+    free_image(&im);
+    for (unsigned i = 3; i < 10; i++)
+        release(p[i]);
+}
+
+static void a_cache_tells_of_marks_that_wait(void **state) {
+    (void)state;
+    struct checked_image im;
+    void *p[41] = {NULL};
+    pthread_t thread;
+    for (unsigned i = 0; i < 40; i++)
+        p[i] = alloc(6000);
+    take_image(0, 0, &im);
+    uint32_t before = RECORDS(&im, MCACHE, gomalloc_mcache)[mcache_self->owner.id].npending;
+    free_image(&im);
+    assert_int_equal(pthread_create(&thread, NULL, release_all, p), 0);
+    pthread_join(thread, NULL);
+    take_image(0, 0, &im);
+    uint32_t after = RECORDS(&im, MCACHE, gomalloc_mcache)[mcache_self->owner.id].npending;
+    assert_true(after >= before + 10); /* spans of 4 slots */
+    free_image(&im);
+}
+
+static void a_cache_tells_of_freed_large_objects(void **state) {
+    (void)state;
+    struct checked_image im;
+    take_image(0, 0, &im);
+    uint64_t before = RECORDS(&im, MCACHE, gomalloc_mcache)[mcache_self->owner.id].large_bytes;
+    free_image(&im);
+    release(alloc(72 << 10));
+    take_image(0, 0, &im);
+    const struct gomalloc_mcache *c = &RECORDS(&im, MCACHE, gomalloc_mcache)[mcache_self->owner.id];
+    const struct gomalloc_span *s = RECORDS(&im, SPAN, gomalloc_span);
+    uint64_t kept = 0, n = 0;
+    for (size_t i = 0; i < COUNT(&im, SPAN); i++)
+        if (s[i].place == GOMALLOC_PLACE_CACHED_LARGE) {
+            kept += s[i].npages * 8192;
+            n++;
+        }
+    assert_true(c->large_bytes >= before);
+    assert_int_equal(c->large_bytes, kept);
+    assert_int_equal(c->nlarge, n);
+    free_image(&im);
+}
+
+static void the_heap_tells_what_is_in_its_spans_and_chunks(void **state) {
+    (void)state;
+    struct checked_image im;
+    void *p = alloc(100000);
+    take_image(0, 0, &im);
+    const struct gomalloc_mheap *h = RECORDS(&im, MHEAP, gomalloc_mheap);
+    const struct gomalloc_scavenger *v = RECORDS(&im, SCAVENGER, gomalloc_scavenger);
+    const struct gomalloc_chunk *c = RECORDS(&im, CHUNK, gomalloc_chunk);
+    struct image_sums sums = sum_image(&im);
+    assert_int_equal(COUNT(&im, MHEAP), 1);
+    assert_int_equal(h->pages_in_use, sums.span_pages);
+    assert_int_equal(h->pages_grown, sums.grown_pages);
+    assert_int_equal(h->pages_taken, sums.span_pages + sums.cached_pages);
+    for (size_t i = 0; i < COUNT(&im, CHUNK); i++)
+        for (unsigned page = 0; page < 512; page++)
+            if (c[i].base + page * UINT64_C(8192) < h->search_addr)
+                assert_true((c[i].alloc[page / 64] >> (page % 64) & 1) != 0);
+    assert_int_equal(COUNT(&im, SCAVENGER), 1);
+    assert_int_equal(v->retained_bytes, (h->pages_grown - h->pages_scavenged) * 8192);
+    assert_true(v->goal_bytes >= h->pages_taken * 8192);
+    free_image(&im);
+    release(p);
+}
+
 /* ---- the process -------------------------------------------------------------------------- */
 
 static void the_process_is_this_one(void **state) {
@@ -486,6 +586,10 @@ int main(void) {
         cmocka_unit_test(every_page_is_in_one_span_or_free),
         cmocka_unit_test(summaries_say_what_the_chunks_say),
         cmocka_unit_test(a_threads_free_slots_are_those_of_its_spans),
+        cmocka_unit_test(a_cache_tells_of_its_current_span_and_hints),
+        cmocka_unit_test(a_cache_tells_of_marks_that_wait),
+        cmocka_unit_test(a_cache_tells_of_freed_large_objects),
+        cmocka_unit_test(the_heap_tells_what_is_in_its_spans_and_chunks),
         cmocka_unit_test(the_process_is_this_one),
         cmocka_unit_test(the_programs_own_code_has_its_mapping_and_build_id),
         cmocka_unit_test(a_section_comes_with_what_it_refers_to),
