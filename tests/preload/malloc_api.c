@@ -255,6 +255,73 @@ static void aligned_functions_align(void **state) {
     }
 }
 
+/* Of so much address space a few pages are touched. */
+static void alignments_go_beyond_a_gib(void **state) {
+    (void)state;
+    for (size_t to = 16u << 20; to <= (size_t)4 << 30; to *= 4) {
+        void *a = NULL;
+        errno = UNTOUCHED;
+        int error = do_posix_memalign(&a, to, 100000);
+        if (error == ENOMEM && to > (size_t)1 << 30)
+            continue; /* the system may refuse it: overcommit, a limit */
+        assert_int_equal(error, 0);
+        char *b = do_aligned_alloc(to, 100000), *c = do_memalign(to, 1);
+        if (to <= (size_t)1 << 30)
+            assert_true(b != NULL && c != NULL && errno == UNTOUCHED);
+        assert_true(aligned(a, to) && aligned(b, to) && aligned(c, to));
+        assert_true(malloc_usable_size(a) >= 100000);
+        fill(a, 100000, 6);
+        if (b != NULL)
+            fill(b, 100000, 7);
+        assert_true(filled(a, 100000, 6));
+        char *more = do_realloc(a, 200000);
+        assert_non_null(more);
+        assert_true(filled(more, 100000, 6));
+        do_free(more);
+        do_free(b);
+        do_free(c);
+    }
+}
+
+static void reallocs_that_fail_or_free_say_so(void **state) {
+    (void)state;
+    char *p = do_malloc(100);
+    fill(p, 100, 8);
+    static const size_t much[] = {PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1, SIZE_MAX};
+    for (size_t i = 0; i < sizeof much / sizeof much[0]; i++) {
+        errno = 0;
+        assert_null(do_realloc(p, much[i]));
+        assert_int_equal(errno, ENOMEM);
+        errno = 0;
+        assert_null(do_reallocarray(p, much[i], 2));
+        assert_int_equal(errno, ENOMEM);
+    }
+    assert_true(filled(p, 100, 8));
+    p = do_reallocarray(p, 30, 10);
+    assert_true(filled(p, 100, 8));
+    errno = UNTOUCHED;
+    assert_null(do_reallocarray(p, 10, 0));
+    assert_int_equal(errno, UNTOUCHED);
+    p = do_reallocarray(NULL, 0, SIZE_MAX);
+    assert_non_null(p);
+    do_free(p);
+}
+
+/* With the parameters that programs set.  What they mean to glibc means nothing to others; none
+ * fails the program. */
+static void mallopt_takes_glibc_s_parameters(void **state) {
+    (void)state;
+    static const int known[] = {M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD,  M_MMAP_MAX,
+                                M_PERTURB,        M_ARENA_TEST,     M_ARENA_MAX};
+    static const int value[] = {128 * 1024, 128 * 1024, 0, 65536, 0, 2, 8};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        errno = UNTOUCHED;
+        assert_int_equal(mallopt(known[i], value[i]), 1);
+        assert_int_equal(errno, UNTOUCHED);
+    }
+    do_free(do_malloc(1000));
+}
+
 static void an_aligned_object_can_grow(void **state) {
     (void)state;
     for (size_t to = 16; to <= 65536; to *= 4) {
@@ -431,7 +498,10 @@ int main(void) {
         cmocka_unit_test(realloc_in_small_steps_keeps_contents),
         cmocka_unit_test(realloc_to_nothing_frees),
         cmocka_unit_test(aligned_functions_align),
+        cmocka_unit_test(alignments_go_beyond_a_gib),
         cmocka_unit_test(an_aligned_object_can_grow),
+        cmocka_unit_test(reallocs_that_fail_or_free_say_so),
+        cmocka_unit_test(mallopt_takes_glibc_s_parameters),
         cmocka_unit_test(bad_alignments_are_einval),
         cmocka_unit_test(valloc_and_pvalloc_give_pages),
         cmocka_unit_test(freeing_preserves_errno_whatever_it_does),
