@@ -161,8 +161,10 @@ SELECT h.snapshot_id, count(s.base) AS spans, coalesce(sum(s.nelems - s.live), 0
        coalesce(sum(s.place = 3), 0) AS partial_swept,
        coalesce(sum(s.place = 4), 0) AS partial_unswept,
        coalesce(sum(s.place = 5), 0) AS full_swept, coalesce(sum(s.place = 6), 0) AS full_unswept,
-       coalesce(sum(s.place = 7 AND s.state = 1), 0) AS large,
-       coalesce(sum(CASE WHEN s.place = 7 AND s.state = 1 THEN s.npages * 8192 ELSE 0 END), 0) AS large_bytes,
+       -- those that the heap keeps are nobody else's
+       coalesce(sum(s.place = 7 AND s.owner < 4294967294), 0) AS large,
+       coalesce(sum(CASE WHEN s.place = 7 AND s.owner < 4294967294 THEN s.npages * 8192 ELSE 0 END),
+                0) AS large_bytes,
        coalesce(sum(s.owner = 4294967294), 0) AS heap_spans,
        coalesce(sum(CASE s.owner WHEN 4294967294 THEN s.nelems - s.live ELSE 0 END), 0)
            AS heap_free_slots

@@ -50,10 +50,15 @@ static void fill_pages(struct gomalloc_mcache *r, const struct page_cache *pc) {
     r->pcache_nscavenged = (uint32_t)__builtin_popcountll(scav & free);
 }
 
-static void fill_large(struct gomalloc_mcache *r, const struct large_cache *l) {
-    size_t n = peek(l->n);
-    r->nlarge = n <= LARGE_CACHE_SLOTS ? (uint32_t)n : 0;
-    r->large_bytes = r->nlarge != 0 ? peek(l->bytes) : 0;
+static void fill_large(struct gomalloc_mcache *r, const struct mcache *c) {
+    for (size_t npages = 1; npages <= LARGE_KEEP_PAGES; npages++) {
+        if ((peek(c->large.used[npages / 64]) >> (npages % 64) & 1) == 0)
+            continue;
+        const struct mcache_entry *e = &c->large_alloc[npages];
+        size_t n = (size_t)(peek(e->sp) - peek(e->bottom));
+        r->nlarge += n <= LARGE_KEEP_HINTS ? (uint32_t)n : 0;
+        r->large_bytes += n <= LARGE_KEEP_HINTS ? n * npages << GM_PAGE_SHIFT : 0;
+    }
 }
 
 static void fill_stacks(struct gomalloc_mcache *r, const struct stack_cache *stacks) {
@@ -73,7 +78,7 @@ static void fill_mcache(struct gomalloc_mcache *r, const struct mcache *c) {
     r->next_sample = sample_distance(c);
     fill_tiny(r, c);
     fill_pages(r, &c->pcache);
-    fill_large(r, &c->large);
+    fill_large(r, c);
     fill_stacks(r, &c->stacks);
     r->npending = image_count_pending(&c->owner);
     r->flush_gen = peek(c->flush_gen);

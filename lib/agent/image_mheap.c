@@ -97,7 +97,7 @@ void image_gather_mheap(struct image_writer *w) {
     r->reclaim_at = load(&h->reclaim_at);
     r->nspan_alloc = load(&h->nspan_alloc);
     r->nspan_free = load(&h->nspan_free);
-    r->nlarge = load(&h->nlarge);
+    r->nlarge = large_count();
     r->ngrow = load(&h->ngrow);
     r->nreclaim = load(&h->nreclaim);
     r->nheaders = atomic_load_explicit(&h->nallspans, memory_order_relaxed);

@@ -48,7 +48,10 @@ static void fill_span(struct gomalloc_span *r, const struct mspan *copy) {
     r->owner = owner != NULL ? owner->id : GOMALLOC_OWNER_HEAP;
     r->span_class = copy->spc.v;
     r->state = atomic_load_explicit(&copy->state, memory_order_relaxed);
-    r->place = copy->place;
+    /* One that its thread keeps says nothing: it has been freed by the fast path. */
+    bool kept =
+        copy->elem_size == 0 && r->state == GOMALLOC_SPAN_IN_USE && mspan_count_live(copy) == 0;
+    r->place = kept ? GOMALLOC_PLACE_CACHED_LARGE : copy->place;
     r->needzero = copy->needzero;
     if (copy->spc.v >= 2) /* the others are not swept */
         r->sweepgen = copy->sweepgen;

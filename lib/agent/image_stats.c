@@ -88,7 +88,7 @@ static void count_heap(struct image_writer *w) {
     count(w, "heap.pages_in_use", "pages", load(&h->pages_in_use));
     count(w, "heap.grow", "calls", load(&h->ngrow));
     count(w, "heap.reclaim", "calls", load(&h->nreclaim));
-    count(w, "heap.large_alloc", "objects", load(&h->nlarge));
+    count(w, "heap.large_alloc", "objects", large_count());
     count(w, "heap.span_headers", "spans",
           atomic_load_explicit(&h->nallspans, memory_order_relaxed));
     count(w, "heap.stack_guards", "guards", mguard_count());

@@ -92,6 +92,8 @@ static gm_noinline void *malloc_more(size_t size, struct mcache *c) {
     if (gm_likely(c->next_sample >= 0 && size <= MAX_SMALL_SIZE) &&
         gm_likely(mcache_take(mcache_entry_of(c, size), &p)))
         return (void *)p;
+    if (c->next_sample >= 0 && mcache_take_large(c, size, &p))
+        return (void *)p;
     return allocate_slow(c, &(struct request){.size = size});
 }
 

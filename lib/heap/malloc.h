@@ -100,6 +100,15 @@ gm_inline bool mcache_take_zeroed(struct mcache_entry *e, size_t bytes, uintptr_
     return true;
 }
 
+/* mcache_take_large takes a large object that the thread has freed and that has as many pages. */
+gm_inline bool mcache_take_large(struct mcache *c, size_t size, uintptr_t *ret_p) {
+    if (size <= MAX_SMALL_SIZE || size > LARGE_KEEP_PAGES << GM_PAGE_SHIFT ||
+        !mcache_pop(&c->large_alloc[large_pages(size)], ret_p))
+        return false;
+    mcache_count(&c->nlarge);
+    return true;
+}
+
 /* heap_alloc returns size bytes, aligned as malloc must, or NULL.  noscan: they will hold no
  * pointers. */
 gm_inline void *heap_alloc(struct mcache *c, size_t size, bool noscan) {

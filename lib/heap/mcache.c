@@ -40,12 +40,6 @@ static uint32_t heap_sweepgen(void) {
     return atomic_load_explicit(&mheap_.sweepgen, memory_order_relaxed);
 }
 
-static void count(_Atomic uint64_t *n) {
-    /* One writer: a plain addition, but no torn reading. */
-    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
-}
-
 /* ---- hints and words -------------------------------------------------------------------- */
 
 static uintptr_t take_hint(struct mcache_entry *e) {
@@ -101,6 +95,10 @@ static void set_current(struct mcache_entry *e, struct mspan *s) {
 
 void mcache_enlist(struct mcache *c, struct mspan *s) {
     gm_assert(s->place == GOMALLOC_PLACE_NONE);
+    if (s->elem_size == 0) {
+        large_overflow(c, s);
+        return;
+    }
     s->place = GOMALLOC_PLACE_LISTED;
     mspan_list_push(&c->listed[s->spc.v], s);
 }
@@ -117,6 +115,9 @@ static void drain_pending(struct mcache *c) {
     struct mspan *next;
     for (struct mspan *s = mspan_take_pending(&c->owner); s != NULL; s = next) {
         next = mspan_pop_pending(s);
+        /* Before the owner is asked: see mlarge.c. */
+        if (__atomic_load_n(&s->elem_size, __ATOMIC_RELAXED) == 0)
+            continue;
         if (mspan_owner(s) != &c->owner) {
             mspan_note_pending(s);
             continue;
@@ -155,7 +156,7 @@ static uintptr_t use_new_span(struct mcache *c, struct mcache_entry *e, struct s
     struct mspan *s = mheap_alloc(&mheap_, c, class_to_allocnpages[spc.v >> 1], spc, &c->owner);
     if (s == NULL)
         return 0;
-    count(&c->nspan_alloc);
+    mcache_count(&c->nspan_alloc);
     uintptr_t p = use_span(e, s);
     e->fresh = !s->needzero;
     return p;
@@ -163,9 +164,8 @@ static uintptr_t use_new_span(struct mcache *c, struct mcache_entry *e, struct s
 
 /* Go: mcache.refill. */
 static uintptr_t refill(struct mcache *c, struct mcache_entry *e, struct span_class spc) {
-    count(&c->nrefill);
-    if (c->flush_gen != heap_sweepgen())
-        mcache_flush(c);
+    mcache_count(&c->nrefill);
+    mcache_flush_if_due(c);
     drain_pending(c);
     uintptr_t p = use_listed(c, e, spc);
     if (p != 0)
@@ -221,7 +221,7 @@ static void drop_hints(struct mcache *c, struct mcache_entry *e) {
 
 static void give_span(struct mcache *c, struct mspan *s) {
     unlist(c, s);
-    count(&c->nspan_free);
+    mcache_count(&c->nspan_free);
     mcentral_uncache_span(&mheap_.central[s->spc.v], s);
 }
 
@@ -244,6 +244,11 @@ static void flush_pages(struct mcache *c) {
     mutex_unlock(&mheap_.lock);
 }
 
+void mcache_flush_if_due(struct mcache *c) {
+    if (c->flush_gen != heap_sweepgen())
+        mcache_flush(c);
+}
+
 void mcache_flush(struct mcache *c) {
     c->flush_gen = heap_sweepgen();
     drain_pending(c);
@@ -251,7 +256,7 @@ void mcache_flush(struct mcache *c) {
         drop_hints(c, &c->alloc[spc]);
         give_listed(c, spc, false);
     }
-    large_cache_flush(&c->large);
+    large_cache_flush(c);
     stack_flush(&c->stacks);
 }
 
@@ -268,7 +273,7 @@ void mcache_release(struct mcache *c) {
             mcache_enlist(c, s);
         give_listed(c, spc, true);
     }
-    large_cache_flush(&c->large);
+    large_cache_flush(c);
     stack_flush(&c->stacks);
     flush_pages(c);
 }
@@ -290,13 +295,15 @@ static void place_hints(struct mcache *c) {
         e->end = stack += mcache_hints_of(spc);
         e->word = &no_slots;
     }
+    c->large.hints = stack;
 }
 
 static struct mcache *new_mcache(void) {
     uint32_t id = atomic_load_explicit(&mcaches.n, memory_order_relaxed);
     if (id == MAX_MCACHES)
         return NULL;
-    size_t hints = NUM_SPAN_CLASSES * SMALL_HINTS * sizeof(struct hint); /* at most */
+    size_t hints = NUM_SPAN_CLASSES * SMALL_HINTS * sizeof(struct hint) /* at most */
+                   + (LARGE_KEEP_PAGES + 1) * LARGE_KEEP_HINTS * sizeof(struct hint);
     struct mcache *c = mem_alloc_sparse(align_up(sizeof *c + hints, 4096), MEM_MCACHE);
     if (c == NULL)
         return NULL;
@@ -329,6 +336,10 @@ static void rebuild_orphans(void) {
         const struct span_owner *o = mspan_owner(s);
         if (o == NULL || o->id >= mcaches.n || !mcaches.all[o->id]->orphan)
             continue;
+        if (s->elem_size == 0) {
+            large_rescue(s);
+            continue;
+        }
         s->place = GOMALLOC_PLACE_NONE;
         s->next = s->prev = NULL;
         mspan_finish_sweep(s);
@@ -434,7 +445,7 @@ static void forget_lists(struct mcache *c) {
         e->word = &no_slots;
         c->listed[spc] = (struct mspan_list){0};
     }
-    large_cache_after_fork(&c->large);
+    large_cache_forget(c);
     stack_after_fork(&c->stacks, &mcache_self->stacks);
     tiny_flush(c);
 }

@@ -63,6 +63,8 @@ struct mcache {
     int64_t next_sample;     /* bytes until the recorder wants to see an allocation, or
                                 NEXT_SAMPLE_UNKNOWN; see prof */
     struct mcache_entry alloc[NUM_SPAN_CLASSES];
+    /* By number of pages; only the stack of hints is used.  Zero until needed.  See mlarge.c. */
+    struct mcache_entry large_alloc[LARGE_KEEP_PAGES + 1];
     struct mspan_list listed[NUM_SPAN_CLASSES]; /* spans of ours with free slots, not current */
     struct page_cache pcache; /* of a processor rather: see mheap.c.  Heap's lock.  Go: p.pcache */
 
@@ -82,6 +84,7 @@ struct mcache {
     struct large_cache large;
 
     /* Counted by the thread, read by anybody. */
+    _Atomic uint64_t nlarge; /* large objects allocated */
     _Atomic uint64_t nrefill;
     _Atomic uint64_t nspan_alloc;
     _Atomic uint64_t nspan_free;
@@ -97,6 +100,12 @@ extern struct mcache mcache0;
  * thread attaches to one again; as libc calls destructors four times at most, nobody may tell us
  * when it is over, so who has allocated for it detaches it at once. */
 extern gm_tls bool mcache_ending;
+
+/* mcache_count adds 1 to a count of one writer: no torn reading, and no atomic addition. */
+gm_inline void mcache_count(_Atomic uint64_t *n) {
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
 
 /* All mcaches ever made, by owner.id. */
 #define MAX_MCACHES 65536
@@ -129,6 +138,9 @@ void mcache_enlist(struct mcache *c, struct mspan *s);
 /* mcache_flush gives back to the heap what the thread does not use: listed spans that are empty,
  * and the large cache.  For the mcache's thread. */
 void mcache_flush(struct mcache *c);
+
+/* mcache_flush_if_due does so if a sweep cycle has begun since it was done last. */
+void mcache_flush_if_due(struct mcache *c);
 
 /* mcache_release gives back everything but full spans, the page cache too: when the thread ends,
  * and when memory has run out. */

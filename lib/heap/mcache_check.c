@@ -87,24 +87,6 @@ static const char *check_pages(const struct mheap *h, const struct page_cache *c
     return NULL;
 }
 
-static const char *check_large(const struct large_cache *l, struct recount *found) {
-    size_t bytes = 0;
-    if (l->n > LARGE_CACHE_SLOTS)
-        return "an mcache keeps more large spans than it has room for";
-    for (size_t i = 0; i < l->n; i++) {
-        const struct mspan *s = l->span[i];
-        if (atomic_load(&s->state) != GOMALLOC_SPAN_IN_USE || s->elem_size != 0 ||
-            s->place != GOMALLOC_PLACE_CACHED_LARGE || mspan_count_live(s) != 0)
-            return "a large span that an mcache keeps is in use";
-        for (size_t k = 0; k < i; k++)
-            if (l->span[k] == s)
-                return "an mcache keeps a large span twice";
-        bytes += mspan_elem_bytes(s);
-    }
-    found->nlarge += l->n;
-    return bytes == l->bytes ? NULL : "an mcache keeps not as many large bytes as it says";
-}
-
 static const char *check_tiny(const struct mcache *c, struct recount *found) {
     if (c->tiny == 0)
         return NULL;
@@ -121,8 +103,6 @@ const char *mcache_recount(const struct mheap *h, const struct mcache *c, struct
         why = check_entry(c, spc, found);
     if (why == NULL)
         why = check_pages(h, &c->pcache, found);
-    if (why == NULL)
-        why = check_large(&c->large, found);
     return why != NULL ? why : check_tiny(c, found);
 }
 

@@ -215,7 +215,7 @@ static void set_class(struct mspan *s, struct span_class spc) {
     unsigned size_class = spc.v >> 1;
     s->spc = spc;
     s->entry_off = (uint32_t)(spc.v * sizeof(struct mcache_entry));
-    s->elem_size = class_to_size[size_class];
+    __atomic_store_n(&s->elem_size, class_to_size[size_class], __ATOMIC_RELAXED);
     s->div_mul = class_to_divmagic[size_class];
     s->nelems =
         size_class == 0 ? 1 : (uint16_t)((s->npages << GM_PAGE_SHIFT) / class_to_size[size_class]);
@@ -258,6 +258,8 @@ static bool init_span(struct mheap *h, struct mspan *s, uintptr_t base, size_t n
         set_spans(base, npages, s);
         note_used(base, npages);
         atomic_store(&s->owner, (uintptr_t)owner);
+        if (spc.v >> 1 == 0)
+            large_set_entry(s);
         atomic_store_explicit(&s->state, GOMALLOC_SPAN_IN_USE, memory_order_release);
         add(&h->pages_in_use, npages);
         add(&h->nspan_alloc, 1);
@@ -304,11 +306,12 @@ struct mspan *mheap_alloc(struct mheap *h, struct mcache *c, size_t npages, stru
     struct mspan *s = NULL;
     mutex_lock(&h->lock);
     uintptr_t base = take_pages(h, c, npages, &scav);
-    if (base == 0) {
-        grown = grow(h, npages);
-        if (grown != 0)
-            base = take_pages(h, c, npages, &scav);
+    if (base == 0 && h->bins.nspans != 0) {
+        large_bins_drain(h);
+        base = take_pages(h, c, npages, &scav);
     }
+    if (base == 0 && (grown = grow(h, npages)) != 0)
+        base = take_pages(h, c, npages, &scav);
     if (base != 0)
         s = make_span(h, base, npages, spc, owner, scav);
     mutex_unlock(&h->lock);
@@ -317,16 +320,21 @@ struct mspan *mheap_alloc(struct mheap *h, struct mcache *c, size_t npages, stru
     return s;
 }
 
-struct mspan *mheap_alloc_aligned(struct mheap *h, size_t npages, size_t align_pages) {
+struct mspan *mheap_alloc_aligned(struct mheap *h, size_t npages, size_t align_pages,
+                                  struct span_owner *owner) {
     uintptr_t scav = 0;
     size_t grown = 0;
     struct mspan *s = NULL;
     mutex_lock(&h->lock);
     uintptr_t base = page_alloc_alloc_aligned(&h->pages, npages, align_pages, &scav);
+    if (base == 0 && h->bins.nspans != 0) {
+        large_bins_drain(h);
+        base = page_alloc_alloc_aligned(&h->pages, npages, align_pages, &scav);
+    }
     if (base == 0 && (grown = grow(h, npages + align_pages)) != 0)
         base = page_alloc_alloc_aligned(&h->pages, npages, align_pages, &scav);
     if (base != 0)
-        s = make_span(h, base, npages, make_span_class(0, false), &h->owner, scav);
+        s = make_span(h, base, npages, make_span_class(0, false), owner, scav);
     mutex_unlock(&h->lock);
     if (grown != 0)
         scavenge_for_growth(&h->scav, grown);
@@ -336,7 +344,7 @@ struct mspan *mheap_alloc_aligned(struct mheap *h, size_t npages, size_t align_p
 /* ---- free --------------------------------------------------------------------------------- */
 
 static void free_span(struct mheap *h, struct mspan *s, uint8_t state) {
-    mutex_lock(&h->lock);
+    mutex_assert_held(&h->lock);
     if (atomic_load_explicit(&s->state, memory_order_relaxed) != state)
         throw_values("mheap_free: span in another state", s->base, s->npages);
     /* Before its tables and bitmaps become another's. */
@@ -351,11 +359,16 @@ static void free_span(struct mheap *h, struct mspan *s, uint8_t state) {
     page_alloc_free(&h->pages, s->base, s->npages, false);
     atomic_fetch_add(&s->gen, 1);
     fixalloc_free(&h->spanalloc, s);
-    mutex_unlock(&h->lock);
+}
+
+void mheap_free_locked(struct mheap *h, struct mspan *s) {
+    free_span(h, s, GOMALLOC_SPAN_IN_USE);
 }
 
 void mheap_free(struct mheap *h, struct mspan *s) {
+    mutex_lock(&h->lock);
     free_span(h, s, GOMALLOC_SPAN_IN_USE);
+    mutex_unlock(&h->lock);
 }
 
 /* ---- large objects that change their size ------------------------------------------------- */
@@ -367,6 +380,7 @@ static void resize(struct mheap *h, struct mspan *s, size_t npages) {
     else
         atomic_fetch_sub_explicit(&h->pages_in_use, s->npages - npages, memory_order_relaxed);
     s->npages = (uint32_t)npages;
+    large_set_entry(s);
     atomic_fetch_add(&s->gen, 1);
 }
 
@@ -397,8 +411,17 @@ void mheap_shrink(struct mheap *h, struct mspan *s, size_t npages) {
 
 /* ---- housekeeping ------------------------------------------------------------------------- */
 
+static void drain_bins(struct mheap *h) {
+    mutex_lock(&h->lock);
+    large_bins_drain(h);
+    mutex_unlock(&h->lock);
+}
+
 size_t mheap_scavenge(struct mheap *h) {
-    return mheap_is_ready(h) ? page_alloc_scavenge(&h->pages, SCAVENGE_ALL) : 0;
+    if (!mheap_is_ready(h))
+        return 0;
+    drain_bins(h);
+    return page_alloc_scavenge(&h->pages, SCAVENGE_ALL);
 }
 
 void mheap_reclaim(struct mheap *h) {
@@ -407,6 +430,7 @@ void mheap_reclaim(struct mheap *h) {
     stack_reclaim();
     for (size_t spc = 2; spc < NUM_SPAN_CLASSES; spc++)
         mcentral_sweep(&h->central[spc]);
+    drain_bins(h);
     uint64_t n = atomic_load_explicit(&h->pages_in_use, memory_order_relaxed);
     uint64_t step = n / 32 > RECLAIM_MIN_PAGES ? n / 32 : RECLAIM_MIN_PAGES;
     atomic_store_explicit(&h->reclaim_at, n + step, memory_order_relaxed);
@@ -415,6 +439,12 @@ void mheap_reclaim(struct mheap *h) {
 /* A cycle asks every thread, by sweepgen, to give back its empty spans at its next refill.  Idle
  * processes are left alone: no span came or went, no cycle. */
 static void sweep_cycle(struct mheap *h, uint64_t now_ns) {
+    if (now_ns - h->last_aging_ns >= SWEEP_CYCLE_NS) {
+        h->last_aging_ns = now_ns;
+        mutex_lock(&h->lock);
+        large_bins_age(h);
+        mutex_unlock(&h->lock);
+    }
     uint64_t work = atomic_load_explicit(&h->nspan_alloc, memory_order_relaxed) +
                     atomic_load_explicit(&h->nspan_free, memory_order_relaxed);
     if (now_ns - h->last_cycle_ns < SWEEP_CYCLE_NS || work == h->last_cycle_work)
@@ -544,5 +574,7 @@ struct mspan *mheap_alloc_manual(struct mheap *h, struct mcache *c, size_t npage
 }
 
 void mheap_free_manual(struct mheap *h, struct mspan *s) {
+    mutex_lock(&h->lock);
     free_span(h, s, GOMALLOC_SPAN_MANUAL);
+    mutex_unlock(&h->lock);
 }

@@ -53,16 +53,17 @@ struct mheap {
     _Atomic uint64_t pages_in_use; /* in spans */
     _Atomic uint64_t reclaim_at;   /* pages in use at which a refill looks for empty spans first */
     uint64_t last_cycle_ns;        /* when the last sweep cycle began.  Background thread */
+    uint64_t last_aging_ns;        /* when the bins were last aged.  Background thread */
     uint64_t last_cycle_work;      /* spans allocated and freed by then.  Background thread */
     _Atomic uint64_t nspan_alloc;  /* spans made and freed since start */
     _Atomic uint64_t nspan_free;
-    _Atomic uint64_t nlarge; /* large spans allocated since start */
     _Atomic uint64_t ngrow;
     _Atomic uint64_t nreclaim;
     _Atomic bool ready; /* set last by mheap_init: who sees it sees the rest */
 
     uint32_t nprocessors; /* page caches in use: those of so many mcaches.  Constant */
 
+    struct large_bins bins;                    /* freed large spans kept for reuse */
     struct span_owner owner;                   /* of large and manual spans: nobody's "mine" */
     struct mcentral central[NUM_SPAN_CLASSES]; /* each with its own lock */
 };
@@ -89,7 +90,8 @@ struct mspan *mheap_alloc(struct mheap *h, struct mcache *c, size_t npages, stru
                           struct span_owner *owner);
 
 /* mheap_alloc_aligned is mheap_alloc for one large object at a multiple of align_pages. */
-struct mspan *mheap_alloc_aligned(struct mheap *h, size_t npages, size_t align_pages);
+struct mspan *mheap_alloc_aligned(struct mheap *h, size_t npages, size_t align_pages,
+                                  struct span_owner *owner);
 
 /* mheap_free takes an empty span from its owner, who is the caller; or a large span whose object
  * the caller has freed.  It is in no list. */
@@ -105,6 +107,9 @@ struct mspan *mheap_alloc_manual(struct mheap *h, struct mcache *c, size_t npage
 /* mheap_free_manual takes one back: all pieces are free, it is in no list, and all its pages can be
  * read and written. */
 void mheap_free_manual(struct mheap *h, struct mspan *s);
+
+/* mheap_free_locked is mheap_free for who holds the heap's lock. */
+void mheap_free_locked(struct mheap *h, struct mspan *s);
 
 /* mheap_grow_in_place makes a large span npages long if the pages behind it are free; and
  * mheap_shrink gives its tail back. */

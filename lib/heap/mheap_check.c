@@ -145,13 +145,6 @@ static const char *check_small(const struct mspan *s, struct recount *n) {
     return check_cached(s, mcaches.all[o->id], n);
 }
 
-static const char *check_large(const struct mspan *s, struct recount *n) {
-    n->nlarge += mspan_count_live(s) == 0;
-    if (s->spc.v > 1 || s->nelems != 1 || mspan_owner(s)->id != GOMALLOC_OWNER_HEAP)
-        return "a large object's span is not one of the heap's with one slot";
-    return NULL;
-}
-
 static const char *check_span(const struct mheap *h, const struct mspan *s, struct recount *n) {
     uint8_t state = atomic_load(&s->state);
     n->npending += mspan_is_pending(s);
@@ -169,7 +162,7 @@ static const char *check_span(const struct mheap *h, const struct mspan *s, stru
         return "a page of a span is free to the page allocator";
     if (state == GOMALLOC_SPAN_MANUAL)
         return stack_check_span(s, &n->stacks);
-    return s->elem_size != 0 ? check_small(s, n) : check_large(s, n);
+    return s->elem_size != 0 ? check_small(s, n) : NULL; /* large: large_recount */
 }
 
 /* ---- the lists ---------------------------------------------------------------------------- */
@@ -226,7 +219,7 @@ static const char *recount_places(const struct mheap *h, uint32_t nspans, struct
 
 /* ---- the sums ----------------------------------------------------------------------------- */
 
-/* A thread that was lost in a fork may have had a large span or a tiny block in its hands. */
+/* A thread that was lost in a fork may have had a tiny block in its hands. */
 static bool exceeds(uint64_t said, uint64_t found, uint32_t nlost) {
     return said < found || said - found > nlost;
 }
@@ -245,8 +238,6 @@ static const char *compare(const struct mheap *h, const struct recount *said,
         return "current spans are not those of the mcaches";
     if (said->nlisted != found->nlisted)
         return "listed spans are not those on the lists";
-    if (exceeds(said->nlarge, found->nlarge, mcaches.nlost))
-        return "large spans without an object are not those that mcaches keep";
     if (exceeds(said->nfilling, found->nfilling, mcaches.nlost))
         return "tiny blocks that are being filled are not those of the mcaches";
     if (said->ncentral != found->ncentral)
@@ -275,6 +266,8 @@ bool mheap_consistent(struct mheap *h, const char **ret_why) {
     mutex_lock(&h->pages.scav_lock); /* pages that are being given back look in use */
     mutex_lock(&h->lock);
     const char *why = check_spans(h);
+    if (why == NULL)
+        why = large_recount(h);
     if (why == NULL)
         why = page_alloc_consistent(&h->pages);
     mutex_unlock(&h->lock);

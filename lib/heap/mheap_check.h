@@ -15,7 +15,6 @@ struct recount {
     uint64_t npending;           /* spans that wait on a list for their marks to be swept */
     uint64_t ncurrent;           /* spans that mcaches allocate from */
     uint64_t nlisted;            /* spans on mcaches' lists */
-    uint64_t nlarge;             /* large spans without an object */
     uint64_t ncentral;           /* spans in sets of mcentrals */
     uint64_t nfilling;           /* tiny blocks that a thread still fills */
     struct stack_recount stacks; /* in manual spans */

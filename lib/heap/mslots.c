@@ -91,12 +91,11 @@ bool mslots_record(struct mspan *s, size_t i, uint32_t site, size_t slack) {
     uint32_t *sites = atomic_load_explicit(&s->sites, memory_order_relaxed);
     if (gm_unlikely(sites == NULL) && (sites = make_table(s)) == NULL)
         return false;
+    if ((atomic_load_explicit(&s->owner, memory_order_relaxed) & SPAN_RECORDED) == 0)
+        atomic_fetch_or_explicit(&s->owner, SPAN_RECORDED, memory_order_release);
     if (s->elem_size == 0) {
         __atomic_store_n(&s->large_requested, mspan_elem_bytes(s) - slack, __ATOMIC_RELAXED);
     } else {
-        /* Large objects are freed on the slow path anyway, which looks at s->sites. */
-        if ((atomic_load_explicit(&s->owner, memory_order_relaxed) & SPAN_RECORDED) == 0)
-            atomic_fetch_or_explicit(&s->owner, SPAN_RECORDED, memory_order_release);
         uint16_t capped = slack < UINT16_MAX ? (uint16_t)slack : UINT16_MAX;
         __atomic_store_n(&slacks(s, sites)[i], capped, __ATOMIC_RELAXED);
     }

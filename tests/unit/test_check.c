@@ -31,8 +31,9 @@ static struct {
     struct mspan *kept;    /* a large span without one */
     struct mspan *recorded;
     struct mspan *tiny;
-    uintptr_t in_tiny;  /* a tiny object that lives */
-    struct mspan *dead; /* a header that is in no use */
+    uintptr_t in_tiny;    /* a tiny object that lives */
+    struct mspan *binned; /* one that the heap keeps */
+    struct mspan *dead;   /* a header that is in no use */
 } w;
 
 static struct mspan *span_of(void *p) {
@@ -76,6 +77,9 @@ static int make_world(void **state) {
     for (size_t i = 0; i < 300; i++)
         q[i] = heap_alloc(w.c, 500, false);
     void *a = heap_alloc(w.c, 100000, false), *b = heap_alloc(w.c, 200000, false);
+    void *c[10];
+    for (size_t i = 0; i < 10; i++)
+        c[i] = heap_alloc(w.c, 300000, false);
     void *big = heap_alloc(w.c, 20 << 20, false); /* too large to be kept */
     w.in_tiny = (uintptr_t)heap_alloc(w.c, 4, false);
     pthread_t t;
@@ -92,6 +96,9 @@ static int make_world(void **state) {
     w.dead = span_of(big);
     w.tiny = mheap_span_of(w.in_tiny);
     release(b);
+    for (size_t i = 0; i < 10; i++)
+        release(c[i]);
+    w.binned = mheap_.bins.bin[large_pages(300000)].first;
     release(big);
     /* More frees than there are hints for, in one span: it is listed. */
     for (size_t i = 0; i < 3000; i++)
@@ -237,8 +244,10 @@ static void an_owner(void **state) {
     EXPECT_SET(w.dead->owner, (uintptr_t)w.c, "a span that is not in use has an owner");
     EXPECT_SET(w.listed->owner, (uintptr_t)w.idle,
                "a hint leads to a span that is not its mcache's");
-    EXPECT_SET(w.large->owner, (uintptr_t)w.c,
-               "a large object's span is not one of the heap's with one slot");
+    EXPECT_SET(w.large->owner, (uintptr_t)&mheap_.central[5],
+               "a large span's owner is neither the heap nor an mcache");
+    EXPECT_SET(w.large->owner, (uintptr_t)&mheap_.owner,
+               "a large span would not be freed as it should");
     EXPECT_SET(w.c->owner.id, w.idle->owner.id, "a current span is not its mcache's");
 }
 
@@ -260,12 +269,25 @@ static void a_header(void **state) {
 
 static void a_large_span(void **state) {
     (void)state;
-    EXPECT(w.large->free_bits0, 1, "large spans without an object are not those that mcaches keep");
-    EXPECT_SET(w.kept->place, GOMALLOC_PLACE_NONE, "a large span that an mcache keeps is in use");
-    EXPECT(w.kept->free_marks0, 1, "a large span that an mcache keeps is in use");
-    EXPECT_SET(w.c->large.span[0], w.large, "a large span that an mcache keeps is in use");
-    EXPECT_SET(w.c->large.n, 0, "an mcache keeps not as many large bytes as it says");
-    EXPECT(w.c->large.bytes, 1, "an mcache keeps not as many large bytes as it says");
+    const char *not_its = "a hint leads to a large span that is not its mcache's to use";
+    struct mcache_entry *e = &w.c->large_alloc[w.kept->npages];
+    EXPECT(w.large->free_bits0, 1, "a free large span is in no place, or in two");
+    EXPECT(w.large->entry_off, 64, "a large span would not be freed as it should");
+    EXPECT(w.large->limit, 1, "a large span would not be freed as it should");
+    EXPECT(w.kept->free_marks0, 1, not_its);
+    EXPECT(w.kept->free_bits0, 1, not_its);
+    EXPECT_SET(e->bottom->p, w.large->base, not_its);
+    EXPECT_SET(e->sp, e->bottom, "a free large span is in no place, or in two");
+    EXPECT_SET(e->sp, e->end + 1, "a stack of large spans is not within its bounds");
+    EXPECT(w.c->large.room, 8, "an mcache has not the room that it says");
+    EXPECT(w.c->large.used[0], 2, "an mcache does not know which stacks of large spans it has");
+    struct large_bin *bin = &mheap_.bins.bin[w.binned->npages];
+    EXPECT_SET(w.binned->place, GOMALLOC_PLACE_NONE,
+               "a bin has a span that is not free, or another's");
+    EXPECT_SET(bin->first, w.large, "a bin has a span that is not free, or another's");
+    EXPECT_SET(bin->n, 2, "a bin has not as many spans as it says");
+    EXPECT(mheap_.bins.used[0], 2, "a bin has not as many spans as it says");
+    EXPECT_SET(mheap_.bins.nspans, 2, "the bins have not as many spans as they say");
 }
 
 static void a_record(void **state) {

@@ -159,12 +159,26 @@ static void a_free_by_two_threads_is_found_when_the_span_is_swept(void **state) 
  * span has been freed meanwhile, and its header holds a large object now. */
 static void a_late_note_to_a_large_span_does_not_hide_later_marks(void **state) {
     (void)state;
-    char *p = alloc(100000);
+    char *p = alloc(2 << 20);
     struct mspan *s = mheap_span_of((uintptr_t)p);
     mspan_note_pending(s);
     assert_int_equal(s->pending, 0);
     assert_null(mheap_.owner.pending);
     assert_int_equal(release(p), FREE_OK);
+}
+
+/* The same if the large object's span has an owner who drains a list. */
+static void a_late_note_to_a_threads_large_span_is_dropped(void **state) {
+    (void)state;
+    char *p = alloc(100000);
+    struct mspan *s = mheap_span_of((uintptr_t)p);
+    mspan_note_pending(s);
+    assert_int_equal(s->pending, 1);
+    mcache_flush(self());
+    assert_int_equal(s->pending, 0);
+    assert_int_equal(heap_usable(p), large_pages(100000) * GM_PAGE_SIZE);
+    assert_int_equal(release(p), FREE_OK);
+    assert_heap_consistent();
 }
 
 static void frees_are_fast_again_when_the_last_recorded_object_is_gone(void **state) {
@@ -322,6 +336,7 @@ static void *allocate_and_leave(void *ret) {
 static void what_an_ended_thread_left_returns_to_the_heap_when_freed(void **state) {
     (void)state;
     static void *p[20000];
+    mheap_reclaim(&mheap_);
     uint64_t before = mheap_.pages_in_use;
     pthread_t t;
     pthread_create(&t, NULL, allocate_and_leave, p);
@@ -377,15 +392,17 @@ static void *cache_three_large(void *unused) {
     return NULL;
 }
 
-/* In a child of the process, whose thread was lost while it moved the last entry to the first. */
+static size_t kept_hints(const struct mcache *c, size_t npages) {
+    return (size_t)(c->large_alloc[npages].sp - c->large_alloc[npages].bottom);
+}
+
+/* In a child of the process, whose thread was lost when it had freed the third and not kept it. */
 static bool a_torn_large_cache_is_mended(struct mcache *c) {
     const char *why;
-    c->large.span[0] = c->large.span[2];
+    c->large_alloc[13].sp--;
     mcaches_after_fork();
-    bool mended = c->large.n == 2 && c->large.span[0] != c->large.span[1] &&
-                  c->large.bytes == 2 * 13 * GM_PAGE_SIZE;
     mcaches_reclaim_idle();
-    return mended && c->large.n == 0 && mheap_consistent(&mheap_, &why);
+    return kept_hints(c, 13) == 0 && mheap_.bins.bin[13].n == 3 && mheap_consistent(&mheap_, &why);
 }
 
 static void a_lost_threads_large_spans_are_used_once(void **state) {
@@ -398,7 +415,7 @@ static void a_lost_threads_large_spans_are_used_once(void **state) {
     pid_t pid = fork();
     if (pid == 0)
         for (uint32_t i = 0; i < mcaches.n; i++)
-            if (mcaches.all[i] != mcache_self && mcaches.all[i]->large.n == 3)
+            if (mcaches.all[i] != mcache_self && kept_hints(mcaches.all[i], 13) == 3)
                 _exit(a_torn_large_cache_is_mended(mcaches.all[i]) ? 0 : 1);
     pthread_barrier_wait(&done);
     pthread_join(t, NULL);
@@ -500,6 +517,64 @@ static void a_lost_threads_sweep_is_no_double_free(void **state) {
     assert_int_equal(status, 0);
 }
 
+static void *free_twice_and_alloc(void *p) {
+    assert_int_equal(release(p), FREE_OK);
+    assert_int_equal(release(p), FREE_DOUBLE);
+    return alloc(100000); /* the same: it is the thread's now, or in a bin */
+}
+
+static void a_large_object_freed_elsewhere_is_used_there(void **state) {
+    (void)state;
+    void *p = alloc(100000), *got;
+    pthread_t t;
+    pthread_create(&t, NULL, free_twice_and_alloc, p);
+    pthread_join(t, &got);
+    assert_ptr_equal(got, p);
+    assert_int_equal(release(got), FREE_OK);
+    assert_int_equal(release(got), FREE_DOUBLE);
+    assert_heap_consistent();
+}
+
+/* More of one size than a thread keeps, and sizes that displace it. */
+static void freed_large_spans_are_kept_and_used_again(void **state) {
+    (void)state;
+    enum { N = 40 };
+    void *p[N];
+    for (size_t round = 0; round < 200; round++) {
+        size_t size = 32769 + round * 4999 % 1015807;
+        for (size_t i = 0; i < N; i++)
+            p[i] = alloc(size);
+        for (size_t i = 0; i < N; i++)
+            assert_int_equal(release(p[i]), FREE_OK);
+        uint64_t made = mheap_.nspan_alloc;
+        for (size_t i = 0; i < N; i++)
+            p[i] = alloc(size);
+        assert_int_equal(mheap_.nspan_alloc, made);
+        for (size_t i = 0; i < N; i++)
+            assert_int_equal(release(p[i]), FREE_OK);
+        assert_heap_consistent();
+    }
+}
+
+static void unused_large_spans_are_given_back(void **state) {
+    (void)state;
+    void *p[20];
+    for (size_t i = 0; i < 20; i++)
+        p[i] = alloc(200000);
+    for (size_t i = 0; i < 20; i++)
+        release(p[i]);
+    mcache_flush(mcache_self);
+    mutex_lock(&mheap_.lock);
+    large_bins_age(&mheap_);
+    size_t kept = mheap_.bins.nspans;
+    large_bins_age(&mheap_);
+    size_t left = mheap_.bins.nspans;
+    mutex_unlock(&mheap_.lock);
+    assert_true(kept >= 20);
+    assert_int_equal(left, 0);
+    assert_heap_consistent();
+}
+
 static void memory_of_the_caches_serves_alignment_too(void **state) {
     (void)state;
     static void *p[100000];
@@ -558,6 +633,7 @@ static void a_slot_table_changes_hands_only_with_the_generation(void **state) {
     assert_true(s->gen != gen || other->sites != table);
     assert_int_equal(mslots_site(s, 0), 0);
     mcache_flush(self());
+    mheap_reclaim(&mheap_);
     assert_null(s->sites);
     assert_int_equal(release(q), FREE_OK);
 }
@@ -683,6 +759,7 @@ int main(void) {
         cmocka_unit_test(another_threads_free_is_seen_at_once_and_used_after_a_sweep),
         cmocka_unit_test(a_free_by_two_threads_is_found_when_the_span_is_swept),
         cmocka_unit_test(a_late_note_to_a_large_span_does_not_hide_later_marks),
+        cmocka_unit_test(a_late_note_to_a_threads_large_span_is_dropped),
         cmocka_unit_test(frees_are_fast_again_when_the_last_recorded_object_is_gone),
         cmocka_unit_test(random_work_agrees_with_a_model),
         cmocka_unit_test(threads_free_each_others_objects_and_nothing_is_lost),
@@ -691,6 +768,9 @@ int main(void) {
         cmocka_unit_test(a_lost_threads_large_spans_are_used_once),
         cmocka_unit_test(marks_are_noted_in_a_child_whatever_its_lost_threads_did),
         cmocka_unit_test(a_lost_threads_sweep_is_no_double_free),
+        cmocka_unit_test(a_large_object_freed_elsewhere_is_used_there),
+        cmocka_unit_test(freed_large_spans_are_kept_and_used_again),
+        cmocka_unit_test(unused_large_spans_are_given_back),
         cmocka_unit_test(memory_of_the_caches_serves_alignment_too),
         cmocka_unit_test(large_objects_grow_and_shrink_where_they_are),
         cmocka_unit_test(a_slot_table_changes_hands_only_with_the_generation),

@@ -115,9 +115,18 @@ static void a_large_object_is_one_slot_of_its_pages(void **state) {
     assert_int_equal(found->nelems, 1);
     assert_int_equal(found->live, 1);
     assert_int_equal(found->span_class >> 1, 0);
-    assert_int_equal(found->owner, GOMALLOC_OWNER_HEAP);
+    assert_int_equal(found->owner, mcache_self->owner.id);
+    assert_int_equal(found->place, GOMALLOC_PLACE_NONE);
     free_image(&im);
     release(p);
+    take_image(0, 0, &im);
+    s = RECORDS(&im, SPAN, gomalloc_span);
+    for (size_t i = 0; i < COUNT(&im, SPAN); i++)
+        if (s[i].base == (uintptr_t)p) {
+            assert_int_equal(s[i].live, 0);
+            assert_int_equal(s[i].place, GOMALLOC_PLACE_CACHED_LARGE);
+        }
+    free_image(&im);
 }
 
 static void *release_all(void *arg) {

@@ -382,7 +382,8 @@ static void see(void) {
         marks |= c->owner.pending != NULL;
         hints |= any_hint(c);
         pages |= !page_cache_empty(&c->pcache);
-        large |= c->large.n != 0;
+        for (size_t n = 0; n <= LARGE_KEEP_PAGES; n++)
+            large |= c->large_alloc[n].sp != c->large_alloc[n].bottom;
         tiny |= c->tiny != 0;
         idle |= !c->attached && owns_spans(c);
     }
