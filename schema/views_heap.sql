@@ -174,69 +174,70 @@ GROUP BY h.snapshot_id;
 -- The same as the caches and the central lists count it themselves.
 CREATE VIEW structure_total AS
 SELECT h.snapshot_id,
-       (SELECT coalesce(sum(current <> 0), 0) FROM mcache_class k
-        WHERE k.snapshot_id = h.snapshot_id) AS current,
-       (SELECT coalesce(sum(nlisted), 0) FROM mcache_class k
-        WHERE k.snapshot_id = h.snapshot_id) AS listed,
-       (SELECT coalesce(sum(nheld), 0) FROM mcache_class k
-        WHERE k.snapshot_id = h.snapshot_id) AS held,
-       (SELECT coalesce(sum(current_free + listed_free + held_free), 0) FROM mcache_class k
-        WHERE k.snapshot_id = h.snapshot_id) AS cache_free,
-       coalesce(sum(m.partial_swept), 0) AS partial_swept,
-       coalesce(sum(m.partial_unswept), 0) AS partial_unswept,
-       coalesce(sum(m.full_swept), 0) AS full_swept,
-       coalesce(sum(m.full_unswept), 0) AS full_unswept,
-       coalesce(sum(m.partial_swept_free + m.partial_unswept_free + m.full_swept_free
-                    + m.full_unswept_free), 0) AS central_free,
-       (SELECT coalesce(sum(nlarge), 0) FROM mcache c
-        WHERE c.snapshot_id = h.snapshot_id) AS large,
-       (SELECT coalesce(sum(large_bytes), 0) FROM mcache c
-        WHERE c.snapshot_id = h.snapshot_id) AS large_bytes,
-       (SELECT coalesce(sum(pcache_npages), 0) FROM mcache c
-        WHERE c.snapshot_id = h.snapshot_id) AS cached_pages
-FROM mheap h LEFT JOIN mcentral m ON m.snapshot_id = h.snapshot_id
-GROUP BY h.snapshot_id;
+       coalesce(k.current, 0) AS current, coalesce(k.listed, 0) AS listed,
+       coalesce(k.held, 0) AS held, coalesce(k.free_slots, 0) AS cache_free,
+       coalesce(m.partial_swept, 0) AS partial_swept,
+       coalesce(m.partial_unswept, 0) AS partial_unswept,
+       coalesce(m.full_swept, 0) AS full_swept, coalesce(m.full_unswept, 0) AS full_unswept,
+       coalesce(m.free_slots, 0) AS central_free,
+       coalesce(c.large, 0) AS large, coalesce(c.large_bytes, 0) AS large_bytes,
+       coalesce(c.cached_pages, 0) AS cached_pages
+FROM mheap h
+LEFT JOIN (SELECT snapshot_id, sum(current <> 0) AS current, sum(nlisted) AS listed,
+                  sum(nheld) AS held, sum(current_free + listed_free + held_free) AS free_slots
+           FROM mcache_class GROUP BY snapshot_id) k ON k.snapshot_id = h.snapshot_id
+LEFT JOIN (SELECT snapshot_id, sum(partial_swept) AS partial_swept,
+                  sum(partial_unswept) AS partial_unswept, sum(full_swept) AS full_swept,
+                  sum(full_unswept) AS full_unswept,
+                  sum(partial_swept_free + partial_unswept_free + full_swept_free
+                      + full_unswept_free) AS free_slots
+           FROM mcentral GROUP BY snapshot_id) m ON m.snapshot_id = h.snapshot_id
+LEFT JOIN (SELECT snapshot_id, sum(nlarge) AS large, sum(large_bytes) AS large_bytes,
+                  sum(pcache_npages) AS cached_pages
+           FROM mcache GROUP BY snapshot_id) c ON c.snapshot_id = h.snapshot_id;
 
 -- Pairs of figures for v1_balance: what the structures count themselves, against the spans, the
 -- chunks and the states of address space.
 CREATE VIEW heap_balance AS
+WITH said AS MATERIALIZED (SELECT * FROM structure_total),
+     found AS MATERIALIZED (SELECT * FROM span_place)
 SELECT t.snapshot_id, 'current spans: caches, spans' AS what, t.current AS a, p.current AS b
-FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
 UNION ALL
 SELECT t.snapshot_id, 'listed spans: caches, spans', t.listed, p.listed
-FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
 UNION ALL
 SELECT t.snapshot_id, 'partial swept spans: central lists, spans', t.partial_swept, p.partial_swept
-FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
 UNION ALL
 SELECT t.snapshot_id, 'partial unswept spans: central lists, spans', t.partial_unswept,
        p.partial_unswept
-FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
 UNION ALL
 SELECT t.snapshot_id, 'full swept spans: central lists, spans', t.full_swept, p.full_swept
-FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
 UNION ALL
 SELECT t.snapshot_id, 'full unswept spans: central lists, spans', t.full_unswept, p.full_unswept
-FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
 UNION ALL
 SELECT t.snapshot_id, 'spans: caches, central lists and heap, all',
        t.current + t.listed + t.held + t.partial_swept + t.partial_unswept + t.full_swept
            + t.full_unswept + p.heap_spans, p.spans
-FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
 UNION ALL
 SELECT t.snapshot_id, 'free slots: caches, central lists and heap, spans',
        t.cache_free + t.central_free + p.heap_free_slots, p.free_slots
-FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
 UNION ALL
 SELECT t.snapshot_id, 'large spans kept: caches, spans', t.large, p.large
-FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
 UNION ALL
 SELECT t.snapshot_id, 'large bytes kept: caches, spans', t.large_bytes, p.large_bytes
-FROM structure_total t JOIN span_place p ON p.snapshot_id = t.snapshot_id
+FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
 UNION ALL
 SELECT t.snapshot_id, 'cached pages: caches, chunks', t.cached_pages,
        (SELECT coalesce(sum(cached_pages), 0) FROM v1_chunk c WHERE c.snapshot_id = t.snapshot_id)
-FROM structure_total t
+FROM said t
 UNION ALL
 SELECT h.snapshot_id, 'pages in use: heap, spans', h.pages_in_use, t.span_pages
 FROM mheap h JOIN span_total t ON t.snapshot_id = h.snapshot_id
@@ -244,7 +245,7 @@ UNION ALL
 SELECT h.snapshot_id, 'pages taken: heap, spans and page caches', h.pages_taken,
        t.span_pages + s.cached_pages
 FROM mheap h JOIN span_total t ON t.snapshot_id = h.snapshot_id
-JOIN structure_total s ON s.snapshot_id = h.snapshot_id
+JOIN said s ON s.snapshot_id = h.snapshot_id
 UNION ALL
 SELECT h.snapshot_id, 'free pages below the search address: chunks, none',
        sum(2 * length(c.below) - length(replace(c.below, '.', ''))
