@@ -219,7 +219,7 @@ static void objects_stay_where_they_can(void **state) {
     unsigned nstayed = 0, nmoved = 0;
     for (unsigned i = 0; i < STEPS * test_rounds(); i++) {
         void **at = &live[random_below(&r, NLIVE)];
-        size_t size = 1 + random_below(&r, random_below(&r, 4) == 0 ? 40000 : 400000);
+        size_t size = 8 + random_below(&r, random_below(&r, 4) == 0 ? 40000 : 400000);
         size_t slot;
         if (*at == NULL) {
             *at = heap_alloc(mcache_self, size, false);
