@@ -80,6 +80,16 @@ static bool try_acquire(struct mutex *m, uint32_t as) {
                                                    memory_order_relaxed);
 }
 
+/* The program's crime, told as such. */
+static _Noreturn gm_cold void interrupted(void) {
+    char buf[256];
+    struct fmt f = fmt_on(buf, sizeof buf);
+    report_begin(&f);
+    fmt_str(&f, "malloc called in a signal handler that has interrupted malloc\n");
+    report_end(&f);
+    die();
+}
+
 static void lock_slow(struct mutex *m) {
     /* A short spin pays: critical sections are some hundred nanoseconds. */
     for (int i = 0; i < 100; i++) {
@@ -88,7 +98,7 @@ static void lock_slow(struct mutex *m) {
         __builtin_ia32_pause();
     }
     if (mutex_is_mine(m)) /* better than to wait for oneself in silence */
-        throw_("malloc called by a signal handler that has interrupted malloc");
+        interrupted();
     /* Taking it with the bit may cost one needless wake-up, never a lost one. */
     while (!try_acquire(m, self() | WAITERS)) {
         uint32_t old = atomic_load_explicit(&m->state, memory_order_relaxed);
