@@ -16,7 +16,7 @@ static const char *const texts[NUM_CRIMES] = {
 
 /* What the heap knows of the address: a live, freed or large object, and where it begins. */
 static void describe(struct fmt *f, uintptr_t p) {
-    const struct mspan *s = mheap_span_of(p);
+    const struct mspan *s = mheap_span_covering(p);
     if (s == NULL || atomic_load_explicit(&s->state, memory_order_acquire) == GOMALLOC_SPAN_DEAD) {
         fmt_str(f, s == NULL ? " (not in the heap)" : " (in free pages)");
         return;

@@ -182,6 +182,18 @@ static void *move(void *p, size_t usable, size_t size) {
     return q;
 }
 
+static void *move_large(void *p, struct mspan *s, size_t size) {
+    void *q = allocate(&(struct request){.size = size});
+    if (q == NULL)
+        return NULL;
+    if (large_move(s, q))
+        return q;
+    size_t usable = mspan_elem_bytes(s);
+    memcpy(q, p, usable < size ? usable : size);
+    free(p);
+    return q;
+}
+
 static gm_noinline void *realloc_slow(void *p, size_t size) {
     size_t slot;
     struct mspan *s = NULL;
@@ -197,6 +209,8 @@ static gm_noinline void *realloc_slow(void *p, size_t size) {
     }
     if (s != NULL && heap_resizable(s, size) && resize_in_place(p, s, slot, size))
         return p;
+    if (s != NULL && s->elem_size == 0)
+        return move_large(p, s, size);
     return move(p, usable, size);
 }
 

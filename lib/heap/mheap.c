@@ -202,12 +202,15 @@ static struct mspan *new_header(struct mheap *h) {
     return full && h->spanalloc.list == NULL ? NULL : fixalloc_alloc(&h->spanalloc);
 }
 
+/* In the arenas behind the one it begins in, a span is entered at the first page only: a terabyte
+ * would have a gigabyte of entries.  See mheap_span_covering. */
 static void set_spans(uintptr_t base, size_t npages, struct mspan *s) {
-    for (size_t i = 0; i < npages; i++) {
-        uintptr_t p = base + (i << GM_PAGE_SHIFT);
-        atomic_store_explicit(
-            &mheap_arenas[p >> ARENA_SHIFT]->spans[p >> GM_PAGE_SHIFT & (PAGES_PER_ARENA - 1)], s,
-            memory_order_release);
+    for (size_t i = 0; i < npages;) {
+        size_t page = (base >> GM_PAGE_SHIFT) + i;
+        size_t in_arena = page & (PAGES_PER_ARENA - 1);
+        struct heap_arena *ha = mheap_arenas[page >> (ARENA_SHIFT - GM_PAGE_SHIFT)];
+        atomic_store_explicit(&ha->spans[in_arena], s, memory_order_release);
+        i += in_arena == 0 && i != 0 ? PAGES_PER_ARENA : 1;
     }
 }
 
@@ -343,7 +346,8 @@ struct mspan *mheap_alloc_aligned(struct mheap *h, size_t npages, size_t align_p
 
 /* ---- free --------------------------------------------------------------------------------- */
 
-static void free_span(struct mheap *h, struct mspan *s, uint8_t state) {
+/* unbacked: its pages have been moved away. */
+static void free_span(struct mheap *h, struct mspan *s, uint8_t state, bool unbacked) {
     mutex_assert_held(&h->lock);
     if (atomic_load_explicit(&s->state, memory_order_relaxed) != state)
         throw_values("mheap_free: span in another state", s->base, s->npages);
@@ -356,18 +360,27 @@ static void free_span(struct mheap *h, struct mspan *s, uint8_t state) {
     tiny_release_table(s);
     atomic_fetch_sub_explicit(&h->pages_in_use, s->npages, memory_order_relaxed);
     add(&h->nspan_free, 1);
-    page_alloc_free(&h->pages, s->base, s->npages, false);
+    page_alloc_free(&h->pages, s->base, s->npages, unbacked);
+    if (unbacked)
+        page_alloc_mark_scavenged(&h->pages, s->base, s->npages);
     atomic_fetch_add(&s->gen, 1);
     fixalloc_free(&h->spanalloc, s);
 }
 
 void mheap_free_locked(struct mheap *h, struct mspan *s) {
-    free_span(h, s, GOMALLOC_SPAN_IN_USE);
+    free_span(h, s, GOMALLOC_SPAN_IN_USE, false);
+}
+
+void mheap_free_unbacked(struct mheap *h, struct mspan *s) {
+    bool unbacked = mem_unused((void *)s->base, (size_t)s->npages << GM_PAGE_SHIFT, MEM_HEAP);
+    mutex_lock(&h->lock);
+    free_span(h, s, GOMALLOC_SPAN_IN_USE, unbacked);
+    mutex_unlock(&h->lock);
 }
 
 void mheap_free(struct mheap *h, struct mspan *s) {
     mutex_lock(&h->lock);
-    free_span(h, s, GOMALLOC_SPAN_IN_USE);
+    free_span(h, s, GOMALLOC_SPAN_IN_USE, false);
     mutex_unlock(&h->lock);
 }
 
@@ -575,6 +588,6 @@ struct mspan *mheap_alloc_manual(struct mheap *h, struct mcache *c, size_t npage
 
 void mheap_free_manual(struct mheap *h, struct mspan *s) {
     mutex_lock(&h->lock);
-    free_span(h, s, GOMALLOC_SPAN_MANUAL);
+    free_span(h, s, GOMALLOC_SPAN_MANUAL, false);
     mutex_unlock(&h->lock);
 }

@@ -108,6 +108,9 @@ struct mspan *mheap_alloc_manual(struct mheap *h, struct mcache *c, size_t npage
  * read and written. */
 void mheap_free_manual(struct mheap *h, struct mspan *s);
 
+/* mheap_free_unbacked is mheap_free of a large span whose pages have been moved away. */
+void mheap_free_unbacked(struct mheap *h, struct mspan *s);
+
 /* mheap_free_locked is mheap_free for who holds the heap's lock. */
 void mheap_free_locked(struct mheap *h, struct mspan *s);
 
@@ -133,7 +136,8 @@ gm_inline bool mheap_reclaim_due(const struct mheap *h) {
  * ns until the next call is wanted.  Called by the library's own thread. */
 uint64_t mheap_background(struct mheap *h, uint64_t now_ns);
 
-/* mheap_span_of returns the span in use that p points into, or NULL. */
+/* mheap_span_of returns the span in use that p points into, or NULL; p in the first arena of the
+ * span.  For a free page any other span. */
 gm_inline struct mspan *mheap_span_of(uintptr_t p) {
     if (gm_unlikely(p >> ARENA_SHIFT >= NUM_ARENAS))
         return NULL;
@@ -142,6 +146,17 @@ gm_inline struct mspan *mheap_span_of(uintptr_t p) {
         return NULL;
     return atomic_load_explicit(&ha->spans[p >> GM_PAGE_SHIFT & (PAGES_PER_ARENA - 1)],
                                 memory_order_acquire);
+}
+
+/* mheap_span_covering is mheap_span_of for any page of a span, also of one that lies in several
+ * arenas: behind the first of them it is entered at the arena's first page only, and stale entries
+ * lie between. */
+gm_inline struct mspan *mheap_span_covering(uintptr_t p) {
+    struct mspan *s = mheap_span_of(p);
+    if (s != NULL && p - s->base < (uintptr_t)s->npages << GM_PAGE_SHIFT)
+        return s;
+    s = mheap_span_of(align_down(p, HEAP_ARENA_BYTES));
+    return s != NULL && p - s->base < (uintptr_t)s->npages << GM_PAGE_SHIFT ? s : NULL;
 }
 
 /* mheap_span_guess returns the span that p points into, if there is one and its arena is in the

@@ -20,7 +20,7 @@
 
 static bool in_tables(const struct mspan *s) {
     for (size_t i = 0; i < s->npages; i++)
-        if (mheap_span_of(s->base + (i << GM_PAGE_SHIFT)) != s)
+        if (mheap_span_covering(s->base + (i << GM_PAGE_SHIFT)) != s)
             return false;
     return true;
 }

@@ -54,6 +54,10 @@ bool large_free(struct mspan *s);
 /* large_resize makes the object of s hold size bytes where it is.  False: there is no room. */
 bool large_resize(struct mspan *s, size_t size);
 
+/* large_move moves the object of s, which is to become larger, to q, an object just allocated, by
+ * moving its pages, and frees s.  False: it has to be copied. */
+bool large_move(struct mspan *s, void *q);
+
 /* large_overflow finds a place for a span of c's whose object has just been freed, its bit set, and
  * for which there was no room among the hints. */
 void large_overflow(struct mcache *c, struct mspan *s);

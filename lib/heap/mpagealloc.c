@@ -425,3 +425,13 @@ void page_alloc_free(struct page_alloc *p, uintptr_t base, uintptr_t npages, boo
     page_alloc_gave(p, npages, scavenged ? npages : 0);
     page_alloc_update(p, base, npages, true, false);
 }
+
+void page_alloc_mark_scavenged(struct page_alloc *p, uintptr_t base, uintptr_t npages) {
+    mutex_assert_held(p->mheap_lock);
+    struct piece q;
+    while (next_piece(&base, &npages, &q)) {
+        palloc_bits_set_range(&page_alloc_chunk(p, q.c)->scavenged, q.i, q.n);
+        palloc_bits_clear_range(
+            &page_alloc_l2(p, q.c)->returned[q.c.i & (PALLOC_CHUNKS_PER_L2 - 1)], q.i, q.n);
+    }
+}

@@ -172,6 +172,10 @@ bool page_alloc_alloc_at(struct page_alloc *p, uintptr_t base, uintptr_t npages,
  * scavenged next, under the same lock.  Lock held. */
 void page_alloc_free(struct page_alloc *p, uintptr_t base, uintptr_t npages, bool scavenged);
 
+/* page_alloc_mark_scavenged marks free pages that are not backed, though nobody scavenged them: as
+ * what was never used.  They were freed as scavenged under the same lock.  Lock held. */
+void page_alloc_mark_scavenged(struct page_alloc *p, uintptr_t base, uintptr_t npages);
+
 /* For the page cache and the scavenger.  Lock held. */
 
 /* page_alloc_alloc_range marks pages in use, all of which are free, and returns how many bytes of

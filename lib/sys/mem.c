@@ -136,6 +136,21 @@ bool mem_unused(void *p, size_t n, enum mem_purpose why) {
     return true;
 }
 
+bool mem_move(void *to, void *from, size_t n) {
+    /* Refused if the program has locked its memory: then from would be unlocked. */
+    if (sys_call3(SYS_madvise, (long)to, (long)n, MADV_DONTNEED) != 0)
+        return false;
+    long r = sys_call6(SYS_mremap, (long)from, (long)n, (long)n,
+                       MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, (long)to, 0);
+    if (!sys_is_error(r))
+        return true;
+    /* Not one mapping, or too many of them.  The kernel may have unmapped to by then; what it has
+     * just let go of it has room for. */
+    if (map(to, n, PROT_READ | PROT_WRITE, MAP_FIXED) == NULL)
+        throw_values("mem_move: memory is lost", (uintptr_t)to, n);
+    return false;
+}
+
 void mem_fault(void *p, size_t n, enum mem_purpose why) {
     /* If the kernel has no room to split a mapping, it stays accessible, which does no harm. */
     map(p, n, PROT_NONE, MAP_FIXED | MAP_NORESERVE);

@@ -104,6 +104,11 @@ void mem_used(void *p, size_t n, enum mem_purpose why);
  * (the program has locked its memory), nothing was changed, and the pages do not read as zero. */
 bool mem_unused(void *p, size_t n, enum mem_purpose why);
 
+/* mem_move moves the contents of n bytes of Ready memory to other Ready memory, by moving the
+ * pages; from reads as zero then, and is not backed.  False: it can't be done, and only to's
+ * contents are lost. */
+bool mem_move(void *to, void *from, size_t n);
+
 /* mem_fault makes Prepared memory Reserved again. */
 void mem_fault(void *p, size_t n, enum mem_purpose why);
 

@@ -621,6 +621,46 @@ static void large_objects_grow_and_shrink_where_they_are(void **state) {
     assert_heap_consistent();
 }
 
+static void a_large_object_moves_with_its_pages(void **state) {
+    (void)state;
+    enum { N = 3 << 20 };
+    uint32_t *p = alloc(N);
+    struct mspan *s = mheap_span_of((uintptr_t)p);
+    for (uint32_t i = 0; i < N / 4; i++)
+        p[i] = i;
+    void *q = alloc(2 * N);
+    memset(q, 7, 2 * N);
+    if (!large_move(s, q)) /* the kernel can't */
+        skip();
+    for (uint32_t i = 0; i < N / 4; i++)
+        assert_int_equal(((uint32_t *)q)[i], i);
+    assert_null(heap_find(p, &(size_t){0}));
+    assert_heap_consistent();
+    char *again = heap_alloc_zeroed(self(), N, false);
+    for (size_t i = 0; i < N; i++)
+        assert_int_equal(again[i], 0);
+    assert_int_equal(release(again), FREE_OK);
+    assert_int_equal(release(q), FREE_OK);
+    assert_heap_consistent();
+}
+
+/* Its entries in the span map are few, and each of its pages is known as its own. */
+static void a_huge_object_is_found_from_within(void **state) {
+    (void)state;
+    size_t size = (size_t)8 << 30;
+    char *p = alloc(size);
+    if (p == NULL)
+        skip();
+    struct mspan *s = mheap_span_of((uintptr_t)p);
+    for (size_t at = 0; at < size; at += 7777777)
+        assert_ptr_equal(mheap_span_covering((uintptr_t)p + at), s);
+    assert_ptr_equal(mheap_span_covering((uintptr_t)p + size - 1), s);
+    assert_ptr_not_equal(mheap_span_covering((uintptr_t)p + size), s);
+    assert_int_equal(release(p + (1 << 30)), FREE_INVALID);
+    assert_int_equal(release(p), FREE_OK);
+    assert_null(heap_find(p, &(size_t){0}));
+}
+
 /* A reader without a lock knows by the generation alone that a span's table is another's now. */
 static void a_slot_table_changes_hands_only_with_the_generation(void **state) {
     (void)state;
@@ -773,6 +813,8 @@ int main(void) {
         cmocka_unit_test(unused_large_spans_are_given_back),
         cmocka_unit_test(memory_of_the_caches_serves_alignment_too),
         cmocka_unit_test(large_objects_grow_and_shrink_where_they_are),
+        cmocka_unit_test(a_large_object_moves_with_its_pages),
+        cmocka_unit_test(a_huge_object_is_found_from_within),
         cmocka_unit_test(a_slot_table_changes_hands_only_with_the_generation),
         cmocka_unit_test(any_alignment_is_met),
         cmocka_unit_test(what_cannot_be_had_is_refused),
