@@ -33,18 +33,47 @@ static inline uint32_t piece_start(unsigned b) {
     return FIGURES_FIRST * ((UINT32_C(1) << b) - 1);
 }
 
-static _Atomic uint32_t *index_slot(struct prof_thread *t, uint32_t site) {
-    uint32_t page = site >> INDEX_PAGE_SHIFT;
-    if (page >= INDEX_PAGES)
+/* Where a site stands in the index. */
+static unsigned dir_of(uint32_t site) {
+    return site >> (INDEX_PAGE_SHIFT + INDEX_DIR_SHIFT);
+}
+static unsigned page_of(uint32_t site) {
+    return site >> INDEX_PAGE_SHIFT & ((1u << INDEX_DIR_SHIFT) - 1);
+}
+static unsigned entry_of(uint32_t site) {
+    return site & ((1u << INDEX_PAGE_SHIFT) - 1);
+}
+
+/* find_page returns the page of the index that the site is on, NULL: none yet. */
+static _Atomic uint32_t *find_page(const struct prof_thread *t, uint32_t site) {
+    if (dir_of(site) >= INDEX_DIRS)
         return NULL;
-    _Atomic uint32_t *p = atomic_load_explicit(&t->index[page], memory_order_relaxed);
-    if (p == NULL) {
-        p = persistent_alloc(sizeof *p << INDEX_PAGE_SHIFT, 64, MEM_RECORDER);
-        if (p == NULL)
+    struct site_index *dir = atomic_load_explicit(&t->index[dir_of(site)], memory_order_acquire);
+    return dir != NULL ? atomic_load_explicit(&dir->pages[page_of(site)], memory_order_acquire)
+                       : NULL;
+}
+
+static gm_noinline _Atomic uint32_t *new_page(struct prof_thread *t, uint32_t site) {
+    if (dir_of(site) >= INDEX_DIRS)
+        return NULL;
+    struct site_index *dir = atomic_load_explicit(&t->index[dir_of(site)], memory_order_relaxed);
+    if (dir == NULL) {
+        dir = persistent_alloc(sizeof *dir, 64, MEM_RECORDER);
+        if (dir == NULL)
             return NULL;
-        atomic_store_explicit(&t->index[page], p, memory_order_release);
+        atomic_store_explicit(&t->index[dir_of(site)], dir, memory_order_release);
     }
-    return &p[site & ((1u << INDEX_PAGE_SHIFT) - 1)];
+    _Atomic uint32_t *p = persistent_alloc(sizeof *p << INDEX_PAGE_SHIFT, 64, MEM_RECORDER);
+    if (p != NULL)
+        atomic_store_explicit(&dir->pages[page_of(site)], p, memory_order_release);
+    return p;
+}
+
+static _Atomic uint32_t *index_slot(struct prof_thread *t, uint32_t site) {
+    _Atomic uint32_t *p = find_page(t, site);
+    if (gm_unlikely(p == NULL))
+        p = new_page(t, site);
+    return p != NULL ? &p[entry_of(site)] : NULL;
 }
 
 /* new_record returns the number of a fresh record, 0: no memory. */
@@ -84,14 +113,10 @@ struct site_figures *prof_thread_figures(struct prof_thread *t, uint32_t site) {
 }
 
 const struct site_figures *prof_thread_read(const struct prof_thread *t, uint32_t site) {
-    if (site >> INDEX_PAGE_SHIFT >= INDEX_PAGES)
-        return NULL;
-    const _Atomic uint32_t *p =
-        atomic_load_explicit(&t->index[site >> INDEX_PAGE_SHIFT], memory_order_acquire);
+    const _Atomic uint32_t *p = find_page(t, site);
     if (p == NULL)
         return NULL;
-    uint32_t r =
-        atomic_load_explicit(&p[site & ((1u << INDEX_PAGE_SHIFT) - 1)], memory_order_acquire);
+    uint32_t r = atomic_load_explicit(&p[entry_of(site)], memory_order_acquire);
     return r != 0 ? record(t, r) : NULL;
 }
 

@@ -48,10 +48,16 @@ enum thread_counter {
         THREAD_NCOUNTERS
 };
 
-#define INDEX_PAGE_SHIFT 12 /* 4096 sites, 16 KiB */
-#define INDEX_PAGES      4096
-#define FIGURES_FIRST    64 /* records in the first piece; each piece has twice as many */
-#define FIGURES_PIECES   24
+/* site -> record: three levels, so that a thread that has seen few sites has 6 KiB of them. */
+#define INDEX_PAGE_SHIFT 10 /* 1024 sites, 4 KiB */
+#define INDEX_DIR_SHIFT  7
+#define INDEX_DIRS       128
+
+struct site_index {
+    _Atomic(_Atomic uint32_t *) pages[1 << INDEX_DIR_SHIFT];
+};
+#define FIGURES_FIRST  64 /* records in the first piece; each piece has twice as many */
+#define FIGURES_PIECES 24
 
 struct prof_thread {
     uint64_t rate; /* that next_sample was drawn under.  Thread */
@@ -61,7 +67,7 @@ struct prof_thread {
     uint32_t nfigures; /* records in use; record 0 is not.  Thread */
     _Atomic uint64_t counters[THREAD_NCOUNTERS];
     _Atomic(struct site_figures *) figures[FIGURES_PIECES];
-    _Atomic(_Atomic uint32_t *) index[INDEX_PAGES]; /* site -> record, 0 = none */
+    _Atomic(struct site_index *) index[INDEX_DIRS]; /* site -> record, 0 = none */
 };
 
 /* prof_thread_of returns c's, made when first asked for; NULL: no memory.  For c's thread. */

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What capturing by replay never does: wait for the loader, not even in a forked child whose
+ * parent's other thread was in it; take a library for the one that was there before; deadlock with
+ * a signal handler that allocates; need much memory.
+ */
+#include <dlfcn.h>
+#include <link.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "gomalloc/image.h"
+#include "heap/malloc.h"
+#include "prof/capture.h"
+#include "prof/prof.h"
+#include "prof/verify.h"
+#include "replay_cases.h"
+#include "sanitized.h"
+#include "sys/mem.h"
+
+#define PATIENCE 60 /* seconds */
+
+static _Thread_local struct capture_self self;
+
+static void visit(void) {
+    struct capture_stack s;
+    if (self.pcs == NULL && !capture_self_init(&self))
+        return;
+    capture_take(&self, &s);
+}
+
+static struct mcache *own_mcache(void) {
+    return mcache_self != &mcache0 ? mcache_self : mcache_attach();
+}
+
+static bool sample(struct prof_sample *ret) {
+    struct mcache *c = own_mcache();
+    c->next_sample = -1;
+    return prof_sample(c, 100, ret);
+}
+
+static int load(void **state) {
+    (void)state;
+    prof_init(&(struct prof_options){.rate = 1, .unwinder = "replay", .depth = 512, .verify = 1});
+    verify_fork_child(); /* libunwind does all of it */
+    return strcmp(prof_unwinder(), "replay");
+}
+
+/* A thread that is within the loader's lock until told to leave. */
+static atomic_int within;
+static atomic_bool leave;
+
+static int stay(struct dl_phdr_info *info, size_t size, void *arg) {
+    (void)info;
+    (void)size;
+    (void)arg;
+    atomic_store(&within, 1);
+    while (!atomic_load(&leave))
+        usleep(1000);
+    return 1;
+}
+
+static void *hold_the_loader(void *arg) {
+    dl_iterate_phdr(stay, arg);
+    return NULL;
+}
+
+static pthread_t begin_to_hold(void) {
+    pthread_t t;
+    atomic_store(&within, 0);
+    atomic_store(&leave, false);
+    assert_int_equal(pthread_create(&t, NULL, hold_the_loader, NULL), 0);
+    while (!atomic_load(&within))
+        usleep(1000);
+    return t;
+}
+
+static void end_to_hold(pthread_t t) {
+    atomic_store(&leave, true);
+    pthread_join(t, NULL);
+}
+
+static atomic_bool captured;
+
+/* In a thread of its own: the first capture, and of frames that nobody has seen. */
+static void *capture_new_frames(void *arg) {
+    void (*visits)(case_visit *) = *(void (**)(case_visit *))arg;
+    visits(visit);
+    atomic_store(&captured, true);
+    return NULL;
+}
+
+static void the_loaders_lock_is_not_waited_for(void **state) {
+    (void)state;
+    pthread_t holder = begin_to_hold();
+    pthread_t t;
+    void (*visits)(case_visit *) = case_other_place_same_alignment;
+    assert_int_equal(pthread_create(&t, NULL, capture_new_frames, &visits), 0);
+    for (int i = 0; i < PATIENCE * 100 && !atomic_load(&captured); i++)
+        usleep(10000);
+    bool done = atomic_load(&captured);
+    end_to_hold(holder);
+    pthread_join(t, NULL);
+    assert_true(done);
+}
+
+static void a_forked_child_does_not_wait_for_a_thread_that_is_no_more(void **state) {
+    (void)state;
+    if (SANITIZED)
+        skip();
+    pthread_t holder = begin_to_hold();
+    for (int i = 0; i < 5; i++) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            signal(SIGALRM, SIG_DFL);
+            alarm(PATIENCE);
+            capture_fork_child();
+            case_dead_rbp_comes_alive(visit); /* not captured before */
+            struct capture_verified v = capture_verified();
+            _exit(capture_state() == CAPTURE_READY && v.captures != 0 && v.differences == 0 ? 0
+                                                                                            : 1);
+        }
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+    }
+    end_to_hold(holder);
+}
+
+/* Two plugins take turns at the same address. */
+static void reload(const char *a, const char *b) {
+    const char *const paths[2] = {a, b};
+    uint64_t address = 0;
+    unsigned same = 0;
+    struct capture_verified before = capture_verified();
+    for (volatile int i = 0; i < 20; i++) {
+        void *handle = dlopen(paths[i % 2], RTLD_NOW | RTLD_LOCAL);
+        assert_non_null(handle);
+        union {
+            void *symbol;
+            void (*call)(case_visit *);
+        } f = {dlsym(handle, "reload_call")};
+        assert_non_null(f.symbol);
+        same += (uintptr_t)f.symbol == address;
+        address = (uintptr_t)f.symbol;
+        f.call(visit);
+        f.call(visit);
+        dlclose(handle);
+    }
+    struct capture_verified after = capture_verified();
+    assert_int_equal(after.captures - before.captures, 40);
+    assert_int_equal(after.differences, before.differences);
+    if (!SANITIZED)
+        assert_true(same > 10); /* or nothing has been tested */
+}
+
+static void a_library_in_the_place_of_another_is_told_from_it(void **state) {
+    (void)state;
+    reload(PLUGIN_A, PLUGIN_B);
+}
+
+static void also_without_build_ids(void **state) {
+    (void)state;
+    reload(PLUGIN_C, PLUGIN_D);
+}
+
+static uint64_t counter(const char *name) {
+    struct prof_counter c;
+    for (unsigned i = 0; prof_counter(i, &c); i++) {
+        if (strcmp(c.name, name) == 0)
+            return c.value;
+    }
+    return 0;
+}
+
+static void on_alarm(int sig) {
+    (void)sig;
+    struct prof_sample s;
+    if (sample(&s) && s.site == 0)
+        abort(); /* labelled, if need be: never nothing */
+}
+
+static void sample_within(void) {
+    struct prof_sample s;
+    if (!sample(&s) || s.site == 0)
+        abort();
+}
+
+/* Signals come at any point of a capture, of its interning too: at some, the recorder is at work.
+ */
+static void a_signal_handler_that_allocates_in_a_capture_gets_a_label(void **state) {
+    (void)state;
+    struct sigaction a = {.sa_handler = on_alarm};
+    struct itimerval every = {.it_interval = {.tv_usec = 50}, .it_value = {.tv_usec = 50}};
+    struct itimerval none = {.it_value = {0}};
+    uint64_t nested = counter("recorder.nested");
+    uint64_t differences = counter("recorder.verify.differences");
+    unsigned i = 0;
+    sample_within(); /* the heap itself is not what is tested: make it */
+    sigaction(SIGALRM, &a, NULL);
+    setitimer(ITIMER_REAL, &every, NULL);
+    while (i < 3000 || (counter("recorder.nested") < nested + 20 && i < 200000))
+        case_recursion(sample_within, i++ % 300);
+    setitimer(ITIMER_REAL, &none, NULL);
+    assert_true(counter("recorder.nested") > nested);
+    assert_int_equal(counter("recorder.verify.differences"), differences);
+}
+
+static void *sample_deeply(void *arg) {
+    (void)arg;
+    for (unsigned depth = 0; depth < 2000; depth += 97)
+        case_recursion(sample_within, depth);
+    return NULL;
+}
+
+/* At the greatest depth; verifying takes more, and is not counted here. */
+static void a_thread_needs_less_than_64_kib(void **state) {
+    (void)state;
+    pthread_t t;
+    uint64_t before = atomic_load(&mem_stats[MEM_RECORDER].used);
+    assert_int_equal(pthread_create(&t, NULL, sample_deeply, NULL), 0);
+    pthread_join(t, NULL);
+    uint64_t used = atomic_load(&mem_stats[MEM_RECORDER].used) - before;
+    assert_in_range(used, 1, 64 * 1024);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_loaders_lock_is_not_waited_for),
+        cmocka_unit_test(a_forked_child_does_not_wait_for_a_thread_that_is_no_more),
+        cmocka_unit_test(a_library_in_the_place_of_another_is_told_from_it),
+        cmocka_unit_test(also_without_build_ids),
+        cmocka_unit_test(a_signal_handler_that_allocates_in_a_capture_gets_a_label),
+        cmocka_unit_test(a_thread_needs_less_than_64_kib),
+    };
+    return cmocka_run_group_tests(tests, load, NULL);
+}
