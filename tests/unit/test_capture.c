@@ -45,7 +45,8 @@ static __attribute__((noinline)) void take(void) {
     capture_take(&self, &s);
     assert_true(s.n <= DEPTH && s.known <= s.n);
     got = buf + DEPTH - s.n;
-    memcpy(got, s.pcs, (s.n - s.known) * sizeof *got);
+    if (s.n != 0)
+        memcpy(got, s.pcs, (s.n - s.known) * sizeof *got);
     ngot = s.n;
     flags = s.flags;
 }
@@ -305,7 +306,7 @@ static void threads_capture_at_the_same_time(void **state) {
     (void)state;
     static struct capture_thread threads[4];
     for (int i = 0; i < 4; i++) {
-        threads[i].run = recurse_in_thread;
+        threads[i] = (struct capture_thread){.run = recurse_in_thread};
         assert_true(capture_thread_start(&threads[i]));
     }
     for (int i = 0; i < 4; i++)

@@ -69,7 +69,8 @@ static void add_all(struct fuzz *f) {
     fuzz_add_fp(f);
     fuzz_add_exceptions(f);
     fuzz_add_jumps(f);
-    fuzz_add_signals(f);
+    if (!CAPTURE_THREAD_SLEEPS)
+        fuzz_add_signals(f);
     if (!SANITIZED)
         fuzz_add_coroutines(f);
 }
@@ -140,6 +141,8 @@ static void jumps_and_exceptions(void **state) {
 static void signals_on_two_stacks(void **state) {
     (void)state;
     struct fuzz f = {.left = 0};
+    if (CAPTURE_THREAD_SLEEPS)
+        skip(); /* the thread sanitizer delays signals into places where there are none */
     fuzz_add_O2(&f);
     fuzz_add_signals(&f);
     fuzz_add_jumps(&f);
