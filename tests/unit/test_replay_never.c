@@ -199,22 +199,28 @@ static void sample_within(void) {
         abort();
 }
 
+/* A signal in so many microseconds, once: one that repeats might leave no time for anything else.
+ */
+static void interrupt_in(unsigned us) {
+    const struct itimerval once = {.it_value = {.tv_usec = us}};
+    setitimer(ITIMER_REAL, &once, NULL);
+}
+
 /* Signals come at any point of a capture, of its interning too: at some, the recorder is at work.
  */
 static void a_signal_handler_that_allocates_in_a_capture_gets_a_label(void **state) {
     (void)state;
     struct sigaction a = {.sa_handler = on_alarm};
-    struct itimerval every = {.it_interval = {.tv_usec = 50}, .it_value = {.tv_usec = 50}};
-    struct itimerval none = {.it_value = {0}};
     uint64_t nested = counter("recorder.nested");
     uint64_t differences = counter("recorder.verify.differences");
     unsigned i = 0;
     sample_within(); /* the heap itself is not what is tested: make it */
     sigaction(SIGALRM, &a, NULL);
-    setitimer(ITIMER_REAL, &every, NULL);
-    while (i < 3000 || (counter("recorder.nested") < nested + 20 && i < 200000))
-        case_recursion(sample_within, i++ % 300);
-    setitimer(ITIMER_REAL, &none, NULL);
+    while (i < 2000 || (counter("recorder.nested") < nested + 20 && i < 100000)) {
+        interrupt_in(1 + i % 100);
+        case_recursion(sample_within, i++ % 100);
+    }
+    interrupt_in(0);
     assert_true(counter("recorder.nested") > nested);
     assert_int_equal(counter("recorder.verify.differences"), differences);
 }
