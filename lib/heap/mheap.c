@@ -10,6 +10,7 @@
 #include "sys/rawcall.h"
 #include "sys/throw.h"
 
+#include <sys/resource.h>
 #include <time.h>
 
 /* Where Go puts its heap: few other things live there, and 0xc0.. is easily told in a dump. */
@@ -23,6 +24,12 @@
 
 /* A sweep cycle at most once in this time. */
 #define SWEEP_CYCLE_NS UINT64_C(1000000000)
+
+/* A process that may have no more address space than this gets small tables: those of a compact
+ * page allocator, and for so many spans and arenas. */
+#define COMPACT_BELOW      ((uint64_t)4 << 30)
+#define MAX_SPANS_COMPACT  ((size_t)1 << 20)
+#define MAX_ARENAS_COMPACT ((size_t)1 << 14)
 
 /* No initialiser: most of it is never touched, and should not come from the file. */
 struct mheap mheap_;
@@ -58,13 +65,34 @@ static uint32_t count_processors(void) {
     return found != 0 ? found : 1;
 }
 
+static bool little_address_space(void) {
+    struct rlimit limit;
+    return sys_call4(SYS_prlimit64, 0, RLIMIT_AS, 0, (long)&limit) == 0 &&
+           limit.rlim_cur < COMPACT_BELOW;
+}
+
+/* Makes the tables.  False: the kernel refuses, and nothing is left of them. */
+static bool make_tables(struct mheap *h) {
+    bool compact = little_address_space();
+    h->max_spans = compact ? MAX_SPANS_COMPACT : MAX_SPANS;
+    h->max_arenas = compact ? MAX_ARENAS_COMPACT : NUM_ARENAS;
+    size_t spans = h->max_spans * sizeof *h->allspans;
+    size_t arenas = h->max_arenas * sizeof *h->all_arenas;
+    h->pages.compact = compact;
+    h->allspans = mem_alloc_sparse(spans, MEM_SPAN);
+    h->all_arenas = mem_alloc_sparse(arenas, MEM_ARENA);
+    if (h->allspans != NULL && h->all_arenas != NULL && page_alloc_init(&h->pages, &h->lock, false))
+        return true;
+    if (h->allspans != NULL)
+        mem_free(h->allspans, spans, MEM_SPAN, 0, spans);
+    if (h->all_arenas != NULL)
+        mem_free(h->all_arenas, arenas, MEM_ARENA, 0, arenas);
+    return false;
+}
+
 bool mheap_init(struct mheap *h) {
     h->lock = (struct mutex)MUTEX_INIT(LOCK_RANK_MHEAP);
-    if (!page_alloc_init(&h->pages, &h->lock, false))
-        return false;
-    h->allspans = mem_alloc_sparse(MAX_SPANS * sizeof *h->allspans, MEM_SPAN);
-    h->all_arenas = mem_alloc_sparse(NUM_ARENAS * sizeof *h->all_arenas, MEM_ARENA);
-    if (h->allspans == NULL || h->all_arenas == NULL)
+    if (!make_tables(h))
         return false;
     for (unsigned spc = 0; spc < NUM_SPAN_CLASSES; spc++)
         mcentral_init(&h->central[spc], (struct span_class){(uint8_t)spc});
@@ -156,6 +184,8 @@ static bool add_pages(struct mheap *h, uintptr_t base, size_t size) {
  * request that can't be met would need many.  Adds to *ret_grown what became free. */
 static bool next_arenas(struct mheap *h, size_t ask, size_t *ret_grown) {
     size_t size = align_up(ask, HEAP_ARENA_BYTES);
+    if (h->narenas + size / HEAP_ARENA_BYTES > h->max_arenas)
+        return false;
     uintptr_t v = reserve_arenas(h, size);
     if (v == 0)
         return false;
@@ -198,7 +228,7 @@ static size_t grow(struct mheap *h, size_t npages) {
 /* ---- span headers ------------------------------------------------------------------------- */
 
 static struct mspan *new_header(struct mheap *h) {
-    bool full = atomic_load_explicit(&h->nallspans, memory_order_relaxed) == MAX_SPANS;
+    bool full = atomic_load_explicit(&h->nallspans, memory_order_relaxed) == h->max_spans;
     return full && h->spanalloc.list == NULL ? NULL : fixalloc_alloc(&h->spanalloc);
 }
 

@@ -46,6 +46,8 @@ struct mheap {
     uintptr_t cur_arena_end;
     uintptr_t arena_hint; /* where the next arena is asked for */
 
+    size_t max_spans; /* what there is room for in allspans, and in all_arenas */
+    size_t max_arenas;
     struct mspan **allspans; /* sparse array; entries are never removed, headers are re-used */
     _Atomic uint32_t nallspans;
     struct fixalloc spanalloc; /* span headers.  Go: spanalloc */

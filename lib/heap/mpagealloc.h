@@ -44,6 +44,10 @@ struct palloc_chunks {
 
 /* All pages of one heap.  Everything but the first block is guarded by mheap_lock. */
 struct page_alloc {
+    /* Set before page_alloc_init: there is little address space, so that only addresses of the
+     * window are provided for (mpagealloc_64bit.c). */
+    bool compact;
+
     /* Set by page_alloc_init. */
     struct mutex *mheap_lock;
     bool test;                /* no heap memory exists behind the addresses: never madvise */

@@ -19,6 +19,11 @@
  * A search reads the block of 8 entries around the one it descends into, so whole blocks are
  * mapped.  Entries of mapped pages that no heap belongs to are zero: "nothing free there".
  *
+ * Where the program's address space is limited (RLIMIT_AS counts what is Reserved, too), 585 MiB
+ * may be all there is.  So in a compact allocator the arrays below the root have only the entries
+ * of WINDOW_BYTES from WINDOW_BASE on, 2.3 MiB; the summary pointers point where entry 0 would be.
+ * Elsewhere it can't grow.
+ *
  * Departure: Go works out what is mapped already from the neighbouring ranges in inUse, and throws
  * when the kernel refuses.  Growing may fail here and be tried again, so a bit for each page of the
  * arrays (19 KiB) says whether it is mapped.
@@ -42,25 +47,43 @@ static_assert(SUMMARY_OS_PAGES * SUMS_PER_OS_PAGE ==
                   (1 << 14) + (1 << 17) + (1 << 20) + (1 << 23) + (1 << 26),
               "a bit for each page of the levels' arrays");
 
+#define WINDOW_BASE  ((uintptr_t)0xc000000000) /* where the heap asks for its first arena */
+#define WINDOW_BYTES ((uintptr_t)1 << 40)
+
+/* The entries of a level that there is address space for: a number of pages. */
+static void reserved_entries(const struct page_alloc *p, unsigned level, size_t *ret_lo,
+                             size_t *ret_n) {
+    bool all = !p->compact || level == 0;
+    *ret_lo = all ? 0 : (WINDOW_BASE - ARENA_BASE_OFFSET) >> level_shift(level);
+    *ret_n = all ? level_entries[level] : WINDOW_BYTES >> level_shift(level);
+    size_t end = align_up(*ret_lo + *ret_n, SUMS_PER_OS_PAGE);
+    *ret_lo = align_down(*ret_lo, SUMS_PER_OS_PAGE);
+    *ret_n = end - *ret_lo;
+}
+
 static bool is_mapped(const struct page_alloc *p, size_t page) {
     return (p->summary_mapped[page / 64] >> (page % 64) & 1) != 0;
 }
 
 static void free_level(struct page_alloc *p, unsigned level) {
-    size_t n = level_entries[level] * sizeof(struct palloc_sum);
-    size_t mapped = 0;
-    for (size_t i = 0; i < n / PHYS_PAGE_SIZE; i++)
+    size_t lo, n;
+    reserved_entries(p, level, &lo, &n);
+    size_t bytes = n * sizeof(struct palloc_sum), mapped = 0;
+    for (size_t i = lo / SUMS_PER_OS_PAGE; i < (lo + n) / SUMS_PER_OS_PAGE; i++)
         mapped += is_mapped(p, level_first_page[level] + i) ? PHYS_PAGE_SIZE : 0;
-    mem_free(p->summary[level], n, MEM_SUMMARY, n - mapped, 0);
+    mem_free(p->summary[level] + lo, bytes, MEM_SUMMARY, bytes - mapped, 0);
     p->summary[level] = NULL;
 }
 
 bool page_alloc_sys_init(struct page_alloc *p) {
     for (unsigned l = 0; l < SUMMARY_LEVELS; l++) {
-        p->summary[l] =
-            mem_reserve(NULL, level_entries[l] * sizeof(struct palloc_sum), MEM_SUMMARY);
-        if (p->summary[l] != NULL)
+        size_t lo, n;
+        reserved_entries(p, l, &lo, &n);
+        struct palloc_sum *sums = mem_reserve(NULL, n * sizeof *sums, MEM_SUMMARY);
+        if (sums != NULL) {
+            p->summary[l] = (struct palloc_sum *)((uintptr_t)sums - lo * sizeof *sums);
             continue;
+        }
         while (l-- > 0)
             free_level(p, l);
         return false;
@@ -136,6 +159,8 @@ static bool grow_chunks(struct page_alloc *p, struct chunk_idx start, struct chu
 bool page_alloc_sys_grow(struct page_alloc *p, uintptr_t base, uintptr_t limit) {
     if (base % PALLOC_CHUNK_BYTES != 0 || limit % PALLOC_CHUNK_BYTES != 0)
         throw_values("page_alloc_grow: not whole chunks", base, limit);
+    if (p->compact && (base < WINDOW_BASE || limit > WINDOW_BASE + WINDOW_BYTES))
+        return false;
     for (unsigned l = 0; l < SUMMARY_LEVELS; l++) {
         if (!grow_level(p, l, base, limit))
             return false;

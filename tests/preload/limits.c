@@ -2,7 +2,7 @@
  *
  * Under a limit of address space: limits.c use|exhaust|mixed|ask
  *
- * use      works in a space of 2 GiB (ulimit -v 2097152), threads included
+ * use      works in a space of 2 GiB (ulimit -v 2097152), and of 900 MiB, threads included
  * exhaust  takes memory until there is none, in small and in large pieces: ENOMEM, never a crash;
  *          after giving it back there is memory again
  * mixed    takes all there is in pieces of all sizes, frees every other one, and takes all again:

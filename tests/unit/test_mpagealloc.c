@@ -471,6 +471,31 @@ static void damage_is_noticed(void **state) {
     world_free(w);
 }
 
+static void a_compact_allocator_serves_its_window(void **state) {
+    (void)state;
+    const uintptr_t first = 0xc000000000, end = first + ((uintptr_t)1 << 40);
+    uint64_t reserved = mem_stats[MEM_SUMMARY].reserved;
+    struct palloc_world *w = calloc(1, sizeof *w);
+    w->lock.rank = LOCK_RANK_MHEAP;
+    w->p.compact = true;
+    assert_true(page_alloc_init(&w->p, &w->lock, true));
+    assert_true(mem_stats[MEM_SUMMARY].reserved - reserved < 3 << 20);
+    mutex_lock(&w->lock);
+    assert_false(page_alloc_grow(&w->p, first - PALLOC_CHUNK_BYTES, PALLOC_CHUNK_BYTES));
+    assert_false(page_alloc_grow(&w->p, end, PALLOC_CHUNK_BYTES));
+    assert_true(page_alloc_grow(&w->p, first, PALLOC_CHUNK_BYTES));
+    assert_true(page_alloc_grow(&w->p, end - PALLOC_CHUNK_BYTES, PALLOC_CHUNK_BYTES));
+    uintptr_t scav;
+    assert_int_equal(page_alloc_alloc(&w->p, PALLOC_CHUNK_PAGES, &scav), first);
+    assert_int_equal(page_alloc_alloc(&w->p, 7, &scav), end - PALLOC_CHUNK_BYTES);
+    assert_null(page_alloc_consistent(&w->p));
+    page_alloc_free(&w->p, first, PALLOC_CHUNK_PAGES, false);
+    assert_null(page_alloc_consistent(&w->p));
+    mutex_unlock(&w->lock);
+    world_free(w);
+    assert_int_equal(mem_stats[MEM_SUMMARY].reserved, reserved);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(operations),
@@ -480,6 +505,7 @@ int main(void) {
         cmocka_unit_test(a_run_longer_than_a_root_entry),
         cmocka_unit_test(growth_without_memory_changes_nothing),
         cmocka_unit_test(damage_is_noticed),
+        cmocka_unit_test(a_compact_allocator_serves_its_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
