@@ -20,7 +20,7 @@
 #define MAX_SPANS ((size_t)1 << 25)
 
 /* Growth below this many pages is not worth looking for empty spans. */
-#define RECLAIM_MIN_PAGES 64u
+#define RECLAIM_MIN_PAGES 32u
 
 /* A sweep cycle at most once in this time. */
 #define SWEEP_CYCLE_NS UINT64_C(1000000000)
@@ -57,7 +57,7 @@ static void record_span(void *heap, void *header) {
 
 /* The processors that the process may run on. */
 static uint32_t count_processors(void) {
-    uint64_t mask[128];
+    uint64_t mask[128] = {0};
     long n = sys_call3(SYS_sched_getaffinity, 0, sizeof mask, (long)mask);
     uint32_t found = 0;
     for (long i = 0; i < n / 8; i++)
@@ -475,7 +475,7 @@ void mheap_reclaim(struct mheap *h) {
         mcentral_sweep(&h->central[spc]);
     drain_bins(h);
     uint64_t n = atomic_load_explicit(&h->pages_in_use, memory_order_relaxed);
-    uint64_t step = n / 32 > RECLAIM_MIN_PAGES ? n / 32 : RECLAIM_MIN_PAGES;
+    uint64_t step = n / 64 > RECLAIM_MIN_PAGES ? n / 64 : RECLAIM_MIN_PAGES;
     atomic_store_explicit(&h->reclaim_at, n + step, memory_order_relaxed);
 }
 

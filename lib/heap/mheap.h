@@ -127,7 +127,7 @@ size_t mheap_scavenge(struct mheap *h);
 /* mheap_reclaim releases empty spans that nobody uses: the mcentrals' and the idle mcaches'. */
 void mheap_reclaim(struct mheap *h);
 
-/* mheap_reclaim_due tells whether the heap has grown by a 32nd since the last reclaim: time to
+/* mheap_reclaim_due tells whether the heap has grown by a 64th since the last reclaim: time to
  * look for memory to use again before taking more.  Cheap. */
 gm_inline bool mheap_reclaim_due(const struct mheap *h) {
     return atomic_load_explicit(&h->pages_in_use, memory_order_relaxed) >=

@@ -19,7 +19,7 @@
  *
  * Behind are the heap's bins, under its lock: any number of spans, for any thread, by number of
  * pages.  They cost two locked instructions and no search.  Who has no use for memory must not keep
- * it: the bins are emptied before the heap grows, when it has grown by an eighth since the last
+ * it: the bins are emptied before the heap grows, when it has grown by a 64th since the last
  * reclaim, and of what has lain there unused for a second or two (large_bins_age).  To anybody who
  * looks, kept spans are free ones: their bit is set; and those in bins say CACHED_LARGE.
  *
