@@ -34,7 +34,7 @@ enum codeobj_kind {
 struct codeobj_seen {
     uint64_t start[CODEOBJ_SEEN]; /* a ring */
     uint64_t end[CODEOBJ_SEEN];
-    unsigned n; /* entered so far */
+    unsigned n; /* entered so far; the rest is not set */
 };
 
 /* codeobj_init notes which objects are permanent: once, before the program can load others. */
@@ -49,7 +49,7 @@ bool codeobj_check(struct codeobj_seen *seen, uint64_t pc);
 /* codeobj_same tells whether the CHECKED object at the address, which is on this thread's stack, is
  * the one it was.  If not, the generation has grown. */
 gm_inline bool codeobj_same(struct codeobj_seen *seen, uint64_t pc) {
-    for (unsigned i = 0; i < CODEOBJ_SEEN; i++) {
+    for (unsigned i = 0; i < seen->n && i < CODEOBJ_SEEN; i++) {
         if (pc - seen->start[i] < seen->end[i] - seen->start[i])
             return true;
     }

@@ -4,6 +4,7 @@
  */
 #include "prof/replay.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "gomalloc/image.h"
@@ -75,12 +76,35 @@ static gm_noinline bool same_row(struct search *s, const struct replay_frame *f)
     return row.kind == f->row.kind && row.offset == f->row.offset && row.rbp == f->row.rbp;
 }
 
+/* A row's first bytes as one word: kind, flags, rbp.  UNUSUAL is in those that are of other kinds
+ * than nearly all, ROW_RSP and ROW_RBP, or may not be believed.  ROW_SLOW is not remembered. */
+#define UNUSUAL (ROW_DRAP | (ROW_CHECKED | ROW_FLEETING) << 8)
+
+static_assert((ROW_DRAP & (ROW_RSP | ROW_RBP)) == 0 && (ROW_DRAP & ROW_SIGNAL & ROW_END) != 0 &&
+                  (ROW_DRAP & ROW_LOST) != 0,
+              "one bit tells them apart");
+
+static inline uint32_t row_word(const struct row *row) {
+    uint32_t w;
+    memcpy(&w, row, sizeof w);
+    return w;
+}
+
 /* compare goes outwards from a remembered frame i whose state is the present one.  Returns the
  * first frame from which the way on is not as it was; REPLAY_ROOM: none. */
 static uint32_t compare(struct search *s, uint32_t i) {
     const struct replay_frame *f = &s->r->frames[i];
     for (;; f++) {
-        if (gm_unlikely((f->row.flags & (ROW_CHECKED | ROW_FLEETING)) != 0) && !same_row(s, f))
+        uint32_t row = row_word(&f->row);
+        if (gm_likely((row & UNUSUAL) == 0)) {
+            uint64_t sp = f[1].sp;
+            uint64_t saved = row >> 16;
+            if (stackmem_word(sp - 8) != f[1].ra ||
+                (saved != 0 && stackmem_word(sp - 8 * saved) != f[1].rbp))
+                break;
+            continue;
+        }
+        if ((f->row.flags & (ROW_CHECKED | ROW_FLEETING)) != 0 && !same_row(s, f))
             break;
         if (f->row.kind >= ROW_END)
             return REPLAY_ROOM;
@@ -324,6 +348,8 @@ static struct replay_stack finish(struct search *s, enum outcome o) {
         hand_out(s, &w, &ret);
     else
         hand_out_parts(s, &w, o == ENDLESS ? 0 : s->depth / 4, &ret);
+    r->last = ret;
+    r->last.known = ret.n;
     if (o == ENDLESS || o == IS_SLOW)
         replay_forget(r);
     return ret;
@@ -351,7 +377,7 @@ static enum outcome attempt(struct search *s, const struct replay_frame *start) 
     s->nnew = 0;
     s->at = REPLAY_ROOM - r->nremembered;
     s->now = *start;
-    s->seen = (struct codeobj_seen){.n = 0};
+    s->seen.n = 0;
     enum outcome o = walk(s);
     atomic_thread_fence(memory_order_acquire);
     if (generation != atomic_load_explicit(&codeobj_generation, memory_order_relaxed))
@@ -359,8 +385,15 @@ static enum outcome attempt(struct search *s, const struct replay_frame *start) 
     return o;
 }
 
+/* is_last tells whether the stack is the last one, and the caller has all of it. */
+static bool is_last(const struct search *s, enum outcome o) {
+    const struct replay *r = s->r;
+    return o == MET && s->nnew == 0 && s->at == REPLAY_ROOM - r->nremembered &&
+           r->have == r->last.n;
+}
+
 gm_noinline struct replay_stack replay_capture(struct replay *r, uint64_t *pcs, unsigned depth) {
-    struct search s = {.r = r, .pcs = pcs, .depth = depth};
+    struct search s;
     struct replay_frame start;
     uint64_t fp = (uintptr_t)__builtin_frame_address(0);
     if (gm_unlikely(r->thread != this_thread())) {
@@ -368,9 +401,14 @@ gm_noinline struct replay_stack replay_capture(struct replay *r, uint64_t *pcs, 
         r->memory = (struct stackmem){.lo = 0};
         r->thread = this_thread();
     }
+    s.r = r;
+    s.pcs = pcs;
+    s.depth = depth;
     stackmem_here(&r->memory, fp);
     own_caller(&start, fp);
     enum outcome o = attempt(&s, &start);
+    if (is_last(&s, o))
+        return r->last;
     if (gm_unlikely(o == STALE))
         o = attempt(&s, &start);
     if (gm_unlikely(o == STALE || o == IS_SLOW))

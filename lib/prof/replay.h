@@ -59,6 +59,14 @@ enum {
     REPLAY_RBP = 0x20          /* rbp matters to this or an outer step before one restores it */
 };
 
+/* What a capture found. */
+struct replay_stack {
+    unsigned n;     /* frames, with the one for those omitted */
+    unsigned known; /* of these, the outermost that the capture before had as its outermost */
+    uint32_t flags; /* GOMALLOC_SITE_* */
+    uint64_t total; /* frames of the stack */
+};
+
 /* A thread's.  All zero to begin with. */
 struct replay {
     struct stackmem memory;
@@ -66,16 +74,9 @@ struct replay {
     uint32_t generation; /* of codeobj, for which the remembered is right */
     uint32_t nremembered;
     uint32_t have; /* outermost frames that the last capture handed out or its caller knew */
+    struct replay_stack last; /* the last capture, as it is if it comes again */
     /* What is remembered ends at REPLAY_ROOM, outermost last; a walk fills the other end. */
     struct replay_frame frames[REPLAY_ROOM];
-};
-
-/* What a capture found. */
-struct replay_stack {
-    unsigned n;     /* frames, with the one for those omitted */
-    unsigned known; /* of these, the outermost that the capture before had as its outermost */
-    uint32_t flags; /* GOMALLOC_SITE_* */
-    uint64_t total; /* frames of the stack */
 };
 
 /* replay_init makes everything ready that threads share.  False: not on this system.  Calls dlsym.

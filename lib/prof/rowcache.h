@@ -25,11 +25,11 @@ enum row_kind {
     ROW_NONE,   /* not in the table */
     ROW_RSP,    /* CFA = rsp + offset */
     ROW_RBP,    /* CFA = rbp + offset */
+    ROW_SLOW,   /* known, but not in these terms */
     ROW_DRAP,   /* CFA = the word at rbp - offset, the caller's rbp at rbp (realigned stacks) */
     ROW_SIGNAL, /* a signal's trampoline: all is in the ucontext at rsp */
     ROW_END,    /* the outermost frame */
-    ROW_LOST,   /* nothing is known */
-    ROW_SLOW    /* known, but not in these terms */
+    ROW_LOST    /* nothing is known */
 };
 
 /* flags of struct row */

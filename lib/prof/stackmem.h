@@ -33,10 +33,11 @@ void stackmem_here(struct stackmem *m, uint64_t sp);
 /* stackmem_ask finds out about an aligned word outside of the ranges, and enlarges one. */
 bool stackmem_ask(struct stackmem *m, uint64_t addr);
 
-/* stackmem_word reads a word, uninstrumented: what lies between others' variables is read too. */
+/* stackmem_word reads a word, uninstrumented: what lies between others' variables is read too.  It
+ * is of a frame outside of the one that reads. */
 gm_inline uint64_t stackmem_word(uint64_t addr) {
     uint64_t v;
-    __asm__ volatile("movq (%1), %0" : "=r"(v) : "r"(addr) : "memory");
+    __asm__ volatile("movq (%1), %0" : "=r"(v) : "r"(addr));
     return v;
 }
 
