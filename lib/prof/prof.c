@@ -209,7 +209,7 @@ bool prof_unwinder_known(const char *unwinder) {
 
 void prof_init(const struct prof_options *o) {
     const char *name =
-        o->unwinder != NULL && prof_unwinder_known(o->unwinder) ? o->unwinder : "libunwind";
+        o->unwinder != NULL && prof_unwinder_known(o->unwinder) ? o->unwinder : "replay";
     unsigned depth = o->depth != 0 ? o->depth : PROF_DEFAULT_DEPTH;
     if (depth > PROF_MAX_DEPTH)
         depth = PROF_MAX_DEPTH;

@@ -17,9 +17,7 @@
  * What the caller of prof_sample must see to:
  *  - no allocator lock is held;
  *  - the thread has an mcache of its own (not mcache0), which begins with next_sample =
- *    NEXT_SAMPLE_UNKNOWN, so that not even a malloc(0) is missed before the rate is known;
- *  - dlclose() is followed: libunwind's cache cannot be invalidated, so after a library was
- *    unloaded and another mapped over it, stacks through it are wrong (research of 1.6.2 to 1.10).
+ *    NEXT_SAMPLE_UNKNOWN, so that not even a malloc(0) is missed before the rate is known.
  */
 #ifndef GM_PROF_PROF_H
 #define GM_PROF_PROF_H
@@ -81,7 +79,7 @@ void prof_background(void);
 /* For fork handlers.  prepare takes the stack table's lock: after the heap's locks, before
  * persistent_lock.  In the child of a process of several threads libunwind may hang for ever (its
  * locks, and the loader's, may be held by a thread that is no more), so there allocations are
- * recorded without stacks from then on. */
+ * recorded without stacks from then on if it is the unwinder. */
 void prof_fork_prepare(void);
 void prof_fork_parent(void);
 void prof_fork_child(void);
