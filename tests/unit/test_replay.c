@@ -24,6 +24,7 @@
 #include "sanitized.h"
 
 #define DEPTH 512
+#define LESS  (SANITIZED ? 10 : 1) /* they are so much slower */
 
 static _Thread_local struct capture_self self;
 static _Thread_local bool capturing; /* else a signal's handler would enter it again */
@@ -125,7 +126,7 @@ static void functions_of_all_kinds(void **state) {
     fuzz_add_O2(&f);
     fuzz_add_O3(&f);
     fuzz_add_fp(&f);
-    fuzz(&f, 60000, 1, 60);
+    fuzz(&f, 60000 / LESS, 1, 60);
 }
 
 static void jumps_and_exceptions(void **state) {
@@ -135,7 +136,7 @@ static void jumps_and_exceptions(void **state) {
     fuzz_add_fp(&f);
     fuzz_add_jumps(&f);
     fuzz_add_exceptions(&f);
-    fuzz(&f, 40000, 2, 60);
+    fuzz(&f, 40000 / LESS, 2, 60);
 }
 
 static void signals_on_two_stacks(void **state) {
@@ -146,7 +147,7 @@ static void signals_on_two_stacks(void **state) {
     fuzz_add_O2(&f);
     fuzz_add_signals(&f);
     fuzz_add_jumps(&f);
-    fuzz(&f, 40000, 3, 60);
+    fuzz(&f, 40000 / LESS, 3, 60);
 }
 
 static void coroutines_whose_stacks_are_used_again(void **state) {
@@ -157,14 +158,14 @@ static void coroutines_whose_stacks_are_used_again(void **state) {
     fuzz_add_O2(&f);
     fuzz_add_fp(&f);
     fuzz_add_coroutines(&f);
-    fuzz(&f, 40000, 4, 60);
+    fuzz(&f, 40000 / LESS, 4, 60);
 }
 
 static void everything_at_once(void **state) {
     (void)state;
     struct fuzz f = {.left = 0};
     add_all(&f);
-    fuzz(&f, 100000, 5, 120);
+    fuzz(&f, 100000 / LESS, 5, 120);
 }
 
 static int fuzz_for(unsigned captures, uint64_t seed) {
