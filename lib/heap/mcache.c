@@ -110,7 +110,7 @@ static void unlist(struct mcache *c, struct mspan *s) {
 
 /* ---- marks by other threads --------------------------------------------------------------- */
 
-/* Sweeps the spans of ours that others have freed into. */
+/* Sweeps the spans of ours that others have freed into.  An idle mcache's go to the mcentral. */
 static void drain_pending(struct mcache *c) {
     struct mspan *next;
     for (struct mspan *s = mspan_take_pending(&c->owner); s != NULL; s = next) {
@@ -124,8 +124,12 @@ static void drain_pending(struct mcache *c) {
         }
         mspan_sweep(s, heap_sweepgen());
         c->alloc[s->spc.v].fresh = 0;
-        if (s->place == GOMALLOC_PLACE_NONE && mspan_has_free(s))
+        if (s->place != GOMALLOC_PLACE_NONE || !mspan_has_free(s))
+            continue;
+        if (c->attached)
             mcache_enlist(c, s);
+        else
+            mcentral_uncache_span(&mheap_.central[s->spc.v], s);
     }
 }
 
@@ -162,6 +166,25 @@ static uintptr_t use_new_span(struct mcache *c, struct mcache_entry *e, struct s
     return p;
 }
 
+/* What is freed of an ended thread's objects should serve the living before the heap grows: looks
+ * at a few of the idle mcaches, others at each call.  Returns whether there was something. */
+static bool drain_some_idle(void) {
+    bool any = false;
+    if (atomic_load_explicit(&mcaches.nidle, memory_order_relaxed) == 0 ||
+        !mutex_try_lock(&mcaches.lock))
+        return false;
+    for (unsigned k = 0; k < 8; k++) {
+        struct mcache *c = mcaches.all[mcaches.next_drained++ % mcaches.n];
+        if (c->attached || c->orphan ||
+            atomic_load_explicit(&c->owner.pending, memory_order_relaxed) == NULL)
+            continue;
+        drain_pending(c);
+        any = true;
+    }
+    mutex_unlock(&mcaches.lock);
+    return any;
+}
+
 /* Go: mcache.refill. */
 static uintptr_t refill(struct mcache *c, struct mcache_entry *e, struct span_class spc) {
     mcache_count(&c->nrefill);
@@ -176,6 +199,11 @@ static uintptr_t refill(struct mcache *c, struct mcache_entry *e, struct span_cl
     if (mheap_reclaim_due(&mheap_)) {
         mcache_flush(c);
         mheap_reclaim(&mheap_);
+    }
+    if (drain_some_idle()) {
+        p = use_span(e, mcentral_cache_span(&mheap_.central[spc.v], &c->owner));
+        if (p != 0)
+            return p;
     }
     p = use_new_span(c, e, spc);
     if (p != 0)
@@ -300,7 +328,7 @@ static void place_hints(struct mcache *c) {
 
 static struct mcache *new_mcache(void) {
     uint32_t id = atomic_load_explicit(&mcaches.n, memory_order_relaxed);
-    if (id == MAX_MCACHES)
+    if (!mem_table_reach(&mcaches.table, (id + 1) * sizeof *mcaches.all))
         return NULL;
     size_t hints = NUM_SPAN_CLASSES * SMALL_HINTS * sizeof(struct hint) /* at most */
                    + (LARGE_KEEP_PAGES + 1) * LARGE_KEEP_HINTS * sizeof(struct hint);
@@ -375,9 +403,11 @@ static void on_thread_exit(void *unused) {
 static bool init_once(void) {
     if (mheap_is_ready(&mheap_))
         return true;
-    if (mcaches.all == NULL)
-        mcaches.all = mem_alloc_sparse(MAX_MCACHES * sizeof *mcaches.all, MEM_MCACHE);
-    if (mcaches.all == NULL || !mheap_init(&mheap_))
+    if (mcaches.all == NULL &&
+        !mem_table_init(&mcaches.table, MAX_MCACHES * sizeof *mcaches.all, MEM_MCACHE))
+        return false;
+    mcaches.all = (struct mcache **)mcaches.table.base;
+    if (!mheap_init(&mheap_))
         return false;
     have_exit_key = pthread_key_create(&exit_key, on_thread_exit) == 0;
     return true;

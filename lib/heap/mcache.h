@@ -112,11 +112,13 @@ gm_inline void mcache_count(_Atomic uint64_t *n) {
 struct mcaches {
     struct mutex lock;   /* LOCK_RANK_IDLE */
     _Atomic uint32_t n;  /* made */
-    struct mcache **all; /* sparse array of MAX_MCACHES */
+    struct mem_table table; /* `all` lies there: room for MAX_MCACHES */
+    struct mcache **all;
     struct mcache *idle; /* linked by next_idle */
     _Atomic uint32_t nidle;
-    bool have_orphans; /* some mcache is an orphan */
-    uint32_t nlost;    /* threads lost in forks, each with one large span or tiny block at most */
+    bool have_orphans;     /* some mcache is an orphan */
+    uint32_t next_drained; /* whose turn it is in drain_some_idle */
+    uint32_t nlost; /* threads lost in forks, each with one large span or tiny block at most */
 };
 extern struct mcaches mcaches;
 
