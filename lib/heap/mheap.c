@@ -33,8 +33,8 @@
 
 /* No initialiser: most of it is never touched, and should not come from the file. */
 struct mheap mheap_;
-struct heap_arena *mheap_arenas[NUM_ARENAS];
-_Atomic(struct mspan *) mheap_span_map[SPAN_MAP_PAGES];
+_Alignas(PHYS_PAGE_SIZE) struct heap_arena *mheap_arenas[NUM_ARENAS];
+_Alignas(PHYS_PAGE_SIZE) _Atomic(struct mspan *) mheap_span_map[SPAN_MAP_PAGES];
 
 static uint64_t nanotime(void) {
     struct timespec ts;
@@ -74,19 +74,18 @@ static bool little_address_space(void) {
 /* Makes the tables.  False: the kernel refuses, and nothing is left of them. */
 static bool make_tables(struct mheap *h) {
     bool compact = little_address_space();
-    h->max_spans = compact ? MAX_SPANS_COMPACT : MAX_SPANS;
-    h->max_arenas = compact ? MAX_ARENAS_COMPACT : NUM_ARENAS;
-    size_t spans = h->max_spans * sizeof *h->allspans;
-    size_t arenas = h->max_arenas * sizeof *h->all_arenas;
+    size_t spans = (compact ? MAX_SPANS_COMPACT : MAX_SPANS) * sizeof *h->allspans;
+    size_t arenas = (compact ? MAX_ARENAS_COMPACT : NUM_ARENAS) * sizeof *h->all_arenas;
     h->pages.compact = compact;
-    h->allspans = mem_alloc_sparse(spans, MEM_SPAN);
-    h->all_arenas = mem_alloc_sparse(arenas, MEM_ARENA);
-    if (h->allspans != NULL && h->all_arenas != NULL && page_alloc_init(&h->pages, &h->lock, false))
+    bool ok = mem_table_init(&h->span_table, spans, MEM_SPAN);
+    ok = mem_table_init(&h->arena_table, arenas, MEM_ARENA) && ok;
+    if (ok && page_alloc_init(&h->pages, &h->lock, false)) {
+        h->allspans = (struct mspan **)h->span_table.base;
+        h->all_arenas = (struct heap_arena **)h->arena_table.base;
         return true;
-    if (h->allspans != NULL)
-        mem_free(h->allspans, spans, MEM_SPAN, 0, spans);
-    if (h->all_arenas != NULL)
-        mem_free(h->all_arenas, arenas, MEM_ARENA, 0, arenas);
+    }
+    mem_table_free(&h->span_table);
+    mem_table_free(&h->arena_table);
     return false;
 }
 
@@ -94,6 +93,8 @@ bool mheap_init(struct mheap *h) {
     h->lock = (struct mutex)MUTEX_INIT(LOCK_RANK_MHEAP);
     if (!make_tables(h))
         return false;
+    mem_seal(mheap_arenas, sizeof mheap_arenas);
+    mem_seal(mheap_span_map, sizeof mheap_span_map);
     for (unsigned spc = 0; spc < NUM_SPAN_CLASSES; spc++)
         mcentral_init(&h->central[spc], (struct span_class){(uint8_t)spc});
     fixalloc_init(&h->spanalloc, sizeof(struct mspan), record_span, h, MEM_SPAN);
@@ -133,6 +134,24 @@ static size_t arenas_bytes(uintptr_t first, size_t narenas) {
     for (size_t i = 0; i < narenas; i++)
         n += arena_bytes(first, i);
     return n;
+}
+
+static bool unseal_places(size_t from, size_t n) {
+    return n == 0 || mem_unseal(&mheap_span_map[from * PAGES_PER_ARENA], n * ARENA_TABLE_BYTES);
+}
+
+/* Has room in the tables for narenas more, which begin at first.  False: the kernel refuses. */
+static bool open_tables(struct mheap *h, uintptr_t first, size_t narenas) {
+    uintptr_t entries = (uintptr_t)&mheap_arenas[first >> ARENA_SHIFT];
+    uintptr_t end = align_up(entries + narenas * sizeof *mheap_arenas, PHYS_PAGE_SIZE);
+    entries = align_down(entries, PHYS_PAGE_SIZE);
+    /* Their places lie one after the other, around the map's end. */
+    size_t from = (size_t)(map_place(first) - map_arenas);
+    size_t places = narenas < NUM_MAP_ARENAS ? narenas : NUM_MAP_ARENAS;
+    size_t to_end = places < NUM_MAP_ARENAS - from ? places : NUM_MAP_ARENAS - from;
+    return mem_table_reach(&h->arena_table, (h->narenas + narenas) * sizeof *h->all_arenas) &&
+           mem_unseal((void *)entries, end - entries) && unseal_places(from, to_end) &&
+           unseal_places(0, places - to_end);
 }
 
 static void place_table(struct heap_arena *ha, void *own) {
@@ -184,8 +203,6 @@ static bool add_pages(struct mheap *h, uintptr_t base, size_t size) {
  * request that can't be met would need many.  Adds to *ret_grown what became free. */
 static bool next_arenas(struct mheap *h, size_t ask, size_t *ret_grown) {
     size_t size = align_up(ask, HEAP_ARENA_BYTES);
-    if (h->narenas + size / HEAP_ARENA_BYTES > h->max_arenas)
-        return false;
     uintptr_t v = reserve_arenas(h, size);
     if (v == 0)
         return false;
@@ -193,7 +210,10 @@ static bool next_arenas(struct mheap *h, size_t ask, size_t *ret_grown) {
     uintptr_t base = contiguous ? h->cur_arena : v;
     size_t ntables = arenas_bytes(v, size / HEAP_ARENA_BYTES);
     char *tables = mem_alloc_sparse(ntables, MEM_ARENA);
-    if (tables == NULL || !mem_map((void *)base, ask, MEM_HEAP)) {
+    bool mapped = tables != NULL && mem_map((void *)base, ask, MEM_HEAP);
+    if (!mapped || !open_tables(h, v, size / HEAP_ARENA_BYTES)) {
+        if (mapped)
+            mem_fault((void *)base, ask, MEM_HEAP);
         if (tables != NULL)
             mem_free(tables, ntables, MEM_ARENA, 0, ntables);
         mem_free((void *)v, size, MEM_HEAP, size, 0);
@@ -228,8 +248,10 @@ static size_t grow(struct mheap *h, size_t npages) {
 /* ---- span headers ------------------------------------------------------------------------- */
 
 static struct mspan *new_header(struct mheap *h) {
-    bool full = atomic_load_explicit(&h->nallspans, memory_order_relaxed) == h->max_spans;
-    return full && h->spanalloc.list == NULL ? NULL : fixalloc_alloc(&h->spanalloc);
+    size_t nspans = atomic_load_explicit(&h->nallspans, memory_order_relaxed);
+    bool room = h->spanalloc.list != NULL ||
+                mem_table_reach(&h->span_table, (nspans + 1) * sizeof *h->allspans);
+    return room ? fixalloc_alloc(&h->spanalloc) : NULL;
 }
 
 /* In the arenas behind the one it begins in, a span is entered at the first page only: a terabyte

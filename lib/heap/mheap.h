@@ -24,7 +24,9 @@
 #include "heap/mpagealloc.h"
 #include "sys/mem.h"
 
-/* Arenas by address >> 26: 4 Mi entries for 48-bit addresses, untouched ones cost nothing. */
+/* Arenas by address >> 26: 4 Mi entries for 48-bit addresses.  Those that no arena has are sealed
+ * (mem_seal), here and in the span map: the program may ask for any address, and a program that
+ * locks its memory has them backed by the one page of zeroes. */
 #define ARENA_SHIFT 26
 #define NUM_ARENAS  ((size_t)1 << (48 - ARENA_SHIFT))
 
@@ -46,9 +48,9 @@ struct mheap {
     uintptr_t cur_arena_end;
     uintptr_t arena_hint; /* where the next arena is asked for */
 
-    size_t max_spans; /* what there is room for in allspans, and in all_arenas */
-    size_t max_arenas;
-    struct mspan **allspans; /* sparse array; entries are never removed, headers are re-used */
+    struct mem_table span_table; /* allspans and all_arenas lie there */
+    struct mem_table arena_table;
+    struct mspan **allspans; /* entries are never removed, headers are re-used */
     _Atomic uint32_t nallspans;
     struct fixalloc spanalloc; /* span headers.  Go: spanalloc */
 

@@ -9,6 +9,10 @@
 #include "sys/rawcall.h"
 #include "sys/throw.h"
 
+/* What a table opens at once: as much as it has, within these bounds. */
+#define TABLE_STEP_FIRST ((size_t)4 << 10)
+#define TABLE_STEP_MAX   ((size_t)256 << 10)
+
 struct mem_stat mem_stats[MEM_NPURPOSES] = {
     [MEM_HEAP] = {.name = "heap"},         [MEM_ARENA] = {.name = "arena"},
     [MEM_SPAN] = {.name = "span"},         [MEM_SUMMARY] = {.name = "summary"},
@@ -85,6 +89,18 @@ void *mem_alloc_sparse(size_t n, enum mem_purpose why) {
 void mem_adopt(size_t n, enum mem_purpose why) {
     move(why, MEM_SYS_RESERVE, n);
     move(why, MEM_SYS_MAP, n);
+}
+
+static bool protect(void *p, size_t n, int prot) {
+    return !sys_is_error(sys_call3(SYS_mprotect, (long)p, (long)n, prot));
+}
+
+void mem_seal(void *p, size_t n) {
+    protect(p, n, PROT_READ);
+}
+
+bool mem_unseal(void *p, size_t n) {
+    return protect(p, n, PROT_READ | PROT_WRITE);
 }
 
 void *mem_grow(void *p, size_t n, size_t newn, enum mem_purpose why) {
@@ -164,4 +180,35 @@ void mem_free(void *p, size_t n, enum mem_purpose why, size_t reserved, size_t p
     move(why, MEM_SYS_FREE_RESERVED, reserved);
     move(why, MEM_SYS_FREE_PREPARED, prepared);
     move(why, MEM_SYS_FREE_READY, n - reserved - prepared);
+}
+
+bool mem_table_init(struct mem_table *t, size_t max, enum mem_purpose why) {
+    *t = (struct mem_table){.base = mem_reserve(NULL, max, why), .max = max, .why = why};
+    return t->base != NULL;
+}
+
+/* The bytes that a table is to have open when it needs n of them. */
+static size_t table_open(const struct mem_table *t, size_t n) {
+    size_t step = t->open < TABLE_STEP_FIRST ? TABLE_STEP_FIRST : t->open;
+    step = step < TABLE_STEP_MAX ? step : TABLE_STEP_MAX;
+    size_t open = t->open + step > n ? t->open + step : (n + 4095) & ~(size_t)4095;
+    return open < t->max ? open : t->max;
+}
+
+bool mem_table_reach(struct mem_table *t, size_t n) {
+    if (gm_likely(n <= t->open))
+        return true;
+    if (n > t->max)
+        return false;
+    size_t open = table_open(t, n);
+    if (!mem_map(t->base + t->open, open - t->open, t->why))
+        return false;
+    t->open = open;
+    return true;
+}
+
+void mem_table_free(struct mem_table *t) {
+    if (t->base != NULL)
+        mem_free(t->base, t->max, t->why, t->max - t->open, t->open);
+    *t = (struct mem_table){0};
 }

@@ -125,8 +125,36 @@ void *mem_grow(void *p, size_t n, size_t newn, enum mem_purpose why);
  * as Prepared, by way of Reserved.  NULL on failure. */
 void *mem_alloc_sparse(size_t n, enum mem_purpose why);
 
+/* mem_seal makes n bytes of the library's own .bss read as zero, and nothing else: unless the
+ * kernel refuses, which does no harm.  mem_unseal lets them be written.  False: the kernel refuses.
+ */
+void mem_seal(void *p, size_t n);
+bool mem_unseal(void *p, size_t n);
+
 /* mem_adopt accounts n bytes of the library's own .bss, a part of which comes into use, as
  * mem_alloc_sparse does its. */
 void mem_adopt(size_t n, enum mem_purpose why);
+
+/* A table that grows at its end.  What is not in use of it is Reserved, so that a program that
+ * locks its memory (mlockall backs all that can be read or written) does not have it resident; the
+ * rest is Prepared.  Guarded by the lock of who grows the table; a reader without it keeps below a
+ * count that is published after mem_table_reach. */
+struct mem_table {
+    char *base;
+    size_t open; /* bytes that may be read and written, from base on */
+    size_t max;  /* bytes */
+    enum mem_purpose why;
+};
+
+/* mem_table_init reserves max bytes, a multiple of 4096.  False: the kernel refuses, and base is
+ * NULL. */
+bool mem_table_init(struct mem_table *t, size_t max, enum mem_purpose why);
+
+/* mem_table_reach makes sure that the first n bytes may be read and written; new ones are zero.
+ * False: n is more than the table may have, or the kernel refuses; nothing has changed. */
+bool mem_table_reach(struct mem_table *t, size_t n);
+
+/* mem_table_free unmaps a table, if it has been made. */
+void mem_table_free(struct mem_table *t);
 
 #endif
