@@ -110,8 +110,8 @@ gm_inline void mcache_count(_Atomic uint64_t *n) {
 /* All mcaches ever made, by owner.id. */
 #define MAX_MCACHES 65536
 struct mcaches {
-    struct mutex lock;   /* LOCK_RANK_IDLE */
-    _Atomic uint32_t n;  /* made */
+    struct mutex lock;      /* LOCK_RANK_IDLE */
+    _Atomic uint32_t n;     /* made */
     struct mem_table table; /* `all` lies there: room for MAX_MCACHES */
     struct mcache **all;
     struct mcache *idle; /* linked by next_idle */
