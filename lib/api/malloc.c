@@ -107,7 +107,7 @@ gm_export void *malloc(size_t size) {
 }
 
 static gm_noinline void free_slow(void *p) {
-    if (p == NULL)
+    if (p == NULL || gm_likely(heap_free_remote((uintptr_t)p)))
         return;
     enum free_result r = heap_free_slow((uintptr_t)p);
     if (gm_unlikely(r != FREE_OK))

@@ -161,6 +161,22 @@ gm_inline bool heap_free_fast(void *ptr) {
     return true;
 }
 
+/* heap_free_remote frees the small object that begins at p in a span of another thread's in which
+ * nothing is recorded.  False: it has done nothing, heap_free_slow is to be asked. */
+gm_inline bool heap_free_remote(uintptr_t p) {
+    struct mspan *s = mheap_span_guess(p);
+    if (s == NULL)
+        return false;
+    uintptr_t owner = atomic_load_explicit(&s->owner, memory_order_acquire);
+    size_t i;
+    if (owner == 0 || owner == (uintptr_t)mcache_self || (owner & SPAN_RECORDED) != 0 ||
+        s->elem_size == 0 ||
+        atomic_load_explicit(&s->state, memory_order_relaxed) != GOMALLOC_SPAN_IN_USE ||
+        !mspan_small_slot(s, p, &i))
+        return false;
+    return mspan_mark_free(s, i) == MARK_OK;
+}
+
 /* heap_own_size returns the size of the live small object that begins at ptr if it lies in a span
  * of the thread's own in which nothing is recorded, else 0: heap_find is to be asked. */
 gm_inline size_t heap_own_size(const struct mcache *c, const void *ptr) {

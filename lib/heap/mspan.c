@@ -211,17 +211,6 @@ void mspan_note_pending(struct mspan *s) {
     } while (draining_owner(s) != NULL);
 }
 
-enum mark_result mspan_mark_free(struct mspan *s, size_t i) {
-    size_t w = i / 64;
-    uint64_t bit = UINT64_C(1) << (i % 64);
-    if (__atomic_load_n(&mspan_free_bits(s)[w], __ATOMIC_RELAXED) & bit)
-        return MARK_DOUBLE_FREE;
-    if (atomic_fetch_or(&mspan_free_marks(s)[w], bit) & bit)
-        return MARK_DOUBLE_FREE;
-    mspan_note_pending(s);
-    return MARK_OK;
-}
-
 struct mspan *mspan_take_pending(struct span_owner *o) {
     if (atomic_load_explicit(&o->pending, memory_order_relaxed) == NULL)
         return NULL;

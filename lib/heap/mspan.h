@@ -176,9 +176,6 @@ bool mspan_is_empty(const struct mspan *s);
 
 enum mark_result { MARK_OK, MARK_DOUBLE_FREE };
 
-/* mspan_mark_free frees slot i for a caller who does not own the span. */
-enum mark_result mspan_mark_free(struct mspan *s, size_t i);
-
 /* What mspan.pending holds while the span waits.  Another number in a child of a fork that lost
  * threads, which may have set the flag of a span and not pushed it, or taken a list and not drained
  * it: so nobody waits any more.  Written by mspan_forget_pending only. */
@@ -202,6 +199,19 @@ struct mspan *mspan_pop_pending(struct mspan *s);
 
 /* mspan_note_pending puts the span on its present owner's list, unless it is on one. */
 void mspan_note_pending(struct mspan *s);
+
+/* mspan_mark_free frees slot i for a caller who does not own the span.  The steps F1 and F2 of the
+ * protocol in mspan.c. */
+gm_inline enum mark_result mspan_mark_free(struct mspan *s, size_t i) {
+    size_t w = i / 64;
+    uint64_t bit = UINT64_C(1) << (i % 64);
+    if (gm_unlikely((__atomic_load_n(&mspan_free_bits(s)[w], __ATOMIC_RELAXED) & bit) != 0) ||
+        gm_unlikely((atomic_fetch_or(&mspan_free_marks(s)[w], bit) & bit) != 0))
+        return MARK_DOUBLE_FREE;
+    if (gm_unlikely(!mspan_is_pending(s)))
+        mspan_note_pending(s);
+    return MARK_OK;
+}
 
 /* A list of spans linked by next and prev. */
 struct mspan_list {
