@@ -153,17 +153,42 @@ void image_gather_summaries(struct image_writer *w) {
     }
 }
 
-/* The record of each arena by address >> ARENA_SHIFT, plus 1; 0: none.  Sparse. */
-#define ARENA_INDEX_BYTES (NUM_ARENAS * sizeof(uint32_t))
+/* The record of each arena by address >> ARENA_SHIFT, plus 1; 0: none.  Of the addresses from the
+ * lowest arena to the highest: the program may have locked its memory, and then all of it is
+ * backed. */
+struct arena_index {
+    uint32_t *record;
+    uintptr_t first; /* address >> ARENA_SHIFT of record[0] */
+    size_t n;
+};
 
-static struct gomalloc_arena *arena_of(struct image_writer *w, const uint32_t *index,
+static size_t index_bytes(const struct arena_index *index) {
+    return align_up(index->n * sizeof *index->record, PHYS_PAGE_SIZE);
+}
+
+/* Makes room for the narenas oldest arenas. */
+static bool index_init(struct arena_index *index, uint32_t narenas) {
+    uintptr_t first = NUM_ARENAS, last = 0;
+    mutex_lock(&mheap_.lock);
+    for (uint32_t i = 0; i < narenas; i++) {
+        uintptr_t a = mheap_.all_arenas[i]->base >> ARENA_SHIFT;
+        first = a < first ? a : first;
+        last = a > last ? a : last;
+    }
+    mutex_unlock(&mheap_.lock);
+    *index = (struct arena_index){.first = first, .n = last - first + 1};
+    index->record = mem_alloc_sparse(index_bytes(index), MEM_AGENT);
+    return index->record != NULL;
+}
+
+static struct gomalloc_arena *arena_of(struct image_writer *w, const struct arena_index *index,
                                        uintptr_t addr) {
-    uint32_t i = addr >> ARENA_SHIFT < NUM_ARENAS ? index[addr >> ARENA_SHIFT] : 0;
+    size_t at = (addr >> ARENA_SHIFT) - index->first;
+    uint32_t i = at < index->n ? index->record[at] : 0;
     return i != 0 ? (struct gomalloc_arena *)w->table[GOMALLOC_SECTION_ARENA].p + (i - 1) : NULL;
 }
 
-static bool add_arenas(struct image_writer *w, uint32_t *index) {
-    uint32_t n = atomic_load_explicit(&mheap_.narenas, memory_order_acquire);
+static bool add_arenas(struct image_writer *w, struct arena_index *index, uint32_t n) {
     for (uint32_t i = 0; i < n; i++) {
         struct gomalloc_arena *r =
             image_add(w, GOMALLOC_SECTION_ARENA, sizeof(struct gomalloc_arena));
@@ -175,13 +200,13 @@ static bool add_arenas(struct image_writer *w, uint32_t *index) {
         mutex_unlock(&mheap_.lock);
         r->size = HEAP_ARENA_BYTES;
         r->reserved_bytes = HEAP_ARENA_BYTES;
-        index[r->base >> ARENA_SHIFT] = i + 1;
+        index->record[(r->base >> ARENA_SHIFT) - index->first] = i + 1;
     }
     return true;
 }
 
 /* add_spans adds the pages of the spans to their arenas: a large one may lie in several. */
-static void add_spans(struct image_writer *w, const uint32_t *index) {
+static void add_spans(struct image_writer *w, const struct arena_index *index) {
     const struct gomalloc_span *s = (const struct gomalloc_span *)w->table[GOMALLOC_SECTION_SPAN].p;
     size_t n = image_count(w, GOMALLOC_SECTION_SPAN, sizeof *s);
     for (size_t i = 0; i < n; i++) {
@@ -204,7 +229,7 @@ static unsigned count_bits(const uint64_t *a, const uint64_t *b) {
     return n;
 }
 
-static void add_chunks(struct image_writer *w, const uint32_t *index) {
+static void add_chunks(struct image_writer *w, const struct arena_index *index) {
     const struct gomalloc_chunk *c =
         (const struct gomalloc_chunk *)w->table[GOMALLOC_SECTION_CHUNK].p;
     size_t n = image_count(w, GOMALLOC_SECTION_CHUNK, sizeof *c);
@@ -226,14 +251,17 @@ static void add_chunks(struct image_writer *w, const uint32_t *index) {
 }
 
 void image_gather_arenas(struct image_writer *w) {
-    uint32_t *index = mem_alloc_sparse(ARENA_INDEX_BYTES, MEM_AGENT);
-    if (index == NULL) {
+    uint32_t n = atomic_load_explicit(&mheap_.narenas, memory_order_acquire);
+    struct arena_index index;
+    if (n == 0)
+        return;
+    if (!index_init(&index, n)) {
         image_fail(w, -ENOMEM);
         return;
     }
-    if (add_arenas(w, index)) {
-        add_spans(w, index);
-        add_chunks(w, index);
+    if (add_arenas(w, &index, n)) {
+        add_spans(w, &index);
+        add_chunks(w, &index);
     }
-    mem_free(index, ARENA_INDEX_BYTES, MEM_AGENT, 0, ARENA_INDEX_BYTES);
+    mem_free(index.record, index_bytes(&index), MEM_AGENT, 0, index_bytes(&index));
 }
