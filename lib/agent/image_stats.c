@@ -87,6 +87,7 @@ static void count_heap(struct image_writer *w) {
     const struct mheap *h = &mheap_;
     count(w, "heap.pages_in_use", "pages", load(&h->pages_in_use));
     count(w, "heap.grow", "calls", load(&h->ngrow));
+    count(w, "heap.huge_refused", "calls", load(&h->nhuge_refused));
     count(w, "heap.reclaim", "calls", load(&h->nreclaim));
     count(w, "heap.large_alloc", "objects", large_count());
     count(w, "heap.span_headers", "spans",

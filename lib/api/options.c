@@ -90,6 +90,10 @@ static bool set_tiny(struct word v) {
     return set_bool(v, &options.tiny);
 }
 
+static bool set_thp(struct word v) {
+    return set_bool(v, &options.thp);
+}
+
 static bool set_children(struct word v) {
     options.inherit = is(v, "inherit");
     return options.inherit || is(v, "off");
@@ -110,6 +114,7 @@ static const struct option {
     {"control", set_control, "on or off"},
     {"children", set_children, "inherit or off"},
     {"tiny", set_tiny, "on or off"},
+    {"thp", set_thp, "on or off"},
 };
 
 static void complain(struct word w, const char *what, const char *values) {

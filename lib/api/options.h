@@ -18,6 +18,7 @@ struct options {
     bool control;           /* accept verbs that change something */
     bool inherit;           /* leave the preload to exec'd children */
     bool tiny;              /* malloc may combine tiny objects */
+    bool thp;               /* the heap is backed by huge pages */
     char unwinder[16];
     char exit_path[512]; /* empty: no image at exit */
 };

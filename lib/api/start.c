@@ -29,6 +29,7 @@ struct mcache *start_thread(void) {
     if (!options_read && options_parse(false)) {
         options_read = true;
         malloc_tiny = options.tiny;
+        mheap_.pages.huge = options.thp;
         if (options.rate == 1)
             prof_set_rate(1);
     }
@@ -63,9 +64,9 @@ static void disinherit(void) {
 __attribute__((constructor(101))) static void start(void) {
     bool secure = getauxval(AT_SECURE) != 0;
     options_parse(true);
-    options_read = true;
     if (mcache_self == &mcache0)
         start_thread();
+    options_read = true;
     heap_double_free_found = double_free_found;
     if (!options.inherit)
         disinherit();

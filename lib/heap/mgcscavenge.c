@@ -28,6 +28,10 @@
  *    bitmaps instead of in 8 MiB of its own.
  *  - A page of the heap is two of the kernel's, on x86-64: Go's rounding for kernels with larger
  *    pages (fillAligned) falls away.
+ *  - With huge pages (option thp=on) only whole ones are taken unless all is wanted: a part would
+ *    make the kernel split it, and the rest never be one again.  As a huge page comes as a whole,
+ *    pages in it that are marked scavenged may be backed, so that it goes back as a whole if one of
+ *    its pages is not.  Go only avoids cutting through one.
  *  - The kernel may refuse (the program has locked its memory): then the pages stay backed and
  *    free, and scavenging stops.
  */
@@ -173,12 +177,42 @@ unsigned find_scavenge_candidate(const struct palloc_data *m, unsigned search_id
     }
 }
 
+/* find_huge_candidate returns the highest huge page that is free as a whole, and of which not all
+ * is scavenged: its first page, or PALLOC_CHUNK_PAGES. */
+static unsigned find_huge_candidate(const struct palloc_data *m, unsigned huge_pages) {
+    for (unsigned i = PALLOC_CHUNK_PAGES; i > 0;) {
+        i -= huge_pages;
+        if (palloc_bits_is_clear(&m->alloc, i, huge_pages) &&
+            palloc_bits_popcnt_range(&m->scavenged, i, huge_pages) != huge_pages)
+            return i;
+    }
+    return PALLOC_CHUNK_PAGES;
+}
+
 /* Pages that are being given back: in use, as far as anybody else can see. */
 struct scavenge_run {
     struct chunk_idx c;
     unsigned i;
     unsigned n;
+    unsigned nscav; /* of these, scavenged: only in a huge page */
 };
+
+/* find_run finds the highest run in r->c.  False: there is none. */
+static bool find_run(const struct page_alloc *p, enum scav_kind kind, unsigned max,
+                     struct scavenge_run *r) {
+    const struct palloc_data *m = page_alloc_chunk(p, r->c);
+    if (p->huge) {
+        r->n = p->phys_huge_pages;
+        r->i = find_huge_candidate(m, r->n);
+        if (r->i != PALLOC_CHUNK_PAGES)
+            return true;
+        if (kind == SCAV_LONG)
+            return false;
+    }
+    const unsigned min = kind == SCAV_LONG ? SCAV_LONG_PAGES : 1;
+    r->n = find_scavenge_candidate(m, PALLOC_CHUNK_PAGES - 1, min, max, p->phys_huge_pages, &r->i);
+    return r->n != 0;
+}
 
 /* take_run finds the next run and marks it in use.  False: there is none. */
 static bool take_run(struct page_alloc *p, enum scav_kind kind, uintptr_t max_pages,
@@ -190,19 +224,18 @@ static bool take_run(struct page_alloc *p, enum scav_kind kind, uintptr_t max_pa
         ret->c = scavenge_index_find(p, kind);
         if (ret->c.i == 0)
             return false;
-        if (palloc_sum_max(p->summary[SUMMARY_LEAF][ret->c.i]) >= min) {
-            ret->n = find_scavenge_candidate(page_alloc_chunk(p, ret->c), PALLOC_CHUNK_PAGES - 1,
-                                             min, max, p->phys_huge_pages, &ret->i);
-            if (ret->n != 0)
-                break;
-        }
+        if (palloc_sum_max(p->summary[SUMMARY_LEAF][ret->c.i]) >= min &&
+            find_run(p, kind, max, ret))
+            break;
         scavenge_index_clear(p, kind, ret->c);
     }
     uintptr_t addr = chunk_base(ret->c) + ret->i * GM_PAGE_SIZE;
-    uint64_t peak = p->npages_in_use_peak;
-    if (page_alloc_alloc_range(p, addr, ret->n) != 0)
+    uint64_t peak = p->npages_in_use_peak, reused = p->npages_reused;
+    ret->nscav = (unsigned)(page_alloc_alloc_range(p, addr, ret->n) / GM_PAGE_SIZE);
+    if (ret->nscav != 0 && !p->huge)
         throw_values("scavenging what is scavenged", ret->c.i, ret->i);
     p->npages_in_use_peak = peak; /* they aren't used, they only look so */
+    p->npages_reused = reused;
     return true;
 }
 
@@ -218,8 +251,16 @@ static void put_run(struct page_alloc *p, const struct scavenge_run *r, bool sca
     p->nscavenge_calls++;
 }
 
-/* scavenge_one gives one run of about max_pages back and returns its pages.  0: there is none, or
- * the kernel refused. */
+/* unback lets the kernel have the run's memory. */
+static bool unback(const struct scavenge_run *r) {
+    void *addr = (void *)(chunk_base(r->c) + r->i * GM_PAGE_SIZE);
+    if (r->nscav != 0)
+        mem_used(addr, r->nscav * GM_PAGE_SIZE, MEM_HEAP);
+    return mem_unused(addr, r->n * GM_PAGE_SIZE, MEM_HEAP);
+}
+
+/* scavenge_one gives one run of about max_pages back and returns how many of its pages were not
+ * scavenged.  0: there is none, or the kernel refused. */
 static unsigned scavenge_one(struct page_alloc *p, enum scav_kind kind, uintptr_t max_pages) {
     struct scavenge_run r;
     mutex_assert_held(&p->scav_lock);
@@ -228,12 +269,11 @@ static unsigned scavenge_one(struct page_alloc *p, enum scav_kind kind, uintptr_
     mutex_unlock(p->mheap_lock);
     if (!found)
         return 0;
-    bool done = p->test || mem_unused((void *)(chunk_base(r.c) + r.i * GM_PAGE_SIZE),
-                                      r.n * GM_PAGE_SIZE, MEM_HEAP);
+    bool done = p->test || unback(&r);
     mutex_lock(p->mheap_lock);
     put_run(p, &r, done);
     mutex_unlock(p->mheap_lock);
-    return done ? r.n : 0;
+    return done ? r.n - r.nscav : 0;
 }
 
 size_t page_alloc_scavenge(struct page_alloc *p, size_t nbytes) {

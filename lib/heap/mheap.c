@@ -191,6 +191,10 @@ static uintptr_t reserve_arenas(struct mheap *h, size_t size) {
 
 /* Makes [base, base+size), which is mapped, free pages. */
 static bool add_pages(struct mheap *h, uintptr_t base, size_t size) {
+    if (h->pages.huge && !mem_huge((void *)base, size)) {
+        h->pages.huge = false; /* it won't be otherwise the next time */
+        add(&h->nhuge_refused, 1);
+    }
     if (!page_alloc_grow(&h->pages, base, size)) {
         mem_fault((void *)base, size, MEM_HEAP);
         return false;

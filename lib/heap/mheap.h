@@ -62,6 +62,7 @@ struct mheap {
     _Atomic uint64_t nspan_alloc;  /* spans made and freed since start */
     _Atomic uint64_t nspan_free;
     _Atomic uint64_t ngrow;
+    _Atomic uint64_t nhuge_refused; /* growths that the kernel would not back by huge pages */
     _Atomic uint64_t nreclaim;
     _Atomic bool ready; /* set last by mheap_init: who sees it sees the rest */
 

@@ -48,6 +48,10 @@ struct page_alloc {
      * window are provided for (mpagealloc_64bit.c). */
     bool compact;
 
+    /* The heap's memory is backed by huge pages: set before the first growth.  Cleared if the
+     * kernel refuses.  The scavenger gives whole ones back. */
+    bool huge;
+
     /* Set by page_alloc_init. */
     struct mutex *mheap_lock;
     bool test;                /* no heap memory exists behind the addresses: never madvise */

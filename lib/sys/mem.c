@@ -152,6 +152,10 @@ bool mem_unused(void *p, size_t n, enum mem_purpose why) {
     return true;
 }
 
+bool mem_huge(void *p, size_t n) {
+    return sys_call3(SYS_madvise, (long)p, (long)n, MADV_HUGEPAGE) == 0;
+}
+
 bool mem_move(void *to, void *from, size_t n) {
     /* Refused if the program has locked its memory: then from would be unlocked. */
     if (sys_call3(SYS_madvise, (long)to, (long)n, MADV_DONTNEED) != 0)

@@ -104,6 +104,10 @@ void mem_used(void *p, size_t n, enum mem_purpose why);
  * (the program has locked its memory), nothing was changed, and the pages do not read as zero. */
 bool mem_unused(void *p, size_t n, enum mem_purpose why);
 
+/* mem_huge asks the kernel to back Prepared memory, a multiple of 2 MiB in size and place, by huge
+ * pages.  False: it has none. */
+bool mem_huge(void *p, size_t n);
+
 /* mem_move moves the contents of n bytes of Ready memory to other Ready memory, by moving the
  * pages; from reads as zero then, and is not backed.  False: it can't be done, and only to's
  * contents are lost. */

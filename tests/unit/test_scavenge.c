@@ -160,6 +160,27 @@ static void all_means_short_runs_too(void **state) {
     world_free(w);
 }
 
+/* Of huge pages only those that are free as a whole, and then with what is scavenged of them,
+ * unless all is wanted. */
+static void huge_pages_go_back_whole(void **state) {
+    (void)state;
+    struct palloc_world *w = world_new();
+    w->p.huge = true;
+    w->p.phys_huge_pages = 256;
+    const struct bit_range used = {300, 1}, fresh[] = {{10, 200}, {310, 202}};
+    world_add_chunk(w, 0, &used, 1, NULL, 0);
+    world_add_chunk(w, 9, &used, 1, fresh, 2);
+    assert_int_equal(page_alloc_scavenge(&w->p, 64 << 10), 56 * GM_PAGE_SIZE);
+    assert_int_equal(palloc_bits_popcnt_range(scavenged(w, 9), 0, 256), 256);
+    world_check(w, "a huge page of which a part was scavenged");
+    assert_int_equal(page_alloc_scavenge(&w->p, 1 << 20), 256 * GM_PAGE_SIZE);
+    assert_int_equal(page_alloc_scavenge(&w->p, 1 << 20), 0); /* 211 pages are free behind 300 */
+    assert_int_equal(w->p.npages_released, 2 * 256);
+    assert_int_equal(page_alloc_scavenge(&w->p, SCAVENGE_ALL), (53 + 255) * GM_PAGE_SIZE);
+    world_check(w, "all");
+    world_free(w);
+}
+
 /* What is freed after a look that found nothing is found by the next one. */
 static void freed_pages_are_found_again(void **state) {
     (void)state;
@@ -373,6 +394,7 @@ int main(void) {
         cmocka_unit_test(candidates_agree_with_the_slow_twin),
         cmocka_unit_test(the_highest_long_runs_go_first),
         cmocka_unit_test(all_means_short_runs_too),
+        cmocka_unit_test(huge_pages_go_back_whole),
         cmocka_unit_test(freed_pages_are_found_again),
         cmocka_unit_test(flushed_pages_are_found_again),
         cmocka_unit_test(pages_used_again_are_counted),
