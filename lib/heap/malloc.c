@@ -62,6 +62,19 @@ static void *alloc_small_zeroed(struct mcache *c, size_t size, struct span_class
     return p != 0 && !e->fresh ? memset((void *)p, 0, size) : (void *)p;
 }
 
+/* Clears the object of s, but for what the kernel has cleared. */
+static void clear_large(const struct mspan *s, size_t size, const struct stale_runs *stale) {
+    uintptr_t end = s->base + size;
+    if (stale->base != s->base) {
+        memset((void *)s->base, 0, size);
+        return;
+    }
+    for (unsigned i = 0; i < stale->n && stale->run[i].base < end; i++) {
+        const struct stale_run *r = &stale->run[i];
+        memset((void *)r->base, 0, (r->limit < end ? r->limit : end) - r->base);
+    }
+}
+
 void *heap_alloc_zeroed(struct mcache *c, size_t size, bool noscan) {
     c = self_or_attach();
     if (c == NULL)
@@ -72,11 +85,14 @@ void *heap_alloc_zeroed(struct mcache *c, size_t size, bool noscan) {
     }
     if (size <= MAX_SMALL_SIZE)
         return alloc_small_zeroed(c, size, make_span_class(aligned_class(size), noscan));
+    struct stale_runs stale = {.base = 0};
+    c->large.stale = &stale;
     struct mspan *s = large_alloc(c, size, 1, noscan);
+    c->large.stale = NULL;
     if (s == NULL)
         return NULL;
     if (s->needzero)
-        memset((void *)s->base, 0, size);
+        clear_large(s, size, &stale);
     return (void *)s->base;
 }
 

@@ -364,6 +364,10 @@ struct mspan *mheap_alloc(struct mheap *h, struct mcache *c, size_t npages, stru
     size_t grown = 0;
     struct mspan *s = NULL;
     mutex_lock(&h->lock);
+    if (c != NULL && c->large.stale != NULL) {
+        h->pages.stale = c->large.stale;
+        h->pages.stale->base = 0; /* a page cache does not note what it gives */
+    }
     uintptr_t base = take_pages(h, c, npages, &scav);
     if (base == 0 && h->bins.nspans != 0) {
         large_bins_drain(h);
@@ -371,6 +375,7 @@ struct mspan *mheap_alloc(struct mheap *h, struct mcache *c, size_t npages, stru
     }
     if (base == 0 && (grown = grow(h, npages)) != 0)
         base = take_pages(h, c, npages, &scav);
+    h->pages.stale = NULL;
     if (base != 0)
         s = make_span(h, base, npages, spc, owner, scav);
     mutex_unlock(&h->lock);

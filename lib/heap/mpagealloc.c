@@ -196,15 +196,42 @@ static void count_reused(struct page_alloc *p, const struct piece *q) {
     p->npages_reused += palloc_bits_popcnt_range(&both, q->i, q->n);
 }
 
+/* add_stale notes a run of pages.  When there is no room for another, the last one becomes longer:
+ * up to this one's end. */
+static void add_stale(struct stale_runs *stale, uintptr_t base, uintptr_t limit) {
+    struct stale_run *last = stale->n != 0 ? &stale->run[stale->n - 1] : NULL;
+    if (last != NULL && (last->limit == base || stale->n == STALE_RUNS))
+        last->limit = limit;
+    else
+        stale->run[stale->n++] = (struct stale_run){base, limit};
+}
+
+/* note_stale notes what is not scavenged of a piece, of which nscav pages are. */
+static void note_stale(struct stale_runs *stale, const struct palloc_data *chunk,
+                       const struct piece *q, unsigned nscav) {
+    uintptr_t base = chunk_base(q->c);
+    if (nscav == 0) {
+        add_stale(stale, base + q->i * GM_PAGE_SIZE, base + (q->i + q->n) * GM_PAGE_SIZE);
+        return;
+    }
+    for (unsigned i = q->i; i < q->i + q->n && nscav != q->n; i++)
+        if ((chunk->scavenged.w[i / 64] >> i % 64 & 1) == 0)
+            add_stale(stale, base + i * GM_PAGE_SIZE, base + (i + 1) * GM_PAGE_SIZE);
+}
+
 uintptr_t page_alloc_alloc_range(struct page_alloc *p, uintptr_t base, uintptr_t npages) {
     mutex_assert_held(p->mheap_lock);
     uintptr_t nscav = 0;
     uintptr_t b = base;
     uintptr_t n = npages;
     struct piece q;
+    if (p->stale != NULL)
+        *p->stale = (struct stale_runs){.base = base};
     while (next_piece(&b, &n, &q)) {
         struct palloc_data *chunk = page_alloc_chunk(p, q.c);
         unsigned s = palloc_bits_popcnt_range(&chunk->scavenged, q.i, q.n);
+        if (p->stale != NULL)
+            note_stale(p->stale, chunk, &q, s);
         if (s != 0 && p->npages_released != 0)
             count_reused(p, &q);
         nscav += s;

@@ -39,6 +39,17 @@ struct palloc_chunks {
     uint64_t scav_index[SCAV_NKINDS][PALLOC_CHUNKS_PER_L2 / 64];
 };
 
+/* Where a range of pages that has been taken may hold old data: what of it was not scavenged.  For
+ * who clears it; so more may be named than there is. */
+#define STALE_RUNS 8u
+struct stale_runs {
+    uintptr_t base; /* the range's first address; 0: nothing was noted */
+    unsigned n;
+    struct stale_run {
+        uintptr_t base, limit;
+    } run[STALE_RUNS]; /* ascending, none touches the next */
+};
+
 /* Pages of 4096 bytes that the five levels' arrays have. */
 #define SUMMARY_OS_PAGES (32 + 256 + 2048 + 16384 + 131072)
 
@@ -62,6 +73,9 @@ struct page_alloc {
     /* Held while pages are given back: they look in use then, though nobody has them.  A fork, and
      * a reader whose sums must be exact, take it before mheap_lock. */
     struct mutex scav_lock;
+
+    /* Not NULL: what page_alloc_alloc_range takes is noted there. */
+    struct stale_runs *stale;
 
     /* No page below it is free.  It is in in_use, or MAX_OFF_ADDR: nothing is free at all. */
     struct off_addr search_addr;

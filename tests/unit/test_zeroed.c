@@ -144,10 +144,72 @@ static void fresh_memory_is_not_touched(void **state) {
     }
 }
 
+/* Parts of a place, one behind the other, that some objects fill; the others have the rest. */
+enum { PART = 96 << 10, MOST = 64, TRIES = 400 };
+static char *parts[TRIES];
+
+/* Allocates objects until n of them lie side by side: the index of the first. */
+static unsigned side_by_side(unsigned n) {
+    unsigned run = 0;
+    for (unsigned i = 0; i < TRIES; i++) {
+        parts[i] = heap_alloc(self(), PART, false);
+        run = i != 0 && parts[i] == parts[i - 1] + PART ? run + 1 : 1;
+        if (run == n)
+            return i + 1 - n;
+    }
+    fail_msg("no %u objects lie side by side", n);
+    return 0;
+}
+
+static void release_parts(unsigned first, unsigned n, uint64_t which) {
+    for (unsigned i = 0; i < n; i++)
+        if (which >> i & 1)
+            release(parts[first + i]);
+    mcache_release(self());
+}
+
+/* A place of n parts, of which those in `used` have been used, and the others given back. */
+static void check_mixed_place(unsigned n, uint64_t used) {
+    unsigned first = side_by_side(n);
+    char *place = parts[first];
+    size_t size = (size_t)n * PART;
+    for (unsigned i = 0; i < n; i++)
+        if (used >> i & 1)
+            memset(parts[first + i], 0xa5, PART);
+    release_parts(first, n, ~used);
+    mheap_scavenge(&mheap_);
+    release_parts(first, n, used);
+    mheap_reclaim(&mheap_);
+    char *p = alloc_zeroed(size);
+    assert_true(p <= place && place - p < PART); /* a little may have been free before it */
+    for (unsigned i = 0; i + 1 < n && n <= 16; i++)
+        if ((used >> i & 1) == 0)
+            assert_int_equal(resident_pages(place + (size_t)i * PART, PART), 0);
+    for (size_t i = 0; i < size; i++)
+        if (p[i] != 0)
+            fail_msg("byte %zu of %zu is %d, used %lx", i, size, p[i], (unsigned long)used);
+    release(p);
+    for (unsigned i = 0; i < first; i++)
+        release(parts[i]);
+    mcache_release(self());
+    mheap_scavenge(&mheap_);
+}
+
+static void only_what_was_used_of_a_place_is_cleared(void **state) {
+    (void)state;
+    struct random r = {3};
+    begin_anew();
+    for (unsigned used = 1; used < 1 << 5; used++)
+        check_mixed_place(16, used * 0x8421u & 0xffff);
+    for (unsigned i = 0; i < 20; i++) /* in more pieces than are told apart */
+        check_mixed_place(MOST, random_next(&r));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_is_clear_however_it_was_used_before),
         cmocka_unit_test(fresh_memory_is_not_touched),
+        cmocka_unit_test(only_what_was_used_of_a_place_is_cleared),
     };
     return cmocka_run_group_tests_name("zeroed", tests, NULL, NULL);
 }
