@@ -24,8 +24,7 @@ struct large_cache {
     size_t room;                              /* bytes of spans that the stacks have room for */
     uint64_t used[LARGE_KEEP_PAGES / 64 + 1]; /* bit: this number of pages has room */
     uint32_t nmissed;                         /* spans turned away, as others have the room */
-    struct stale_runs
-        *stale; /* of the object being allocated, where it is to be cleared; or NULL */
+    struct stale_runs *stale; /* of the object being allocated, if it is to be cleared, or NULL */
 };
 
 /* The heap's: freed spans by their number of pages.  Guarded by its lock. */
@@ -73,10 +72,9 @@ void large_set_entry(struct mspan *s);
 void large_cache_flush(struct mcache *c);
 
 /* large_cache_forget empties the stacks of a thread lost in a fork: its spans are found again by
- * large_rescue, which is shown each span that such an mcache owns.  Other threads of the child may
- * be freeing it. */
+ * large_rescue, which is shown each span that such an mcache owns. */
 void large_cache_forget(struct mcache *c);
-void large_rescue(struct mspan *s, const struct span_owner *lost);
+void large_rescue(struct mspan *s);
 
 /* large_bins_drain frees all spans of the bins, and large_bins_age those that nobody has needed
  * since it was called last.  The heap's lock is held. */
