@@ -361,11 +361,13 @@ static void rebuild_orphans(void) {
     uint32_t n = atomic_load_explicit(&mheap_.nallspans, memory_order_acquire);
     for (uint32_t i = 0; i < n; i++) {
         struct mspan *s = mheap_.allspans[i];
+        /* Before the owner: of his spans others take away only large ones. */
+        bool large = __atomic_load_n(&s->elem_size, __ATOMIC_ACQUIRE) == 0;
         const struct span_owner *o = mspan_owner(s);
         if (o == NULL || o->id >= mcaches.n || !mcaches.all[o->id]->orphan)
             continue;
-        if (s->elem_size == 0) {
-            large_rescue(s);
+        if (large) {
+            large_rescue(s, o);
             continue;
         }
         s->place = GOMALLOC_PLACE_NONE;

@@ -237,9 +237,14 @@ void large_cache_forget(struct mcache *c) {
         drop_room(c, npages);
 }
 
-void large_rescue(struct mspan *s) {
-    if (s->free_bits0 == 0)
+/* The bit is looked at before the owner: a thread of the child that frees the object now changes
+ * them in the other order (large_free). */
+void large_rescue(struct mspan *s, const struct span_owner *lost) {
+    if (__atomic_load_n(&s->free_bits0, __ATOMIC_ACQUIRE) == 0)
         return; /* it lives, and the mcache may go on being its owner */
+    if (mspan_owner(s) != lost)
+        return;
+    atomic_store(&s->free_marks0, 0); /* see set_free_bit */
     if (s->npages <= LARGE_KEEP_PAGES)
         bins_keep(&mheap_, s);
     else
@@ -284,27 +289,33 @@ static bool keeps(const struct mspan *s) {
     return s->npages <= LARGE_KEEP_PAGES && s->spc.v == 0;
 }
 
-struct mspan *large_alloc(struct mcache *c, size_t size, size_t align, bool noscan) {
-    if (size > MAX_ALLOC)
-        return NULL;
-    size_t npages = large_pages(size), align_pages = align >> GM_PAGE_SHIFT;
-    mcache_count(&c->nlarge);
-    mcache_flush_if_due(c);
-    struct mspan *s = NULL;
-    if (!noscan && align_pages <= 1 && npages <= LARGE_KEEP_PAGES)
-        s = take_kept(c, npages);
-    if (s != NULL)
-        return s;
+static struct mspan *reclaim_and_new(struct mcache *c, size_t npages, size_t align_pages,
+                                     bool noscan) {
     if (mheap_reclaim_due(&mheap_)) {
         mcache_flush(c);
         mheap_reclaim(&mheap_);
     }
-    s = new_large(c, npages, align_pages, noscan);
+    struct mspan *s = new_large(c, npages, align_pages, noscan);
     if (s == NULL) { /* out of memory, unless what the caches keep can be had */
         mcache_release(c);
         mheap_reclaim(&mheap_);
         s = new_large(c, npages, align_pages, noscan);
     }
+    return s;
+}
+
+struct mspan *large_alloc(struct mcache *c, size_t size, size_t align, bool noscan) {
+    if (size > MAX_ALLOC)
+        return NULL;
+    size_t npages = large_pages(size), align_pages = align >> GM_PAGE_SHIFT;
+    mcache_flush_if_due(c);
+    struct mspan *s = NULL;
+    if (!noscan && align_pages <= 1 && npages <= LARGE_KEEP_PAGES)
+        s = take_kept(c, npages);
+    if (s == NULL)
+        s = reclaim_and_new(c, npages, align_pages, noscan);
+    if (s != NULL)
+        mcache_count(&c->nlarge);
     return s;
 }
 
@@ -355,14 +366,13 @@ bool large_free(struct mspan *s) {
         return true;
     }
     const struct mcache_entry *e = &c->large_alloc[s->npages];
-    if (e->sp != e->end) {
-        set_owner(s, &c->owner);
-        set_free_bit(s);
+    bool room = e->sp != e->end;
+    set_owner(s, room ? &c->owner : &mheap_.owner); /* before the bit: see large_rescue */
+    set_free_bit(s);
+    if (room)
         push(c, s);
-    } else {
-        set_free_bit(s);
+    else
         bins_keep(&mheap_, s);
-    }
     return true;
 }
 

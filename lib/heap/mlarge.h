@@ -72,9 +72,10 @@ void large_set_entry(struct mspan *s);
 void large_cache_flush(struct mcache *c);
 
 /* large_cache_forget empties the stacks of a thread lost in a fork: its spans are found again by
- * large_rescue, which is shown each span that such an mcache owns. */
+ * large_rescue, which is shown each span that such an mcache owns.  Other threads of the child may
+ * be freeing it. */
 void large_cache_forget(struct mcache *c);
-void large_rescue(struct mspan *s);
+void large_rescue(struct mspan *s, const struct span_owner *lost);
 
 /* large_bins_drain frees all spans of the bins, and large_bins_age those that nobody has needed
  * since it was called last.  The heap's lock is held. */

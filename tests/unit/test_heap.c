@@ -396,10 +396,12 @@ static size_t kept_hints(const struct mcache *c, size_t npages) {
     return (size_t)(c->large_alloc[npages].sp - c->large_alloc[npages].bottom);
 }
 
-/* In a child of the process, whose thread was lost when it had freed the third and not kept it. */
+/* In a child of the process, whose thread was lost when it had freed the third and not kept it; and
+ * another when it had set the bit of the first, and not yet cleared its mark. */
 static bool a_torn_large_cache_is_mended(struct mcache *c) {
     const char *why;
     c->large_alloc[13].sp--;
+    atomic_store(&mheap_span_of(c->large_alloc[13].bottom->p)->free_marks0, 1);
     mcaches_after_fork();
     mcaches_reclaim_idle();
     return kept_hints(c, 13) == 0 && mheap_.bins.bin[13].n == 3 && mheap_consistent(&mheap_, &why);
@@ -417,6 +419,65 @@ static void a_lost_threads_large_spans_are_used_once(void **state) {
         for (uint32_t i = 0; i < mcaches.n; i++)
             if (mcaches.all[i] != mcache_self && kept_hints(mcaches.all[i], 13) == 3)
                 _exit(a_torn_large_cache_is_mended(mcaches.all[i]) ? 0 : 1);
+    pthread_barrier_wait(&done);
+    pthread_join(t, NULL);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+static void *keep_a_large_object(void *ret_p) {
+    *(void **)ret_p = alloc(100000);
+    pthread_barrier_wait(&cached);
+    pthread_barrier_wait(&done);
+    release(*(void **)ret_p);
+    return NULL;
+}
+
+static void *release_it(void *p) {
+    return release(p) == FREE_OK ? p : NULL;
+}
+
+static void *mend(void *unused) {
+    (void)unused;
+    mcaches_reclaim_idle();
+    return NULL;
+}
+
+/* In a child of the process: two threads get to the heap's lock with the lost thread's span, one
+ * that frees its object, and one that looks for what the lost thread had freed. */
+static bool one_of_them_has_it(void *p) {
+    const char *why;
+    const struct mspan *s = mheap_span_of((uintptr_t)p);
+    pthread_t freer, mender;
+    void *freed;
+    mcaches_after_fork();
+    uint32_t kept = mheap_.bins.bin[13].n;
+    mutex_lock(&mheap_.lock);
+    pthread_create(&freer, NULL, release_it, p);
+    while (__atomic_load_n(&s->free_bits0, __ATOMIC_ACQUIRE) == 0)
+        usleep(1000);
+    pthread_create(&mender, NULL, mend, NULL);
+    usleep(50000); /* a mender that comes too late errs no more */
+    mutex_unlock(&mheap_.lock);
+    pthread_join(freer, &freed);
+    pthread_join(mender, NULL);
+    return freed == p && mheap_.bins.bin[13].n == kept + 1 && mheap_consistent(&mheap_, &why);
+}
+
+static void a_lost_threads_large_object_is_freed_once(void **state) {
+    (void)state;
+    pthread_t t;
+    void *p;
+    pthread_barrier_init(&cached, NULL, 2);
+    pthread_barrier_init(&done, NULL, 2);
+    pthread_create(&t, NULL, keep_a_large_object, &p);
+    pthread_barrier_wait(&cached);
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(60); /* if a list has become a ring */
+        _exit(one_of_them_has_it(p) ? 0 : 1);
+    }
     pthread_barrier_wait(&done);
     pthread_join(t, NULL);
     int status;
@@ -716,6 +777,7 @@ static void a_request_that_the_kernel_refuses_costs_nothing(void **state) {
     uint32_t narenas = mheap_.narenas;
     uint64_t heap = mem_stats[MEM_HEAP].reserved + mem_stats[MEM_HEAP].prepared;
     uint64_t tables = mem_stats[MEM_ARENA].prepared;
+    uint64_t nlarge = large_count();
     setrlimit(RLIMIT_DATA, &limit);
     assert_null(alloc((size_t)1 << 40));
     assert_null(heap_alloc_aligned(self(), (size_t)1 << 40, 1 << 20));
@@ -723,6 +785,7 @@ static void a_request_that_the_kernel_refuses_costs_nothing(void **state) {
     assert_int_equal(mheap_.narenas, narenas);
     assert_int_equal(mem_stats[MEM_HEAP].reserved + mem_stats[MEM_HEAP].prepared, heap);
     assert_int_equal(mem_stats[MEM_ARENA].prepared, tables);
+    assert_int_equal(large_count(), nlarge);
     assert_heap_consistent();
 }
 
@@ -811,6 +874,7 @@ int main(void) {
         cmocka_unit_test(what_an_ended_thread_left_returns_to_the_heap_when_freed),
         cmocka_unit_test(threads_that_come_and_go_share_few_mcaches),
         cmocka_unit_test(a_lost_threads_large_spans_are_used_once),
+        cmocka_unit_test(a_lost_threads_large_object_is_freed_once),
         cmocka_unit_test(marks_are_noted_in_a_child_whatever_its_lost_threads_did),
         cmocka_unit_test(a_lost_threads_sweep_is_no_double_free),
         cmocka_unit_test(a_large_object_freed_elsewhere_is_used_there),
