@@ -43,23 +43,25 @@ static inline void add(struct search *s, const struct replay_frame *f) {
     s->nnew++;
 }
 
+static inline bool is_same(struct search *s, uint64_t addr, uint64_t value) {
+    uint64_t v;
+    return stackmem_load(&s->r->memory, addr, &v) && v == value;
+}
+
 /* What is compared of a remembered frame: the words from which its caller's state was read. */
-static inline bool same_words(const struct replay_frame *f) {
+static inline bool same_words(struct search *s, const struct replay_frame *f) {
     const struct replay_frame *out = f + 1;
     switch (f->row.kind) {
     case ROW_DRAP:
-        if (stackmem_word(f->rbp - 8 * (uint64_t)f->row.offset) != out->sp ||
-            stackmem_word(f->rbp) != out->rbp)
-            return false;
-        return stackmem_word(out->sp - 8) == out->ra;
+        return is_same(s, f->rbp - 8 * (uint64_t)f->row.offset, out->sp) &&
+               is_same(s, f->rbp, out->rbp) && is_same(s, out->sp - 8, out->ra);
     case ROW_SIGNAL:
-        return stackmem_word(f->sp + UCONTEXT_RSP) == out->sp &&
-               stackmem_word(f->sp + UCONTEXT_RIP) == out->ra &&
-               stackmem_word(f->sp + UCONTEXT_RBP) == out->rbp;
+        return is_same(s, f->sp + UCONTEXT_RSP, out->sp) &&
+               is_same(s, f->sp + UCONTEXT_RIP, out->ra) &&
+               is_same(s, f->sp + UCONTEXT_RBP, out->rbp);
     default:
-        if (stackmem_word(out->sp - 8) != out->ra)
-            return false;
-        return f->row.rbp == 0 || stackmem_word(out->sp - 8 * (uint64_t)f->row.rbp) == out->rbp;
+        return is_same(s, out->sp - 8, out->ra) &&
+               (f->row.rbp == 0 || is_same(s, out->sp - 8 * (uint64_t)f->row.rbp, out->rbp));
     }
 }
 
@@ -77,8 +79,9 @@ static gm_noinline bool same_row(struct search *s, const struct replay_frame *f)
 }
 
 /* A row's first bytes as one word: kind, flags, rbp.  UNUSUAL is in those that are of other kinds
- * than nearly all, ROW_RSP and ROW_RBP, or may not be believed.  ROW_SLOW is not remembered. */
-#define UNUSUAL (ROW_DRAP | (ROW_CHECKED | ROW_FLEETING) << 8)
+ * than nearly all, ROW_RSP and ROW_RBP, or may not be believed, or whose words may be gone.
+ * ROW_SLOW is not remembered. */
+#define UNUSUAL (ROW_DRAP | (ROW_CHECKED | ROW_FLEETING | REPLAY_FAR) << 8)
 
 static_assert((ROW_DRAP & (ROW_RSP | ROW_RBP)) == 0 && (ROW_DRAP & ROW_SIGNAL & ROW_END) != 0 &&
                   (ROW_DRAP & ROW_LOST) != 0,
@@ -108,7 +111,7 @@ static uint32_t compare(struct search *s, uint32_t i) {
             break;
         if (f->row.kind >= ROW_END)
             return REPLAY_ROOM;
-        if (!same_words(f))
+        if (!same_words(s, f))
             break;
     }
     return (uint32_t)(f - s->r->frames);
@@ -181,6 +184,14 @@ static inline bool read_out(struct search *s, const struct replay_frame *f,
            (f->row.rbp == 0 || load(s, out->sp - 8 * (uint64_t)f->row.rbp, &out->rbp));
 }
 
+/* is_near tells whether the words of a step of kind ROW_RSP or ROW_RBP are on the stack in use. */
+static inline bool is_near(const struct stackmem *m, const struct replay_frame *f,
+                           const struct replay_frame *out) {
+    uint64_t n = m->hi - m->lo;
+    return out->sp - 8 - m->lo < n &&
+           (f->row.rbp == 0 || out->sp - 8 * (uint64_t)f->row.rbp - m->lo < n);
+}
+
 /* step notes the present frame and goes to its caller's. */
 static inline enum outcome step(struct search *s) {
     struct replay_frame *now = &s->now;
@@ -197,11 +208,15 @@ static inline enum outcome step(struct search *s) {
         if (!read_out(s, now, &out)) {
             now->row.kind = ROW_LOST; /* the words are not compared, so: */
             now->row.flags |= ROW_FLEETING;
-        } else if (is_end(out.ra)) {
-            add(s, now);
-            out.row = (struct row){.kind = ROW_END};
-            add(s, &out); /* so that the word is compared */
-            return ENDED;
+        } else {
+            if (gm_unlikely(!is_near(&s->r->memory, now, &out)))
+                now->row.flags |= REPLAY_FAR;
+            if (is_end(out.ra)) {
+                add(s, now);
+                out.row = (struct row){.kind = ROW_END};
+                add(s, &out); /* so that the word is compared */
+                return ENDED;
+            }
         }
     }
     add(s, now);

@@ -56,7 +56,8 @@ struct replay_frame {
 /* flags of a frame's row, beside those of struct row */
 enum {
     REPLAY_INTERRUPTED = 0x10, /* by a signal */
-    REPLAY_RBP = 0x20          /* rbp matters to this or an outer step before one restores it */
+    REPLAY_RBP = 0x20,         /* rbp matters to this or an outer step before one restores it */
+    REPLAY_FAR = 0x40          /* the step read words outside of the stack that was in use */
 };
 
 /* What a capture found. */

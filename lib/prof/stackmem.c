@@ -27,6 +27,7 @@ static bool all_readable(uint64_t from, uint64_t to) {
 }
 
 void stackmem_here(struct stackmem *m, uint64_t sp) {
+    m->lo2 = m->hi2 = 0;
     if (gm_likely(sp - m->lo < m->hi - m->lo))
         return;
     uint64_t page = sp & ~(PAGE - 1);
@@ -34,13 +35,8 @@ void stackmem_here(struct stackmem *m, uint64_t sp) {
         m->lo = page;
         return;
     }
-    /* Another stack; the one that was left may be come back to. */
-    bool back = sp - m->lo2 < m->hi2 - m->lo2;
-    struct stackmem old = *m;
-    m->lo = back ? old.lo2 : page;
-    m->hi = back ? old.hi2 : page + PAGE;
-    m->lo2 = old.lo;
-    m->hi2 = old.hi;
+    m->lo = page; /* another stack */
+    m->hi = page + PAGE;
 }
 
 /* extend makes the range reach the page, if that is near and all between them is readable. */

@@ -4,13 +4,13 @@
  *
  * What the walk of a stack reads is mapped as long as the unwind information is right: the program
  * is going to pop it.  Where it is not right, the address may be anything.  Asking the kernel costs
- * 100 ns, so pages that have been found readable are remembered for a thread, as two ranges: that
- * of the stack the thread is on, and one more (what a signal on a stack of its own interrupted,
- * who switched to a coroutine).  The end of a stack is found by asking, once: no thread attributes,
- * which are had from /proc by way of stdio, and no limits, which the program may change.
+ * 100 ns, so pages that have been found readable are remembered as two ranges: that of the stack
+ * the thread is on, as long as it is, and, for one capture, one more (what a signal on a stack of
+ * its own interrupted, or where wrong unwind information led).  The end of a stack is found by
+ * asking, once: no thread attributes, which are had from /proc by way of stdio, and no limits,
+ * which the program may change.
  *
- * A range is not unmapped behind our back while the thread runs on it.  What has been a coroutine's
- * stack may be; there the words that are read are still those that its unwind information names.
+ * A stack is not unmapped behind our back while the thread runs on it; anything else may be.
  */
 #ifndef GM_PROF_STACKMEM_H
 #define GM_PROF_STACKMEM_H
@@ -20,14 +20,15 @@
 struct stackmem {
     uint64_t lo; /* readable: [lo, hi), whole pages; the stack in use */
     uint64_t hi;
-    uint64_t lo2; /* another such range */
+    uint64_t lo2; /* another such range, found since stackmem_here */
     uint64_t hi2;
 };
 
 /* stackmem_readable asks the kernel whether the aligned word at addr can be read. */
 bool stackmem_readable(uint64_t addr);
 
-/* stackmem_here makes the range one that holds sp, the stack pointer. */
+/* stackmem_here begins a capture: makes the range one that holds sp, the stack pointer, and forgets
+ * the other. */
 void stackmem_here(struct stackmem *m, uint64_t sp);
 
 /* stackmem_ask finds out about an aligned word outside of the ranges, and enlarges one. */

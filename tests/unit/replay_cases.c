@@ -177,3 +177,27 @@ void case_recursion(case_visit *visit, unsigned depth) {
         case_recursion(visit, depth - 1);
     __asm__ volatile("" ::: "memory"); /* no tail call */
 }
+
+/* with_rbp calls a function with rbp as it is told, which its unwind information takes for its
+ * frame: so do threads look that were made by setjmp and a new stack pointer. */
+void with_rbp(void *rbp, case_visit *visit);
+__asm__(".text\n"
+        ".type with_rbp, @function\n"
+        "with_rbp:\n"
+        ".cfi_startproc\n"
+        "pushq %rbp\n"
+        ".cfi_def_cfa_offset 16\n"
+        ".cfi_offset 6, -16\n"
+        "movq %rdi, %rbp\n"
+        ".cfi_def_cfa_register 6\n"
+        "callq *%rsi\n"
+        "popq %rbp\n"
+        ".cfi_def_cfa 7, 8\n"
+        "retq\n"
+        ".cfi_endproc\n"
+        ".size with_rbp, . - with_rbp\n");
+
+void case_wrong_frame(case_visit *visit, void *rbp) {
+    with_rbp(rbp, visit);
+    __asm__ volatile(""); /* no tail call */
+}

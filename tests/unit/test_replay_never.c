@@ -2,7 +2,7 @@
  *
  * What capturing by replay never does: wait for the loader, not even in a forked child whose
  * parent's other thread was in it; take a library for the one that was there before; deadlock with
- * a signal handler that allocates; need much memory.
+ * a signal handler that allocates; need much memory; read what has been unmapped.
  */
 #include <dlfcn.h>
 #include <link.h>
@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -243,6 +244,26 @@ static void a_thread_needs_less_than_64_kib(void **state) {
     assert_in_range(used, 1, 64 * 1024);
 }
 
+static void visit_from_elsewhere(void) {
+    visit();
+    __asm__ volatile(""); /* no tail call */
+}
+
+/* What was read there once is neither compared nor read again. */
+static void a_frame_in_memory_that_goes_away_is_not_read(void **state) {
+    (void)state;
+    const size_t n = 1 << 20;
+    for (unsigned other = 0; other < 2; other++) {
+        char *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        assert_true(p != MAP_FAILED);
+        for (volatile unsigned i = 0; i < 4; i++) {
+            if (i == 2)
+                assert_int_equal(munmap(p, n), 0);
+            case_wrong_frame(i >= 2 && other != 0 ? visit_from_elsewhere : visit, p + n / 2);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_loaders_lock_is_not_waited_for),
@@ -251,6 +272,7 @@ int main(void) {
         cmocka_unit_test(also_without_build_ids),
         cmocka_unit_test(a_signal_handler_that_allocates_in_a_capture_gets_a_label),
         cmocka_unit_test(a_thread_needs_less_than_64_kib),
+        cmocka_unit_test(a_frame_in_memory_that_goes_away_is_not_read),
     };
     return cmocka_run_group_tests(tests, load, NULL);
 }
