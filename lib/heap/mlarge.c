@@ -235,6 +235,7 @@ void large_cache_forget(struct mcache *c) {
     size_t npages;
     while ((npages = next_bit(c->large.used, 1, LARGE_KEEP_PAGES)) != 0)
         drop_room(c, npages);
+    c->large.stale = NULL; /* it was on the thread's stack */
 }
 
 /* The bit is looked at before the owner: a thread of the child that frees the object now changes
