@@ -9,7 +9,7 @@
 #include "prof/cfi_cursor.h"
 
 #define HDR_TABLE_SDATA4 0x3b /* .eh_frame_hdr's table: pairs of 4 bytes, relative to its start */
-#define SAVED_ROWS       6    /* DW_CFA_remember_state within one another; compilers: 1 or 2 */
+#define SAVED_ROWS       3    /* DW_CFA_remember_state within one another; compilers: 1 or 2 */
 
 /* struct dl_find_object of glibc 2.35, which older headers do not have. */
 struct found_object {
@@ -202,13 +202,13 @@ struct run {
     unsigned nsaved;
 };
 
-static void set(struct run *r, struct cfi_cursor *c, uint64_t reg, uint8_t rule, int64_t value) {
+static void set(struct run *r, uint64_t reg, uint8_t rule, int64_t value) {
     if (reg < CFI_NREGS)
-        r->row->regs[reg] = (struct cfi_place){.rule = rule, .value = value, .limit = c->end};
+        r->row->regs[reg] = (struct cfi_place){.rule = rule, .value = value};
 }
 
-static void set_register(struct run *r, struct cfi_cursor *c, uint64_t reg, uint64_t in) {
-    set(r, c, reg, in < CFI_NREGS ? CFI_IN_REGISTER : CFI_UNDEFINED, 0);
+static void set_register(struct run *r, uint64_t reg, uint64_t in) {
+    set(r, reg, in < CFI_NREGS ? CFI_IN_REGISTER : CFI_UNDEFINED, 0);
     if (reg < CFI_NREGS && in < CFI_NREGS)
         r->row->regs[reg].reg = (uint8_t)in;
 }
@@ -227,10 +227,18 @@ static void set_cfa(struct run *r, struct cfi_cursor *c, uint64_t reg, int64_t o
 }
 
 /* block returns the place of the expression that follows, and passes over it. */
-static int64_t block(struct cfi_cursor *c) {
-    int64_t p = (int64_t)(uintptr_t)c->p;
+static struct cfi_place block(struct cfi_cursor *c, uint8_t rule) {
+    size_t room = (size_t)(c->end - c->p);
+    struct cfi_place p = {.rule = rule, .value = (int64_t)(uintptr_t)c->p};
+    p.room = room < UINT32_MAX ? (uint32_t)room : UINT32_MAX;
     cfi_skip(c, cfi_uleb(c));
     return p;
+}
+
+static void set_block(struct run *r, struct cfi_cursor *c, uint64_t reg, uint8_t rule) {
+    struct cfi_place p = block(c, rule);
+    if (reg < CFI_NREGS)
+        r->row->regs[reg] = p;
 }
 
 static void push_row(struct run *r, struct cfi_cursor *c) {
@@ -254,34 +262,34 @@ static void rule_operation(struct run *r, struct cfi_cursor *c, uint8_t op) {
     switch (op) {
     case 0x05: /* offset_extended */
         reg = cfi_uleb(c);
-        return set(r, c, reg, CFI_AT_OFFSET, (int64_t)cfi_uleb(c) * align);
+        return set(r, reg, CFI_AT_OFFSET, (int64_t)cfi_uleb(c) * align);
     case 0x06: /* restore_extended */
         return restore(r, c, cfi_uleb(c));
     case 0x07: /* undefined */
-        return set(r, c, cfi_uleb(c), CFI_UNDEFINED, 0);
+        return set(r, cfi_uleb(c), CFI_UNDEFINED, 0);
     case 0x08: /* same_value */
-        return set(r, c, cfi_uleb(c), CFI_SAME, 0);
+        return set(r, cfi_uleb(c), CFI_SAME, 0);
     case 0x09: /* register */
         reg = cfi_uleb(c);
-        return set_register(r, c, reg, cfi_uleb(c));
+        return set_register(r, reg, cfi_uleb(c));
     case 0x10: /* expression */
         reg = cfi_uleb(c);
-        return set(r, c, reg, CFI_AT_EXPRESSION, block(c));
+        return set_block(r, c, reg, CFI_AT_EXPRESSION);
     case 0x11: /* offset_extended_sf */
         reg = cfi_uleb(c);
-        return set(r, c, reg, CFI_AT_OFFSET, cfi_sleb(c) * align);
+        return set(r, reg, CFI_AT_OFFSET, cfi_sleb(c) * align);
     case 0x14: /* val_offset */
         reg = cfi_uleb(c);
-        return set(r, c, reg, CFI_IS_OFFSET, (int64_t)cfi_uleb(c) * align);
+        return set(r, reg, CFI_IS_OFFSET, (int64_t)cfi_uleb(c) * align);
     case 0x15: /* val_offset_sf */
         reg = cfi_uleb(c);
-        return set(r, c, reg, CFI_IS_OFFSET, cfi_sleb(c) * align);
+        return set(r, reg, CFI_IS_OFFSET, cfi_sleb(c) * align);
     case 0x16: /* val_expression */
         reg = cfi_uleb(c);
-        return set(r, c, reg, CFI_IS_EXPRESSION, block(c));
+        return set_block(r, c, reg, CFI_IS_EXPRESSION);
     case 0x2f: /* GNU_negative_offset_extended */
         reg = cfi_uleb(c);
-        return set(r, c, reg, CFI_AT_OFFSET, -(int64_t)cfi_uleb(c) * align);
+        return set(r, reg, CFI_AT_OFFSET, -(int64_t)cfi_uleb(c) * align);
     default:
         c->bad = true;
     }
@@ -303,8 +311,7 @@ static void cfa_operation(struct run *r, struct cfi_cursor *c, uint8_t op) {
     case 0x0e: /* def_cfa_offset */
         return set_cfa(r, c, r->row->cfa.reg, (int64_t)cfi_uleb(c));
     case 0x0f: /* def_cfa_expression */
-        r->row->cfa = (struct cfi_place){.rule = CFI_IS_EXPRESSION, .limit = c->end};
-        r->row->cfa.value = block(c);
+        r->row->cfa = block(c, CFI_IS_EXPRESSION);
         return;
     case 0x12: /* def_cfa_sf */
         reg = cfi_uleb(c);
@@ -330,7 +337,7 @@ static void operation(struct run *r, struct cfi_cursor *c) {
     case 1: /* advance_loc */
         return advance(r, low);
     case 2: /* offset */
-        return set(r, c, low, CFI_AT_OFFSET, (int64_t)cfi_uleb(c) * r->cie->data_align);
+        return set(r, low, CFI_AT_OFFSET, (int64_t)cfi_uleb(c) * r->cie->data_align);
     case 3: /* restore */
         return restore(r, c, low);
     default:

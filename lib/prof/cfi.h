@@ -34,8 +34,8 @@ enum cfi_rule {
 /* Where one value is.  A block begins with its length (ULEB). */
 struct cfi_place {
     int64_t value;
-    const uint8_t *limit; /* of a block: end of the bytes that it may lie in */
-    uint8_t rule;         /* enum cfi_rule */
+    uint32_t room; /* of a block: bytes that it may lie in */
+    uint8_t rule;  /* enum cfi_rule */
     uint8_t reg;
 };
 

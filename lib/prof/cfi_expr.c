@@ -196,7 +196,7 @@ bool cfi_evaluate(const struct cfi_place *block, const struct cfi_frame *f, cons
                   uint64_t *ret) {
     struct machine m = {.frame = f};
     m.code.p = (const uint8_t *)(uintptr_t)block->value;
-    m.code.end = block->limit;
+    m.code.end = m.code.p + block->room;
     uint64_t n = cfi_uleb(&m.code);
     if (m.code.bad || n > (uint64_t)(m.code.end - m.code.p))
         return false;

@@ -100,7 +100,8 @@ static void put(uint64_t pc, struct row r) {
  * it is another. */
 static bool simple_expression(const struct cfi_place *p, unsigned *ret_reg, int64_t *ret_offset,
                               bool *ret_load) {
-    struct cfi_cursor c = {(const uint8_t *)(uintptr_t)p->value, p->limit, false};
+    const uint8_t *block = (const uint8_t *)(uintptr_t)p->value;
+    struct cfi_cursor c = {block, block + p->room, false};
     uint64_t n = cfi_uleb(&c);
     if (c.bad || n > (uint64_t)(c.end - c.p))
         return false;

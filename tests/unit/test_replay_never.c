@@ -2,7 +2,8 @@
  *
  * What capturing by replay never does: wait for the loader, not even in a forked child whose
  * parent's other thread was in it; take a library for the one that was there before; deadlock with
- * a signal handler that allocates; need much memory; read what has been unmapped.
+ * a signal handler that allocates; need much memory, or stack; read what has been
+ * unmapped.
  */
 #include <dlfcn.h>
 #include <link.h>
@@ -233,6 +234,39 @@ static void *sample_deeply(void *arg) {
     return NULL;
 }
 
+/* The stack of a signal's handler, which is as small as 8 KiB, of which the kernel takes 3.5. */
+static struct {
+    char bytes[64 * 1024] __attribute__((aligned(4096)));
+    uintptr_t handler;
+} other_stack;
+
+static void visit_on_other_stack(int sig) {
+    (void)sig;
+    other_stack.handler = (uintptr_t)__builtin_frame_address(0);
+    visit();
+}
+
+static void raise_it(void) {
+    raise(SIGUSR2);
+}
+
+/* Of frames that nobody has seen.  Verifying is a part of it. */
+static void a_capture_needs_less_than_4_kib_of_stack(void **state) {
+    (void)state;
+    if (SANITIZED)
+        skip();
+    const stack_t stack = {.ss_sp = other_stack.bytes, .ss_size = sizeof other_stack.bytes};
+    const struct sigaction a = {.sa_handler = visit_on_other_stack, .sa_flags = SA_ONSTACK};
+    visit(); /* makes what the thread needs */
+    assert_int_equal(sigaltstack(&stack, NULL), 0);
+    assert_int_equal(sigaction(SIGUSR2, &a, NULL), 0);
+    case_recursion(raise_it, 3);
+    const char *lowest = other_stack.bytes;
+    while (*lowest == 0)
+        lowest++;
+    assert_in_range(other_stack.handler - (uintptr_t)lowest, 1, 4096);
+}
+
 /* At the greatest depth; verifying takes more, and is not counted here. */
 static void a_thread_needs_less_than_64_kib(void **state) {
     (void)state;
@@ -272,6 +306,7 @@ int main(void) {
         cmocka_unit_test(also_without_build_ids),
         cmocka_unit_test(a_signal_handler_that_allocates_in_a_capture_gets_a_label),
         cmocka_unit_test(a_thread_needs_less_than_64_kib),
+        cmocka_unit_test(a_capture_needs_less_than_4_kib_of_stack),
         cmocka_unit_test(a_frame_in_memory_that_goes_away_is_not_read),
     };
     return cmocka_run_group_tests(tests, load, NULL);
