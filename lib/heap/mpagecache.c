@@ -2,18 +2,19 @@
  *
  * The page cache.  Go: runtime/mpagecache.go.
  *
- * A span of one page costs some 50 ns of search and update, under the heap lock.  So a thread takes
- * all the free pages of one aligned block of 64 at once (one lock, one update; a block is one word
- * of a bitmap) and gives them out without a lock.  To the page allocator they are in use until
- * they are flushed; c->cache has a 1 for each page that is still here.
+ * A span of one page costs some 50 ns of search and update, under the heap lock.  So all the free
+ * pages of one aligned block of 64 are taken at once (one update; a block is one word of a bitmap)
+ * and given out one after the other, to the threads that share the cache (mheap.c).  To the page
+ * allocator they are in use until they are flushed; c->cache has a 1 for each page that is still
+ * here.
  *
  * Example: the block's bits in the chunk are 1011 (1 = in use; page 2 is free).  The cache gets
  * 0100 and the chunk's word becomes 1111.  After page 2 was given out the cache is empty, and its
  * owner fetches the next block.
  *
  * Requests of 16 pages and more don't ask the cache (mheap.c): they would rarely be in luck.
- * What it costs is memory that sits in idle threads' caches, up to 512 KiB each; that is where it
- * stops scaling, and why a thread that ends flushes.
+ * What it costs is memory that sits in caches, up to 512 KiB for each processor; that is why a
+ * thread that ends flushes its mcache's.
  *
  * Departure: flushing tells the scavenger's index of the pages.  In Go 1.19 a page that was in a
  * cache while its chunk was found to have nothing to scavenge is forgotten until something else is

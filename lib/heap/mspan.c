@@ -8,8 +8,8 @@
  *      F2  if s.pending is 1, stop                         (seq_cst)
  *      F3  exchange s.pending to 1; if it was 1, stop
  *      F4  read s.owner; if it is one with a list, push s on it, stop
- *      F5  (s is free now, or a large object's) set s.pending to 0; read s.owner again; if it is
- * one with a list, go to F2, else stop
+ *      F5  (s is free now, or the heap's) set s.pending to 0; read s.owner again; if it is one with
+ *          a list, go to F2, else stop
  *
  * Who drains a list, D:
  *
@@ -27,9 +27,10 @@
  * If F read the old owner at F4 and pushes on its list, the old owner's D2 hands s on.  Lists of
  * idle mcaches are drained by the library's thread and by who adopts them, so they do not rest.
  *
- * Large spans have an owner too, the heap, but nobody drains its list: s can only be one of them if
- * it was freed and used again since F1, so that there is nothing to sweep.  Were it pushed there,
- * s.pending would stay 1 for all its further lives.
+ * Large spans have an owner too, an mcache or the heap.  s can only be one of them if it was freed
+ * and used again since F1, so that there is nothing to sweep: an mcache that drains passes over it.
+ * Nobody drains the heap's list: were s pushed there, s.pending would stay 1 for all its further
+ * lives.
  *
  * In a child of a fork the other threads have stopped at any of these steps: one between F3 and F4
  * has left `pending` at 1 on no list; one in D has lists in its hands.  So "1" is a number that is

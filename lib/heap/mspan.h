@@ -58,7 +58,8 @@ struct mspan {
     uintptr_t base;          /* address of slot 0 */
     uint32_t div_mul;        /* ceil(2^32 / elem_size): slot index = offset * div_mul >> 32 */
     uint32_t elem_size;      /* bytes of a slot; 0: one large object of npages */
-    _Atomic uintptr_t owner; /* span_owner | SPAN_RECORDED; 0 = free.  Changed by the owner only */
+    _Atomic uintptr_t owner; /* span_owner | SPAN_RECORDED; 0 = free.  Changed by the owner only;
+                                of a large span by who frees its object */
     uintptr_t bit_base;      /* free_bits as a bit address: (uintptr_t)free_bits << 3 */
     uint32_t entry_off;      /* offset of the class's entry in mcache.alloc */
     uint16_t nelems;         /* slots */
@@ -192,7 +193,7 @@ void mspan_forget_pending(void);
 /* mspan_take_pending takes the whole pending list of an owner. */
 struct mspan *mspan_take_pending(struct span_owner *o);
 
-/* mspan_pending_next clears the flag of a span taken from a list and returns the one behind it.
+/* mspan_pop_pending clears the flag of a span taken from a list and returns the one behind it.
  * After it, and only after it, the caller may sweep the span if it is his, else must hand it on
  * (mspan_note_pending). */
 struct mspan *mspan_pop_pending(struct mspan *s);
