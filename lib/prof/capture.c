@@ -61,6 +61,7 @@ void capture_load(void) {
 
 void capture_fork_child(void) {
     verify_fork_child();
+    codeobj_fork_child();
     enum capture_state state = capture_state();
     if (state == CAPTURE_NONE || (state == CAPTURE_READY && capture.options.backend->fork_safe))
         return;

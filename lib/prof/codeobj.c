@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "prof/rowcache.h"
+#include "prof/stackmem.h"
 
 #define MAX_OBJECTS   256 /* known at one time; with one more, all are forgotten */
 #define MAX_PERMANENT 512
@@ -26,6 +27,10 @@ static struct known {
     _Atomic uint64_t end;
     _Atomic uint64_t id[ID_WORDS];
 } known[MAX_OBJECTS];
+
+/* Threads that are in forget_range.  Until the table of rows is clear, no object is made known: its
+ * rows might be those of the one before. */
+static _Atomic uint32_t nforgetting;
 
 enum { KNOWN_FREE, KNOWN_BUSY, KNOWN_READY, KNOWN_STATES };
 
@@ -122,13 +127,14 @@ static uint32_t id_in_notes(uint64_t start, uint64_t p, uint64_t end) {
 /* find_id returns the offset of the object's build-id in its first page, 0: none there. */
 static uint32_t find_id(const struct cfi_object *o) {
     const ElfW(Ehdr) *e = (const ElfW(Ehdr) *)o->start;
-    if (o->end - o->start < HEADER_BYTES || memcmp(e->e_ident, ELFMAG, SELFMAG) != 0 ||
-        e->e_phentsize != sizeof(ElfW(Phdr)) || e->e_phoff > HEADER_BYTES ||
-        e->e_phoff + e->e_phnum * sizeof(ElfW(Phdr)) > HEADER_BYTES)
+    if (o->end - o->start < HEADER_BYTES || !stackmem_readable(o->start) ||
+        memcmp(e->e_ident, ELFMAG, SELFMAG) != 0 || e->e_phentsize != sizeof(ElfW(Phdr)) ||
+        e->e_phoff > HEADER_BYTES || e->e_phoff + e->e_phnum * sizeof(ElfW(Phdr)) > HEADER_BYTES)
         return 0;
     const ElfW(Phdr) *ph = (const ElfW(Phdr) *)(o->start + e->e_phoff);
     for (unsigned i = 0; i < e->e_phnum; i++) {
-        if (ph[i].p_type != PT_NOTE || ph[i].p_offset + ph[i].p_filesz > HEADER_BYTES)
+        if (ph[i].p_type != PT_NOTE || ph[i].p_offset > HEADER_BYTES ||
+            ph[i].p_filesz > HEADER_BYTES - ph[i].p_offset)
             continue;
         /* In the first page, offsets in the file and in memory are the same. */
         uint64_t p = o->start + ph[i].p_offset;
@@ -181,6 +187,7 @@ static bool forget(struct known *k) {
  * who sees that one sees the generation. */
 static void forget_range(uint64_t start, uint64_t end) {
     bool any = false;
+    atomic_fetch_add_explicit(&nforgetting, 1, memory_order_seq_cst);
     for (unsigned i = 0; i < MAX_OBJECTS; i++) {
         if (known[i].start < end && start < known[i].end)
             any |= forget(&known[i]);
@@ -189,6 +196,7 @@ static void forget_range(uint64_t start, uint64_t end) {
         atomic_fetch_add_explicit(&codeobj_generation, 1, memory_order_seq_cst);
         rowcache_clear();
     }
+    atomic_fetch_sub_explicit(&nforgetting, 1, memory_order_seq_cst);
 }
 
 static bool enter(struct known *k, const struct cfi_object *o, uint32_t id_offset) {
@@ -212,7 +220,7 @@ static bool enter(struct known *k, const struct cfi_object *o, uint32_t id_offse
 static bool make_known(const struct cfi_object *o) {
     uint32_t id_offset = find_id(o);
     forget_range(o->start, o->end);
-    if (id_offset == 0)
+    if (id_offset == 0 || atomic_load_explicit(&nforgetting, memory_order_seq_cst) != 0)
         return false;
     for (unsigned tries = 0; tries < 2; tries++) {
         for (unsigned i = 0; i < MAX_OBJECTS; i++) {
@@ -222,6 +230,11 @@ static bool make_known(const struct cfi_object *o) {
         forget_range(0, UINT64_MAX);
     }
     return false;
+}
+
+void codeobj_fork_child(void) {
+    if (atomic_exchange_explicit(&nforgetting, 0, memory_order_seq_cst) != 0)
+        rowcache_clear();
 }
 
 enum codeobj_kind codeobj_of(uint64_t pc, struct cfi_object *ret) {

@@ -40,6 +40,9 @@ struct codeobj_seen {
 /* codeobj_init notes which objects are permanent: once, before the program can load others. */
 void codeobj_init(void);
 
+/* codeobj_fork_child does what threads that are no more may have begun. */
+void codeobj_fork_child(void);
+
 /* codeobj_of returns the object at the address, and makes it one that codeobj_same knows. */
 enum codeobj_kind codeobj_of(uint64_t pc, struct cfi_object *ret);
 
