@@ -24,6 +24,7 @@
 struct request {
     size_t size;
     size_t align; /* power of two; 0 = malloc's */
+    size_t room;  /* bytes more, behind a large object, into which it may grow */
     bool zero;
     bool noscan;
 };
@@ -33,7 +34,7 @@ static void *serve(struct mcache *c, const struct request *r) {
         return heap_alloc_aligned(c, r->size, r->align);
     if (r->zero)
         return heap_alloc_zeroed(c, r->size, r->noscan);
-    return heap_alloc(c, r->size, r->noscan);
+    return heap_alloc(c, r->size + r->room, r->noscan);
 }
 
 /* The recorder's turn: the stack is captured before the heap is entered, so that no lock of ours is
@@ -182,13 +183,18 @@ static void *move(void *p, size_t usable, size_t size) {
     return q;
 }
 
+/* What has to be moved because it grows will grow again, so it gets room for that: else an object
+ * between others that grows by a page at a time would be moved each time. */
 static void *move_large(void *p, struct mspan *s, size_t size) {
-    void *q = allocate(&(struct request){.size = size});
+    size_t usable = mspan_elem_bytes(s);
+    size_t room = size > usable && size < PTRDIFF_MAX ? size / LARGE_ROOM_PART : 0;
+    void *q = allocate(&(struct request){.size = size, .room = room});
+    if (q == NULL && room != 0)
+        q = allocate(&(struct request){.size = size});
     if (q == NULL)
         return NULL;
     if (large_move(s, q))
         return q;
-    size_t usable = mspan_elem_bytes(s);
     memcpy(q, p, usable < size ? usable : size);
     free(p);
     return q;

@@ -385,6 +385,8 @@ bool large_resize(struct mspan *s, size_t size) {
         return true;
     if (npages > s->npages)
         return mheap_grow_in_place(&mheap_, s, npages);
+    if (s->npages - npages <= npages / LARGE_ROOM_PART)
+        return true;
     mheap_shrink(&mheap_, s, npages);
     return true;
 }

@@ -53,6 +53,10 @@ struct mspan *large_alloc(struct mcache *c, size_t size, size_t align, bool nosc
 /* large_free frees the object of s.  False: it is free already. */
 bool large_free(struct mspan *s);
 
+/* A large object keeps pages that it does not use if they are no more than this part of it, so that
+ * it may grow into them. */
+#define LARGE_ROOM_PART 8
+
 /* large_resize makes the object of s hold size bytes where it is.  False: there is no room. */
 bool large_resize(struct mspan *s, size_t size);
 
