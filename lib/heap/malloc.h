@@ -36,7 +36,7 @@ void *heap_alloc_slow(size_t size, bool noscan);
 enum free_result heap_free_slow(uintptr_t p);
 
 gm_inline struct mcache_entry *mcache_entry_at(struct mcache *c, size_t offset) {
-    return (struct mcache_entry *)((char *)c->alloc + offset);
+    return (struct mcache_entry *)((char *)c + offsetof(struct mcache, alloc) + offset);
 }
 
 /* mcache_small_entry and mcache_entry_of return the entry of malloc's class for the size, which is

@@ -117,7 +117,7 @@ struct mcaches {
     struct mcache *idle; /* linked by next_idle */
     _Atomic uint32_t nidle;
     bool have_orphans;     /* some mcache is an orphan */
-    uint32_t next_drained; /* whose turn it is in drain_some_idle */
+    uint32_t next_drained; /* whose turn it is in mcaches_drain_some */
     uint32_t nlost; /* threads lost in forks, each with one large span or tiny block at most */
 };
 extern struct mcaches mcaches;
@@ -137,6 +137,15 @@ uintptr_t mcache_alloc_slow(struct mcache *c, struct span_class spc);
  * list. */
 void mcache_enlist(struct mcache *c, struct mspan *s);
 
+/* mcache_drain_pending sweeps the spans of c's that others have freed into: c is the caller's, or
+ * idle and mcaches.lock is held. */
+void mcache_drain_pending(struct mcache *c);
+
+/* For mcaches.c: the stacks of a new mcache; and an mcache whose thread was lost in a fork forgets
+ * what that thread may have been changing. */
+void mcache_place_hints(struct mcache *c);
+void mcache_forget_lists(struct mcache *c);
+
 /* mcache_flush gives back to the heap what the thread does not use: listed spans that are empty,
  * and the large cache.  For the mcache's thread. */
 void mcache_flush(struct mcache *c);
@@ -147,6 +156,10 @@ void mcache_flush_if_due(struct mcache *c);
 /* mcache_release gives back everything but full spans, the page cache too: when the thread ends,
  * and when memory has run out. */
 void mcache_release(struct mcache *c);
+
+/* mcaches_drain_some hands what was freed into the spans of a few idle mcaches to the mcentrals;
+ * returns whether there was something. */
+bool mcaches_drain_some(void);
 
 /* mcaches_reclaim_idle gives back what was freed into idle mcaches' spans; returns how many mcaches
  * had something. */

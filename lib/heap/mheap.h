@@ -2,39 +2,19 @@
  *
  * The heap: pages, arenas, spans.  Go: runtime/mheap.go.
  *
- * The address space is cut into heapArenas of 64 MiB, each with a table page -> span.  Pages of an
- * arena are handed to the page allocator (mpagealloc.h) as the heap grows, and from there, or by
- * way of a thread's page cache, to spans.
- *
- * free asks for the span of an address, so that is made as short as can be: the tables of the
- * arenas lie one after the other in a direct-mapped table, mheap_span_map, by page number modulo
- * 2^23 (64 GiB), and the first lookup goes there without asking whose arena the address is in.  As
- * an address anywhere maps to some entry, and as entries of free pages are stale, who looks there
- * has to check that the address lies within the span found.  An arena whose place in the map is
- * taken (by another at a distance of n * 64 GiB) has a table elsewhere, and its addresses are found
- * by the two levels, as in Go.
+ * Pages of arenas (marena.h) are handed to the page allocator (mpagealloc.h) as the heap grows, and
+ * from there, or by way of a processor's page cache, to spans.
  */
 #ifndef GM_HEAP_MHEAP_H
 #define GM_HEAP_MHEAP_H
 
+#include "heap/marena.h"
 #include "heap/mcache.h"
 #include "heap/mcentral.h"
 #include "heap/mfixalloc.h"
 #include "heap/mgcpacer.h"
 #include "heap/mpagealloc.h"
 #include "sys/mem.h"
-
-/* Arenas by address >> 26: 4 Mi entries for 48-bit addresses.  Those that no arena has are sealed
- * (mem_seal), here and in the span map: the program may ask for any address, and a program that
- * locks its memory has them backed by the one page of zeroes. */
-#define ARENA_SHIFT 26
-#define NUM_ARENAS  ((size_t)1 << (48 - ARENA_SHIFT))
-
-struct heap_arena {
-    _Atomic(struct mspan *) *spans; /* of each page in use; stale otherwise.  PAGES_PER_ARENA */
-    uintptr_t base;
-    uintptr_t zeroed_base; /* offset of the first byte never used.  Heap's lock */
-};
 
 struct mheap {
     struct mutex lock; /* LOCK_RANK_MHEAP: everything below unless it says otherwise */
@@ -68,17 +48,12 @@ struct mheap {
 
     uint32_t nprocessors; /* page caches in use: those of so many mcaches.  Constant */
 
-    struct large_bins bins;                    /* freed large spans kept for reuse */
-    struct span_owner owner;                   /* of large and manual spans: nobody's "mine" */
+    struct large_bins bins;  /* freed large spans kept for reuse */
+    struct span_owner owner; /* of the largest, kept and manual spans: nobody's "mine" */
     struct mcentral central[NUM_SPAN_CLASSES]; /* each with its own lock */
 };
 
 extern struct mheap mheap_;
-extern struct heap_arena *mheap_arenas[NUM_ARENAS];
-
-#define SPAN_MAP_PAGES ((size_t)1 << 23)
-extern _Atomic(struct mspan *) mheap_span_map[SPAN_MAP_PAGES];
-
 /* mheap_is_ready tells whether mheap_init has done its work. */
 gm_inline bool mheap_is_ready(const struct mheap *h) {
     return atomic_load_explicit(&h->ready, memory_order_acquire);
@@ -140,36 +115,6 @@ gm_inline bool mheap_reclaim_due(const struct mheap *h) {
 /* mheap_background does what is due: scavenging, a sweep cycle, rebuilding of idle mcaches; returns
  * ns until the next call is wanted.  Called by the library's own thread. */
 uint64_t mheap_background(struct mheap *h, uint64_t now_ns);
-
-/* mheap_span_of returns the span in use that p points into, or NULL; p in the first arena of the
- * span.  For a free page any other span. */
-gm_inline struct mspan *mheap_span_of(uintptr_t p) {
-    if (gm_unlikely(p >> ARENA_SHIFT >= NUM_ARENAS))
-        return NULL;
-    struct heap_arena *ha = mheap_arenas[p >> ARENA_SHIFT];
-    if (gm_unlikely(ha == NULL))
-        return NULL;
-    return atomic_load_explicit(&ha->spans[p >> GM_PAGE_SHIFT & (PAGES_PER_ARENA - 1)],
-                                memory_order_acquire);
-}
-
-/* mheap_span_covering is mheap_span_of for any page of a span, also of one that lies in several
- * arenas: behind the first of them it is entered at the arena's first page only, and stale entries
- * lie between. */
-gm_inline struct mspan *mheap_span_covering(uintptr_t p) {
-    struct mspan *s = mheap_span_of(p);
-    if (s != NULL && p - s->base < (uintptr_t)s->npages << GM_PAGE_SHIFT)
-        return s;
-    s = mheap_span_of(align_down(p, HEAP_ARENA_BYTES));
-    return s != NULL && p - s->base < (uintptr_t)s->npages << GM_PAGE_SHIFT ? s : NULL;
-}
-
-/* mheap_span_guess returns the span that p points into, if there is one and its arena is in the
- * map; else any span, in use or not, or NULL. */
-gm_inline struct mspan *mheap_span_guess(uintptr_t p) {
-    return atomic_load_explicit(&mheap_span_map[p >> GM_PAGE_SHIFT & (SPAN_MAP_PAGES - 1)],
-                                memory_order_acquire);
-}
 
 /* mheap_read_span copies a header that may change meanwhile: false if it is not in use or did not
  * hold still.  Takes no lock. */
