@@ -5,6 +5,8 @@
 #include "prof/cfi.h"
 
 #include <dlfcn.h>
+#include <link.h>
+#include <sys/auxv.h>
 
 #include "prof/cfi_cursor.h"
 
@@ -23,9 +25,45 @@ struct found_object {
 
 static int (*find_object)(void *pc, struct found_object *ret);
 
+/* The program's segments: what is in the file of each. */
+#define MAX_SEGMENTS 16
+static struct segment {
+    uint64_t start;
+    uint64_t end;
+} segments[MAX_SEGMENTS];
+static unsigned nsegments;
+
+static void note_segments(void) {
+    const ElfW(Phdr) *ph = (const ElfW(Phdr) *)getauxval(AT_PHDR);
+    size_t n = ph != NULL ? getauxval(AT_PHNUM) : 0;
+    uint64_t bias = 0;
+    for (size_t i = 0; i < n; i++)
+        if (ph[i].p_type == PT_PHDR)
+            bias = (uintptr_t)ph - ph[i].p_vaddr;
+    for (size_t i = 0; i < n && nsegments < MAX_SEGMENTS; i++) {
+        uint64_t start = bias + ph[i].p_vaddr;
+        if (ph[i].p_type == PT_LOAD && (ph[i].p_flags & PF_R) != 0)
+            segments[nsegments++] = (struct segment){start, start + ph[i].p_filesz};
+    }
+}
+
 bool cfi_init(void) {
     *(void **)&find_object = dlsym(RTLD_DEFAULT, "_dl_find_object");
+    if (nsegments == 0)
+        note_segments();
     return find_object != NULL;
+}
+
+/* Finds where the object's information lies if not in its own mapping: nowhere, or in another
+ * segment of the program. */
+static void find_info(struct cfi_object *o) {
+    uint64_t hdr = (uintptr_t)o->hdr;
+    o->info_start = o->info_end = 0;
+    for (unsigned i = 0; i < nsegments; i++)
+        if (hdr >= segments[i].start && hdr < segments[i].end) {
+            o->info_start = segments[i].start;
+            o->info_end = segments[i].end;
+        }
 }
 
 bool cfi_object_of(uint64_t pc, struct cfi_object *ret) {
@@ -36,6 +74,10 @@ bool cfi_object_of(uint64_t pc, struct cfi_object *ret) {
     ret->end = (uintptr_t)f.map_end;
     ret->link_map = f.link_map;
     ret->hdr = f.eh_frame;
+    ret->info_start = ret->start;
+    ret->info_end = ret->end;
+    if ((uintptr_t)ret->hdr < ret->start || (uintptr_t)ret->hdr >= ret->end)
+        find_info(ret);
     return true;
 }
 
@@ -51,8 +93,8 @@ struct cie {
 
 /* record reads the length of a CIE or FDE at p and returns a cursor over its body. */
 static struct cfi_cursor record(const struct cfi_object *o, uint64_t p) {
-    struct cfi_cursor c = {(const uint8_t *)p, (const uint8_t *)o->end, false};
-    if (p < o->start || p >= o->end) {
+    struct cfi_cursor c = {(const uint8_t *)p, (const uint8_t *)o->info_end, false};
+    if (p < o->info_start || p >= o->info_end) {
         c.bad = true;
         c.end = c.p;
         return c;
@@ -172,8 +214,8 @@ static uint64_t search(const uint8_t *hdr, const uint8_t *table, uint64_t n, uin
 }
 
 static bool find_fde(const struct cfi_object *o, uint64_t pc, struct fde *ret) {
-    struct cfi_cursor c = {o->hdr, (const uint8_t *)o->end, false};
-    if (o->hdr == NULL || (uintptr_t)o->hdr < o->start || (uintptr_t)o->hdr >= o->end)
+    struct cfi_cursor c = {o->hdr, (const uint8_t *)o->info_end, false};
+    if (o->hdr == NULL || (uintptr_t)o->hdr < o->info_start || (uintptr_t)o->hdr >= o->info_end)
         return false;
     uint64_t version = cfi_bytes(&c, 1);
     uint8_t frame_encoding = (uint8_t)cfi_bytes(&c, 1);

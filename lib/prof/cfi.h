@@ -10,7 +10,9 @@
  *
  * All of the x86-64 psABI's DWARF is read, expressions included, but no .debug_frame and nothing
  * that was registered at run time (JITs).  It never writes, allocates or locks, and reads only what
- * lies within the object's own mapping.
+ * lies within the object's own mapping.  A program that is not position-independent may have gaps
+ * between its segments; then _dl_find_object knows each by itself, and the information about the
+ * code is in another one than the code.
  */
 #ifndef GM_PROF_CFI_H
 #define GM_PROF_CFI_H
@@ -45,15 +47,18 @@ struct cfi_row {
     bool signal; /* the frame of a signal's trampoline: its caller was interrupted, did not call */
 };
 
-/* A loaded object. */
+/* A loaded object; or a segment of a program whose segments have gaps between them. */
 struct cfi_object {
     uint64_t start; /* of its mapping */
     uint64_t end;
     const void *link_map;
-    const uint8_t *hdr; /* .eh_frame_hdr, or NULL */
+    const uint8_t *hdr;  /* .eh_frame_hdr, or NULL */
+    uint64_t info_start; /* where all that is read of it lies: its mapping, or another segment */
+    uint64_t info_end;
 };
 
-/* cfi_init finds _dl_find_object.  Calls dlsym.  False: this libc has none. */
+/* cfi_init finds _dl_find_object, and the program's segments.  Calls dlsym.  False: this libc has
+ * none. */
 bool cfi_init(void);
 
 /* cfi_object_of returns the object that the address is in.  False: none. */

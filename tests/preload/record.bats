@@ -158,3 +158,13 @@ ask() { "$GOINSPECT" sql -o csv --no-header "$@" | tr -d '"\r'; }
         WHERE function LIKE 'stage%' GROUP BY function ORDER BY function"
     [ "$output" = "$(printf 'stage_2,100,4200\nstage_4,100,4400')" ]
 }
+
+@test "a program with gaps between its segments: all callers are known" {
+    "$BUILD_DIR/tests/preload/gaps" # as it is
+    for unwinder in replay libunwind; do
+        GOMALLOC="rate=1,unwinder=$unwinder,exit=$PWD/gaps.gmi" LD_PRELOAD=$LIBGOMALLOC "$BUILD_DIR/tests/preload/gaps"
+        ask gaps.gmi "SELECT group_concat(function, ' ') FROM (SELECT function FROM v1_stack WHERE site_id IN
+            (SELECT site_id FROM v1_site WHERE function = 'gap_five') ORDER BY frame)" >stack
+        grep 'gap_five gap_four gap_three gap_two gap_one main' stack
+    done
+}
