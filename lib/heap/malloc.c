@@ -55,9 +55,8 @@ void *heap_alloc_slow(size_t size, bool noscan) {
 static void *alloc_small_zeroed(struct mcache *c, size_t size, struct span_class spc) {
     struct mcache_entry *e = &c->alloc[spc.v];
     uintptr_t p;
-    while (e->sp != e->bottom)
-        if (mcache_pop(e, &p))
-            return memset((void *)p, 0, size);
+    if (mcache_pop_any(e, &p))
+        return memset((void *)p, 0, size);
     p = mcache_alloc_slow(c, spc); /* from a word, as there is no hint now */
     return p != 0 && !e->fresh ? memset((void *)p, 0, size) : (void *)p;
 }

@@ -72,6 +72,14 @@ gm_inline bool mcache_pop(struct mcache_entry *e, uintptr_t *ret_p) {
     return true;
 }
 
+/* mcache_pop_any takes the slot of the newest hint that is not stale; false: none is left. */
+gm_inline bool mcache_pop_any(struct mcache_entry *e, uintptr_t *ret_p) {
+    while (e->sp != e->bottom)
+        if (mcache_pop(e, ret_p))
+            return true;
+    return false;
+}
+
 /* mcache_next_free takes the next free slot of the current word; false: there is none. */
 gm_inline bool mcache_next_free(struct mcache_entry *e, uintptr_t *ret_p) {
     uint64_t v = __atomic_load_n(e->word, __ATOMIC_RELAXED);

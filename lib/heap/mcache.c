@@ -4,6 +4,7 @@
  */
 #include "heap/mcache.h"
 
+#include "heap/malloc.h"
 #include "heap/mheap.h"
 #include "heap/msize.h"
 #include "heap/mslots.h"
@@ -30,26 +31,7 @@ struct mcache mcache0 = {
 
 gm_tls struct mcache *mcache_self = &mcache0;
 
-static uint32_t heap_sweepgen(void) {
-    return atomic_load_explicit(&mheap_.sweepgen, memory_order_relaxed);
-}
-
 /* ---- hints and words -------------------------------------------------------------------- */
-
-static uintptr_t take_hint(struct mcache_entry *e) {
-    while (e->sp != e->bottom) {
-        struct hint h = *--e->sp;
-        uint64_t *word = (uint64_t *)(h.bit_addr >> 6 << 3);
-        uint64_t bit = UINT64_C(1) << (h.bit_addr & 63);
-        uint64_t v = __atomic_load_n(word, __ATOMIC_RELAXED);
-        if (v & bit) {
-            __atomic_store_n(word, v & ~bit, __ATOMIC_RELAXED);
-            return h.p;
-        }
-        e->fresh = 0;
-    }
-    return 0;
-}
 
 static uintptr_t take_from_word(struct mcache_entry *e, struct mspan *s, size_t w) {
     uint64_t *word = &mspan_free_bits(s)[w];
@@ -192,8 +174,8 @@ static uintptr_t refill(struct mcache *c, struct mcache_entry *e, struct span_cl
 
 uintptr_t mcache_alloc_slow(struct mcache *c, struct span_class spc) {
     struct mcache_entry *e = &c->alloc[spc.v];
-    uintptr_t p = take_hint(e);
-    if (p != 0)
+    uintptr_t p;
+    if (mcache_pop_any(e, &p))
         return p;
     if (e->span != NULL) {
         p = take_from_span(e);

@@ -17,10 +17,6 @@ struct mcaches mcaches = {.lock = MUTEX_INIT(LOCK_RANK_IDLE)};
 static pthread_key_t exit_key;
 static bool have_exit_key;
 
-static uint32_t heap_sweepgen(void) {
-    return atomic_load_explicit(&mheap_.sweepgen, memory_order_relaxed);
-}
-
 static struct mcache *new_mcache(void) {
     uint32_t id = atomic_load_explicit(&mcaches.n, memory_order_relaxed);
     if (!mem_table_reach(&mcaches.table, (id + 1) * sizeof *mcaches.all))

@@ -13,10 +13,6 @@ void mcentral_init(struct mcentral *c, struct span_class spc) {
     c->spc = spc;
 }
 
-static uint32_t heap_sweepgen(void) {
-    return atomic_load_explicit(&mheap_.sweepgen, memory_order_relaxed);
-}
-
 static struct mspan_set *set_of(struct mcentral *c, uint8_t place) {
     switch (place) {
     case GOMALLOC_PLACE_PARTIAL_SWEPT:

@@ -54,6 +54,10 @@ struct mheap {
 };
 
 extern struct mheap mheap_;
+gm_inline uint32_t heap_sweepgen(void) {
+    return atomic_load_explicit(&mheap_.sweepgen, memory_order_relaxed);
+}
+
 /* mheap_is_ready tells whether mheap_init has done its work. */
 gm_inline bool mheap_is_ready(const struct mheap *h) {
     return atomic_load_explicit(&h->ready, memory_order_acquire);
