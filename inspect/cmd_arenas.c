@@ -126,14 +126,7 @@ static enum status show(const struct command_line *line, const struct target *ta
 }
 
 static enum status run(struct command_line *line) {
-    struct target target;
-    struct failure failure = {.status = STATUS_DONE};
-    enum status status = view_target(line, &target, &failure);
-    if (status != STATUS_DONE)
-        return say_failure(&failure);
-    status = show(line, &target, &failure);
-    target_close(&target);
-    return status == STATUS_DONE ? status : say_failure(&failure);
+    return view_on_target(line, show);
 }
 
 const struct command command_verb_arenas = {

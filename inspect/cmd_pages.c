@@ -180,18 +180,11 @@ static enum status show(const struct command_line *line, const struct target *ta
 
 static enum status run(struct command_line *line) {
     const struct own *own = line->own;
-    struct target target;
-    struct failure failure = {.status = STATUS_DONE};
     if (own->what == WHAT_MAP && line->output.format != OUTPUT_TABLE) {
         say("pages: a picture has one format; -o goes with --chunks, --levels and --entries");
         return STATUS_USAGE;
     }
-    enum status status = view_target(line, &target, &failure);
-    if (status != STATUS_DONE)
-        return say_failure(&failure);
-    status = show(line, &target, &failure);
-    target_close(&target);
-    return status == STATUS_DONE ? status : say_failure(&failure);
+    return view_on_target(line, show);
 }
 
 const struct command command_verb_pages = {

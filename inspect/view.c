@@ -193,3 +193,16 @@ enum status view_run(struct command_line *line, const struct view_query *query) 
     target_close(&target);
     return status == STATUS_DONE ? status : say_failure(&failure);
 }
+
+enum status view_on_target(struct command_line *line,
+                           enum status (*show)(const struct command_line *, const struct target *,
+                                               struct failure *)) {
+    struct target target;
+    struct failure failure = {.status = STATUS_DONE};
+    enum status status = view_target(line, &target, &failure);
+    if (status != STATUS_DONE)
+        return say_failure(&failure);
+    status = show(line, &target, &failure);
+    target_close(&target);
+    return status == STATUS_DONE ? status : say_failure(&failure);
+}

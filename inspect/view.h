@@ -73,4 +73,9 @@ enum status view_target(const struct command_line *line, struct target *ret,
 /* view_run is the whole of a plain verb: open the target, show the query, close, say a failure. */
 enum status view_run(struct command_line *line, const struct view_query *query);
 
+/* view_on_target is that of a verb that shows by a function of its own. */
+enum status view_on_target(struct command_line *line,
+                           enum status (*show)(const struct command_line *, const struct target *,
+                                               struct failure *));
+
 #endif
