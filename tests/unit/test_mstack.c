@@ -20,6 +20,7 @@
 #include "heap/malloc.h"
 #include "heap/mguard.h"
 #include "heap/mstack.h"
+#include "fork_heap.h"
 #include "random.h"
 #include "sanitized.h"
 #include "sys/persistent.h"
@@ -451,23 +452,6 @@ static void threads_free_each_others_stacks(void **state) {
 }
 
 /* ---- fork --------------------------------------------------------------------------------- */
-
-/* lib/api/start.c's handlers, without the recorder's. */
-static pid_t fork_heap(void) {
-    mheap_lock_all(&mheap_);
-    mutex_lock(&persistent_lock);
-    pid_t pid = fork();
-    if (pid == 0) {
-        mutex_reset(&persistent_lock);
-        mheap_reset_all(&mheap_);
-        mutex_forget_held();
-        mcaches_after_fork();
-    } else {
-        mutex_unlock(&persistent_lock);
-        mheap_unlock_all(&mheap_);
-    }
-    return pid;
-}
 
 /* Each lost thread may have had a stack or two in its hands, and a span. */
 static void child(unsigned seed) {

@@ -22,6 +22,7 @@
 
 #include "heap/malloc.h"
 #include "heap/mslots.h"
+#include "fork_heap.h"
 #include "random.h"
 #include "rounds.h"
 #include "sanitized.h"
@@ -218,23 +219,6 @@ static void destroy_all(void) {
 }
 
 /* ---- fork --------------------------------------------------------------------------------- */
-
-/* lib/api/start.c's handlers, without the recorder's. */
-static pid_t fork_heap(void) {
-    mheap_lock_all(&mheap_);
-    mutex_lock(&persistent_lock);
-    pid_t pid = fork();
-    if (pid == 0) {
-        mutex_reset(&persistent_lock);
-        mheap_reset_all(&mheap_);
-        mutex_forget_held();
-        mcaches_after_fork();
-    } else {
-        mutex_unlock(&persistent_lock);
-        mheap_unlock_all(&mheap_);
-    }
-    return pid;
-}
 
 /* Some objects were in the hands of threads that are no more: one each, or two while a resize moves
  * it; and as many may be freed without having been counted. */
