@@ -105,7 +105,12 @@ struct gomalloc_section {
     X(MCENTRAL, "mcentral", struct gomalloc_mcentral)                                              \
     X(MHEAP, "mheap", struct gomalloc_mheap)                                                       \
     X(SCAVENGER, "scavenger", struct gomalloc_scavenger)                                           \
-    X(TRANSITION, "transition", struct gomalloc_transition)
+    X(TRANSITION, "transition", struct gomalloc_transition)                                        \
+    X(ESCAPE, "escape", struct gomalloc_escape)                                                    \
+    X(OUTLIVED, "outlived", struct gomalloc_outlived)                                              \
+    X(HANDOVER, "handover", struct gomalloc_handover)                                              \
+    X(TICK, "tick", struct gomalloc_tick)                                                          \
+    X(HISTORY, "history", struct gomalloc_history)
 
 enum gomalloc_section_id {
 #define GOMALLOC_SECTION_ID(id, name, type) GOMALLOC_SECTION_##id,
@@ -421,6 +426,73 @@ struct gomalloc_transition {
     uint32_t to;      /* the same */
     uint64_t ncalls;  /* times */
     uint64_t bytes;   /* since the start */
+};
+
+/* escape: what became of the objects of a site, as far as they were judged (gomalloc.7, ESCAPE); a
+ * record for each site of which any was.  freed = other_thread + reentered + unknown_* + the
+ * objects of the site's records in "outlived"; judged - freed are live.  Frames are numbered from
+ * malloc's caller, f0, outwards. */
+struct gomalloc_escape {
+    uint32_t site;
+    uint32_t reserved;     /* 0 */
+    uint64_t judged;       /* objects watched from their allocation on */
+    uint64_t freed;        /* of these */
+    uint64_t other_thread; /* freed by another thread (proved) */
+    uint64_t reentered;    /* freed where the stack is as it was at the allocation, but by another
+                              activation of f0 (proved) */
+    uint64_t unknown_switched; /* the thread had changed stacks meanwhile */
+    uint64_t unknown_stopped;  /* the stack was not to be had, at the one end or the other */
+    uint64_t unknown_deep;     /* a stack deeper than is remembered */
+    double life_ns_p50; /* from allocation to free: median and 99th percentile; 0 = none freed */
+    double life_ns_p99;
+    double life_bytes_p50; /* the same, in bytes that the process has allocated meanwhile */
+    double life_bytes_p99;
+    uint64_t chains;       /* of the freed, objects that realloc had resized or moved */
+    uint64_t growths;      /* times that it did so, in all of these */
+    double final_size_p50; /* bytes: median size at the end of these, 0 = none */
+    double final_size_p99;
+};
+
+/* outlived: of the objects that the thread freed which had allocated them, those for which the
+ * activations f0 to f(frames - 1), and no more, had ended. */
+struct gomalloc_outlived {
+    uint32_t site;
+    uint32_t frames;  /* 0: not even f0 had, as far as can be seen; or GOMALLOC_OUTLIVED_MORE */
+    uint64_t objects; /* that f0 to f(frames - 1) had ended is proved of each */
+    uint64_t proved;  /* of these, those of which it is proved that f(frames) had not */
+};
+#define GOMALLOC_OUTLIVED_MORE 0xffffffffu /* all numbers that have no record of their own */
+
+/* handover: objects that one thread allocated and another freed. */
+struct gomalloc_handover {
+    uint32_t site;     /* 0: the rest, of all sites for which there was no room */
+    uint32_t reserved; /* 0 */
+    uint64_t objects;  /* judged ones */
+    uint32_t from_tid; /* kernel thread id: may be another thread's by now */
+    uint32_t to_tid;
+    char from_comm[16]; /* the threads' names when this was first seen, NUL-padded */
+    char to_comm[16];
+};
+
+/* tick: a moment at which the history was written; from the oldest to the newest. */
+struct gomalloc_tick {
+    uint32_t tick;       /* number, grows */
+    uint32_t reserved;   /* 0 */
+    uint64_t when_ns;    /* CLOCK_REALTIME */
+    double live_bytes;   /* of all sites: estimate, as in goinspect sites */
+    double live_objects; /* the same */
+    double alloc_bytes;  /* since the start */
+    double rss_bytes;    /* resident */
+};
+
+/* history: a site at a tick.  A site has a record at each tick from the first at which it was
+ * followed. */
+struct gomalloc_history {
+    uint32_t site;     /* 0: all sites that are not followed */
+    uint32_t tick;     /* refers to section "tick" */
+    double live_bytes; /* estimates */
+    double live_objects;
+    double alloc_bytes; /* since the start */
 };
 
 /*
