@@ -183,7 +183,7 @@ static bool read_slots(const struct image_span_ref *ref, const struct gomalloc_s
         if ((words[i / 64] >> (i % 64) & 1) == 0)
             continue;
         size_t slack = mslots_slack(&copy, i);
-        slots[i].site = mslots_site(&copy, i);
+        slots[i].site = mslots_tag(&copy, i);
         slots[i].slack = slack <= r->elem_size && slack <= UINT32_MAX ? (uint32_t)slack : 0;
     }
     if (gen_of(ref->span) != ref->gen)

@@ -168,7 +168,7 @@ static bool resize_in_place(void *p, struct mspan *s, size_t slot, size_t size) 
         prof_record(c, p, size, &sample);
         return true;
     }
-    uint32_t site = mslots_site(s, slot);
+    uint32_t site = mslots_tag(s, slot);
     if (site != 0)
         mslots_record(s, slot, site, mspan_elem_bytes(s) - size);
     return true;

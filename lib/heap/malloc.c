@@ -162,6 +162,8 @@ static enum free_result free_local(struct mcache *c, struct mspan *s, size_t i, 
     uint64_t v = __atomic_load_n(word, __ATOMIC_RELAXED);
     if (bit_set(&v, bit_addr))
         return FREE_DOUBLE;
+    if (gm_unlikely((mslots_tag(s, i) & MSLOTS_ASK) != 0))
+        return FREE_ASK;
     /* A thread that records everything (next_sample < 0) would settle in vain. */
     if (mslots_clear(s, i) && __atomic_load_n(&c->next_sample, __ATOMIC_RELAXED) >= 0)
         mslots_settle(s);
@@ -182,14 +184,20 @@ enum free_result heap_free_slow(uintptr_t p) {
     }
     if (s == NULL || !slot_at(s, p, &i))
         return FREE_INVALID;
-    if (s->elem_size == 0)
+    if (s->elem_size == 0) {
+        if (gm_unlikely((mslots_tag(s, 0) & MSLOTS_ASK) != 0)) /* so it lives */
+            return FREE_ASK;
         return large_free(s) ? FREE_OK : FREE_DOUBLE;
+    }
     struct mcache *c = mcache_self;
     if (mspan_owner(s) == &c->owner)
         return free_local(c, s, i, p);
     if (atomic_load_explicit(&s->sites, memory_order_acquire) != NULL &&
-        (mspan_live_word(s, i / 64) >> i % 64 & 1) != 0)
+        (mspan_live_word(s, i / 64) >> i % 64 & 1) != 0) {
+        if (gm_unlikely((mslots_tag(s, i) & MSLOTS_ASK) != 0))
+            return FREE_ASK;
         mslots_clear(s, i);
+    }
     return mspan_mark_free(s, i) == MARK_OK ? FREE_OK : FREE_DOUBLE;
 }
 

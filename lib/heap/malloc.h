@@ -16,6 +16,7 @@ enum free_result {
     FREE_OK,
     FREE_INVALID, /* not the start of an object of ours */
     FREE_DOUBLE,  /* the object is free already */
+    FREE_ASK,     /* nothing was done: the recorder is to be told first (MSLOTS_ASK) */
 };
 
 /* Size classes for malloc, which unlike Go must align everything above 8 bytes to 16: class 24 is

@@ -59,7 +59,7 @@ static const char *check_records(const struct mspan *s) {
     if (flag && atomic_load(&s->sites) == NULL && !tiny_span(s))
         return "a span that says it has records has no table for them";
     for (size_t i = 0; i < s->nelems; i++) {
-        if (mslots_site(s, i) == 0)
+        if (mslots_tag(s, i) == 0)
             continue;
         if (!flag)
             return "a slot is recorded, and free would not know";

@@ -2,7 +2,7 @@
  *
  * Slot tables.
  *
- * A table of n slots is 4n bytes of sites and 2n of slacks.  Tables come in sizes 2^k and 1.5 * 2^k
+ * A table of n slots is 4n bytes of tags and 2n of slacks.  Tables come in sizes 2^k and 1.5 * 2^k
  * (which 6n is for the n = 2^k slots of the smallest classes), are re-used by size, and are never
  * given back: readers follow mspan.sites without a lock, and one that comes too late must read
  * stale numbers, not fault.  Such a reader knows by mspan.gen (mheap_read_span) that the span has
@@ -86,7 +86,7 @@ static gm_noinline uint32_t *make_table(struct mspan *s) {
     return sites;
 }
 
-bool mslots_record(struct mspan *s, size_t i, uint32_t site, size_t slack) {
+bool mslots_record(struct mspan *s, size_t i, uint32_t tag, size_t slack) {
     gm_assert(i < s->nelems);
     uint32_t *sites = atomic_load_explicit(&s->sites, memory_order_relaxed);
     if (gm_unlikely(sites == NULL) && (sites = make_table(s)) == NULL)
@@ -99,23 +99,30 @@ bool mslots_record(struct mspan *s, size_t i, uint32_t site, size_t slack) {
         uint16_t capped = slack < UINT16_MAX ? (uint16_t)slack : UINT16_MAX;
         __atomic_store_n(&slacks(s, sites)[i], capped, __ATOMIC_RELAXED);
     }
-    /* release: who reads the site reads its slack */
-    __atomic_store_n(&sites[i], site, __ATOMIC_RELEASE);
+    /* release: who reads the tag reads its slack */
+    __atomic_store_n(&sites[i], tag, __ATOMIC_RELEASE);
     return true;
 }
 
-uint32_t mslots_site(const struct mspan *s, size_t i) {
+uint32_t mslots_tag(const struct mspan *s, size_t i) {
     uint32_t *sites = load_sites(s);
     return sites != NULL && i < s->nelems ? __atomic_load_n(&sites[i], __ATOMIC_ACQUIRE) : 0;
 }
 
 size_t mslots_slack(const struct mspan *s, size_t i) {
-    if (mslots_site(s, i) == 0)
+    if (mslots_tag(s, i) == 0)
         return 0;
     if (s->elem_size == 0)
         return mspan_elem_bytes(s) - __atomic_load_n(&s->large_requested, __ATOMIC_RELAXED);
     uint32_t *sites = load_sites(s);
     return sites != NULL ? __atomic_load_n(&slacks(s, sites)[i], __ATOMIC_RELAXED) : 0;
+}
+
+bool mslots_replace(struct mspan *s, size_t i, uint32_t tag, uint32_t by) {
+    uint32_t *sites = load_sites(s);
+    return sites != NULL && i < s->nelems &&
+           __atomic_compare_exchange_n(&sites[i], &tag, by, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_RELAXED);
 }
 
 bool mslots_clear(struct mspan *s, size_t i) {

@@ -296,7 +296,7 @@ static void a_record(void **state) {
     EXPECT(w.full->owner, SPAN_RECORDED, "a span that says it has records has no table for them");
     const struct mcache_entry *e = &w.c->alloc[w.recorded->spc.v];
     size_t slot = 0;
-    while (mslots_site(w.recorded, slot) == 0)
+    while (mslots_tag(w.recorded, slot) == 0)
         slot++;
     assert_true(e->span != w.recorded);
     mspan_mark_free(w.recorded, slot);

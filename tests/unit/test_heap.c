@@ -198,8 +198,49 @@ static void frees_are_fast_again_when_the_last_recorded_object_is_gone(void **st
     c = alloc(448);
     mslots_record(s, mspan_object_index(s, (uintptr_t)c), 9, 0);
     assert_false(heap_free_fast(c));
-    assert_int_equal(mslots_site(s, mspan_object_index(s, (uintptr_t)c)), 9);
+    assert_int_equal(mslots_tag(s, mspan_object_index(s, (uintptr_t)c)), 9);
     assert_int_equal(heap_free_slow((uintptr_t)c), FREE_OK);
+}
+
+struct free_elsewhere {
+    void *p;
+    enum free_result result;
+};
+
+static void *free_elsewhere(void *arg) {
+    struct free_elsewhere *f = arg;
+    f->result = heap_free_slow((uintptr_t)f->p);
+    return NULL;
+}
+
+static enum free_result freed_by_another_thread(void *p) {
+    struct free_elsewhere f = {.p = p};
+    pthread_t t;
+    assert_int_equal(pthread_create(&t, NULL, free_elsewhere, &f), 0);
+    pthread_join(t, NULL);
+    return f.result;
+}
+
+/* Small, large and another thread's: nothing is freed until the tag has been replaced, and of two
+ * that replace it one succeeds. */
+static void a_tag_that_asks_stays_until_it_is_replaced(void **state) {
+    (void)state;
+    static const size_t sizes[] = {448, 100000};
+    for (size_t k = 0; k < 2; k++) {
+        char *p = alloc(sizes[k]);
+        struct mspan *s = mheap_span_of((uintptr_t)p);
+        size_t i = mspan_object_index(s, (uintptr_t)p);
+        mslots_record(s, i, MSLOTS_ASK | 5, 0);
+        assert_int_equal(release(p), FREE_ASK);
+        assert_int_equal(freed_by_another_thread(p), FREE_ASK);
+        assert_ptr_equal(heap_find(p, &(size_t){0}), s);
+        assert_int_equal(mslots_tag(s, i), MSLOTS_ASK | 5);
+        assert_true(mslots_replace(s, i, MSLOTS_ASK | 5, 7));
+        assert_false(mslots_replace(s, i, MSLOTS_ASK | 5, 7));
+        assert_int_equal(release(p), FREE_OK);
+        assert_int_equal(release(p), FREE_DOUBLE);
+    }
+    assert_heap_consistent();
 }
 
 /* ---- a model: what is in each object, beside it ------------------------------------------- */
@@ -742,7 +783,7 @@ static void a_slot_table_changes_hands_only_with_the_generation(void **state) {
     assert_int_equal(release(p), FREE_OK);
     assert_true(mslots_record(other, 0, 8, 0));
     assert_true(s->gen != gen || other->sites != table);
-    assert_int_equal(mslots_site(s, 0), 0);
+    assert_int_equal(mslots_tag(s, 0), 0);
     mcache_flush(self());
     mheap_reclaim(&mheap_);
     assert_null(s->sites);
@@ -874,6 +915,7 @@ int main(void) {
         cmocka_unit_test(a_late_note_to_a_large_span_does_not_hide_later_marks),
         cmocka_unit_test(a_late_note_to_a_threads_large_span_is_dropped),
         cmocka_unit_test(frees_are_fast_again_when_the_last_recorded_object_is_gone),
+        cmocka_unit_test(a_tag_that_asks_stays_until_it_is_replaced),
         cmocka_unit_test(random_work_agrees_with_a_model),
         cmocka_unit_test(threads_free_each_others_objects_and_nothing_is_lost),
         cmocka_unit_test(what_an_ended_thread_left_returns_to_the_heap_when_freed),

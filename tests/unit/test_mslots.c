@@ -22,7 +22,7 @@ static struct mspan small_span(uint32_t elem_size, uint16_t nelems) {
 static void nothing_is_recorded_in_a_fresh_span(void **state) {
     (void)state;
     struct mspan s = small_span(64, 128);
-    assert_int_equal(mslots_site(&s, 5), 0);
+    assert_int_equal(mslots_tag(&s, 5), 0);
     assert_int_equal(mslots_slack(&s, 5), 0);
     mslots_clear(&s, 5);
     mslots_release(&s);
@@ -40,7 +40,7 @@ static void every_slot_keeps_its_own_site_and_slack(void **state) {
         for (uint32_t i = 0; i < s.nelems; i++)
             assert_true(mslots_record(&s, i, 1000 + i, i % s.elem_size));
         for (uint32_t i = 0; i < s.nelems; i++) {
-            assert_int_equal(mslots_site(&s, i), 1000 + i);
+            assert_int_equal(mslots_tag(&s, i), 1000 + i);
             assert_int_equal(mslots_slack(&s, i), i % s.elem_size);
         }
         mslots_release(&s);
@@ -65,7 +65,7 @@ static void clearing_forgets_one_slot(void **state) {
         mslots_record(&s, i, i + 1, 3);
     mslots_clear(&s, 77);
     for (uint32_t i = 0; i < 128; i++)
-        assert_int_equal(mslots_site(&s, i), i == 77 ? 0 : i + 1);
+        assert_int_equal(mslots_tag(&s, i), i == 77 ? 0 : i + 1);
     assert_int_equal(mslots_slack(&s, 77), 0);
     mslots_release(&s);
 }
@@ -82,14 +82,14 @@ static void a_large_object_keeps_its_size(void **state) {
     (void)state;
     struct mspan s = {.elem_size = 0, .nelems = 1, .npages = 100, .owner = (uintptr_t)&owner};
     assert_true(mslots_record(&s, 0, 9, 300000));
-    assert_int_equal(mslots_site(&s, 0), 9);
+    assert_int_equal(mslots_tag(&s, 0), 9);
     assert_int_equal(mslots_slack(&s, 0), 300000);
     assert_int_equal(s.large_requested, 100 * 8192 - 300000);
     assert_int_equal(s.owner, (uintptr_t)&owner | SPAN_RECORDED);
     mslots_release(&s);
     assert_int_equal(s.owner, (uintptr_t)&owner);
     assert_int_equal(s.large_requested, 0);
-    assert_int_equal(mslots_site(&s, 0), 0);
+    assert_int_equal(mslots_tag(&s, 0), 0);
 }
 
 static void a_table_used_again_is_empty(void **state) {
@@ -103,7 +103,7 @@ static void a_table_used_again_is_empty(void **state) {
     mslots_record(&b, 0, 5, 0);
     assert_ptr_equal(b.sites, table);
     for (uint32_t i = 1; i < 128; i++)
-        assert_int_equal(mslots_site(&b, i), 0);
+        assert_int_equal(mslots_tag(&b, i), 0);
     mslots_release(&b);
 }
 
@@ -134,7 +134,7 @@ static void *churn(void *arg) {
             mslots_record(&s, i, id * 1000 + i, i % 32);
         for (uint32_t i = 0; i < 256; i++) {
             uint32_t want = i % 17 == 0 ? id * 1000 + i : 0;
-            if (mslots_site(&s, i) != want || mspan_owner(&s) != &mine)
+            if (mslots_tag(&s, i) != want || mspan_owner(&s) != &mine)
                 return NULL;
         }
         mslots_release(&s);

@@ -52,7 +52,7 @@ static uint32_t site_of(void *p) {
     size_t slot;
     struct mspan *s = heap_find(p, &slot);
     assert_non_null(s);
-    return mslots_site(s, slot);
+    return mslots_tag(s, slot);
 }
 
 static size_t slack_of(void *p) {
