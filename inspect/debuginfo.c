@@ -214,6 +214,7 @@ static void set_call(struct debuginfo_frame *frame, Dwarf_Die *unit, Dwarf_Die *
     Dwarf_Files *files;
     size_t nfiles, file = unsigned_attribute(inlined, DW_AT_call_file);
     frame->line = unsigned_attribute(inlined, DW_AT_call_line);
+    frame->column = unsigned_attribute(inlined, DW_AT_call_column);
     if (dwarf_getsrcfiles(unit, &files, &nfiles) == 0 && file < nfiles)
         frame->file = dwarf_filesrc(files, file, NULL, NULL);
 }
@@ -226,6 +227,8 @@ static void set_line(struct debuginfo_frame *frame, Dwarf_Die *unit, Dwarf_Addr 
     frame->file = dwarf_linesrc(line, NULL, NULL);
     if (dwarf_lineno(line, &number) == 0 && number > 0)
         frame->line = (unsigned)number;
+    if (dwarf_linecol(line, &number) == 0 && number > 0)
+        frame->column = (unsigned)number;
 }
 
 /* lookup_dwarf is debuginfo_lookup by DWARF. */

@@ -15,6 +15,7 @@ struct debuginfo_frame {
     const char *function; /* as in the file, mangled; NULL = not known */
     const char *file;     /* NULL = not known */
     unsigned line;        /* 0 = not known */
+    unsigned column;      /* in the line, from 1; 0 = not known */
     bool inlined;         /* into the next frame */
 };
 

@@ -183,6 +183,7 @@ static void fill_answer(struct symbolizer *s, struct answer *a) {
         a->frames[i].function = found[i].function ? demangle(found[i].function) : NULL;
         a->frames[i].file = found[i].file;
         a->frames[i].line = found[i].file ? found[i].line : 0;
+        a->frames[i].column = a->frames[i].line ? found[i].column : 0;
         a->frames[i].inlined = i + 1 < n;
     }
 }

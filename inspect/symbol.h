@@ -20,6 +20,7 @@ struct symbol_frame {
     const char *function;   /* demangled; NULL = not known */
     const char *file;       /* source file; NULL = not known */
     unsigned line;          /* 0 = not known */
+    unsigned column;        /* in the line, from 1; 0 = not known */
     bool inlined;           /* inlined into the next frame of the answer */
     const char *module;     /* path of the file mapped there; NULL = none */
     uint64_t module_offset; /* offset in the module's file (address - mapping start + file offset);

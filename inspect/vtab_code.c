@@ -118,6 +118,7 @@ enum {
     SYMBOL_FUNCTION,
     SYMBOL_FILE,
     SYMBOL_LINE,
+    SYMBOL_COL,
     SYMBOL_INLINED,
     SYMBOL_ALLOCATOR
 };
@@ -128,9 +129,10 @@ static const struct image_column symbol_columns[] = {
     [SYMBOL_FUNCTION] = {"function", COLUMN_DERIVED_TEXT, 0, 0, "demangled, NULL = not known"},
     [SYMBOL_FILE] = {"file", COLUMN_DERIVED_TEXT, 0, 0, "source file, NULL = not known"},
     [SYMBOL_LINE] = {"line", COLUMN_DERIVED_INTEGER, 0, 0, "0 = not known"},
+    [SYMBOL_COL] = {"col", COLUMN_DERIVED_INTEGER, 0, 0, "in the line, from 1; NULL = not known"},
     [SYMBOL_INLINED] = {"inlined", COLUMN_DERIVED_INTEGER, 0, 0, "1: into the next row"},
     [SYMBOL_ALLOCATOR] = {"allocator", COLUMN_DERIVED_INTEGER, 0, 0,
-                          "1: part of malloc or operator new"},
+                          "1: part of malloc, of operator new, or of a wrapper"},
 };
 
 /* load finds the functions of code `at`; there is always one row, if need be without a name. */
@@ -184,6 +186,10 @@ static int symbol_column(struct vtab_cursor *base, sqlite3_context *ctx, int col
         break;
     case SYMBOL_LINE:
         sqlite3_result_int64(ctx, f->line);
+        break;
+    case SYMBOL_COL:
+        if (f->column)
+            sqlite3_result_int64(ctx, f->column);
         break;
     case SYMBOL_INLINED:
         sqlite3_result_int64(ctx, f->inlined);

@@ -16,14 +16,14 @@ struct symbolizer {
 };
 
 static const struct symbol_frame node_frames[] = {
-    {"std::allocator<node>::allocate(unsigned long)", "/usr/include/alloc.h", 12, true, NULL, 0},
-    {"make_node", "/src/demo/node.c", 88, false, NULL, 0},
+    {"std::allocator<node>::allocate(unsigned long)", "/usr/include/alloc.h", 12, 5, true, NULL, 0},
+    {"make_node", "/src/demo/node.c", 88, 14, false, NULL, 0},
 };
 static const struct symbol_frame table_frame = {
-    "make_table", "/src/demo/table.c", 9, false, NULL, 0};
-static const struct symbol_frame build_frame = {"build", "build.c", 30, false, NULL, 0};
-static const struct symbol_frame main_frame = {"main", "main.c", 5, false, NULL, 0};
-static const struct symbol_frame buffer_frame = {"xmalloc", NULL, 0, false, NULL, 0};
+    "make_table", "/src/demo/table.c", 9, 0, false, NULL, 0};
+static const struct symbol_frame build_frame = {"build", "build.c", 30, 9, false, NULL, 0};
+static const struct symbol_frame main_frame = {"main", "main.c", 5, 0, false, NULL, 0};
+static const struct symbol_frame buffer_frame = {"xmalloc", NULL, 0, 0, false, NULL, 0};
 static const struct symbol_frame unknown_frame;
 
 struct symbolizer *symbolizer_new(const struct image *im) {
