@@ -313,6 +313,68 @@ static const struct image_column transition_columns[] = {
 };
 #undef F
 
+#define F(kind, column, field, text) FIELD(gomalloc_escape, kind, column, field, text)
+static const struct image_column escape_columns[] = {
+    F(UINT, "site", site, "image_site.site"),
+    F(UINT, "judged", judged, "objects watched from their allocation on"),
+    F(UINT, "freed", freed, "of these"),
+    F(UINT, "other_thread", other_thread, "freed by another thread"),
+    F(UINT, "reentered", reentered, "freed by a later activation of f0"),
+    F(UINT, "unknown_switched", unknown_switched, "not told: the thread had changed stacks"),
+    F(UINT, "unknown_stopped", unknown_stopped, "not told: the stack was not to be had"),
+    F(UINT, "unknown_deep", unknown_deep, "not told: a stack deeper than is remembered"),
+    F(REAL, "life_ns_p50", life_ns_p50, "median time from allocation to free, ns, 0 = none freed"),
+    F(REAL, "life_ns_p99", life_ns_p99, "99th percentile of the same, ns"),
+    F(REAL, "life_bytes_p50", life_bytes_p50, "median of the bytes allocated meanwhile"),
+    F(REAL, "life_bytes_p99", life_bytes_p99, "99th percentile of the same"),
+    F(UINT, "chains", chains, "of the freed, objects that realloc had resized or moved"),
+    F(UINT, "growths", growths, "times that it did so, in all of these"),
+    F(REAL, "final_size_p50", final_size_p50, "median size at the end of these, 0 = none"),
+    F(REAL, "final_size_p99", final_size_p99, "99th percentile of the same"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_outlived, kind, column, field, text)
+static const struct image_column outlived_columns[] = {
+    F(UINT, "site", site, "image_site.site"),
+    F(UINT, "frames", frames, "activations that had ended; 4294967295 = all other numbers"),
+    F(UINT, "objects", objects, "freed after that"),
+    F(UINT, "proved", proved, "of these, those of which it is proved that no more had ended"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_handover, kind, column, field, text)
+static const struct image_column handover_columns[] = {
+    F(UINT, "site", site, "image_site.site, 0 = the rest of all sites"),
+    F(UINT, "objects", objects, "that one thread allocated and another freed"),
+    F(UINT, "from_tid", from_tid, "kernel thread id: may be another thread's by now"),
+    F(UINT, "to_tid", to_tid, "of the thread that freed"),
+    F(CHARS, "from_comm", from_comm, "thread name when this was first seen"),
+    F(CHARS, "to_comm", to_comm, "the same"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_tick, kind, column, field, text)
+static const struct image_column tick_columns[] = {
+    F(UINT, "tick", tick, "number, grows"),
+    F(UINT, "when_ns", when_ns, "ns since 1970"),
+    F(REAL, "live_bytes", live_bytes, "of all sites: estimate"),
+    F(REAL, "live_objects", live_objects, "the same"),
+    F(REAL, "alloc_bytes", alloc_bytes, "since the start"),
+    F(REAL, "rss_bytes", rss_bytes, "resident set"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_history, kind, column, field, text)
+static const struct image_column history_columns[] = {
+    F(UINT, "site", site, "image_site.site, 0 = all sites that are not followed"),
+    F(UINT, "tick", tick, "image_tick.tick"),
+    F(REAL, "live_bytes", live_bytes, "estimate"),
+    F(REAL, "live_objects", live_objects, "estimate"),
+    F(REAL, "alloc_bytes", alloc_bytes, "since the start"),
+};
+#undef F
+
 const struct image_table image_tables[] = {
     {"image_header", "the image", GOMALLOC_NSECTIONS, sizeof(struct gomalloc_image), header_columns,
      sizeof header_columns / sizeof header_columns[0], -1},
@@ -343,6 +405,14 @@ const struct image_table image_tables[] = {
           "what gives pages back"),
     TABLE(TRANSITION, "transition", struct gomalloc_transition, transition_columns, -1,
           "memory of a purpose that changed its state"),
+    TABLE(ESCAPE, "escape", struct gomalloc_escape, escape_columns, 0,
+          "what became of a site's objects"),
+    TABLE(OUTLIVED, "outlived", struct gomalloc_outlived, outlived_columns, -1,
+          "objects of a site that outlived so many activations"),
+    TABLE(HANDOVER, "handover", struct gomalloc_handover, handover_columns, -1,
+          "objects that one thread allocated and another freed"),
+    TABLE(TICK, "tick", struct gomalloc_tick, tick_columns, 0, "a moment of the history"),
+    TABLE(HISTORY, "history", struct gomalloc_history, history_columns, -1, "a site at a tick"),
 };
 const size_t nimage_tables = sizeof image_tables / sizeof image_tables[0];
 

@@ -28,7 +28,7 @@
 #include "image.h"
 
 #define DB_APPLICATION_ID 0x474D4C43 /* "GMLC" */
-#define DB_USER_VERSION   2
+#define DB_USER_VERSION   3
 #define DB_OLDEST_VERSION 1 /* read as it is, and brought up to date by the next import */
 
 /*

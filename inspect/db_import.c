@@ -77,6 +77,16 @@ static const char *const table_sql[] = {
     " worked_ns, working, regretful FROM main.scavenger",
     "INSERT INTO target.transition SELECT ?1, purpose, name, from_state, to_state, ncalls, bytes"
     " FROM main.transition",
+    "INSERT INTO target.verdict SELECT ?1, site_id, judged, freed, other_thread, reentered,"
+    " unknown_switched, unknown_stopped, unknown_deep, life_ns_p50, life_ns_p99, life_bytes_p50,"
+    " life_bytes_p99, chains, growths, final_size_p50, final_size_p99 FROM main.verdict",
+    "INSERT INTO target.outlived SELECT ?1, site_id, frames, objects, proved FROM main.outlived",
+    "INSERT INTO target.handover SELECT ?1, site_id, from_tid, to_tid, from_comm, to_comm, objects"
+    " FROM main.handover",
+    "INSERT INTO target.tick SELECT ?1, tick, when_ns, live_bytes, live_objects, alloc_bytes,"
+    " rss_bytes FROM main.tick",
+    "INSERT INTO target.history SELECT ?1, site_id, tick, live_bytes, live_objects, alloc_bytes"
+    " FROM main.history",
 };
 
 static const char objects_sql[] =

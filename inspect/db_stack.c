@@ -33,7 +33,8 @@ static const char frames_sql[] =
     "INSERT INTO import_new SELECT code, frame_id FROM import_code i"
     " WHERE NOT EXISTS (SELECT 1 FROM target.symbol s WHERE s.frame_id = i.frame_id);"
     "INSERT OR IGNORE INTO target.symbol"
-    " SELECT n.frame_id, s.inline_depth, s.function, s.file, s.line, s.inlined, s.allocator"
+    " SELECT n.frame_id, s.inline_depth, s.function, s.file, s.line, s.inlined, s.allocator,"
+    " s.col"
     " FROM import_new n CROSS JOIN image_symbol s ON s.code = n.code;"
     "CREATE TABLE import_stack (stack INTEGER PRIMARY KEY, stack_id INTEGER NOT NULL);";
 

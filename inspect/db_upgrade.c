@@ -35,14 +35,31 @@ static int drop_views(sqlite3 *db) {
     return rc;
 }
 
-/* version_1 adds what version 2 has. */
-static int version_1(sqlite3 *db) {
-    static const char *const texts[] = {schema_tables_heap_sql, schema_views_sql,
-                                        schema_views_heap_sql, SET_USER_VERSION};
+/* What each version lacks of the one that followed it, as far as tables go. */
+static const struct {
+    int64_t version;
+    const char *sql;
+} lacking[] = {
+    {1, schema_tables_heap_sql},
+    {2, schema_tables_escape_sql},
+    {2, "ALTER TABLE symbol ADD COLUMN col INTEGER"},
+};
+
+/* upgrade_from does its work within a transaction; returns an SQLite error code. */
+static int upgrade_from(sqlite3 *db, int64_t version) {
+    static const char *const last[] = {schema_views_sql, schema_views_heap_sql,
+                                       schema_views_escape_sql, SET_USER_VERSION};
     int rc = drop_views(db);
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0] && rc == SQLITE_OK; i++)
-        rc = sqlite3_exec(db, texts[i], NULL, NULL, NULL);
+    for (size_t i = 0; i < sizeof lacking / sizeof lacking[0] && rc == SQLITE_OK; i++)
+        if (lacking[i].version >= version)
+            rc = sqlite3_exec(db, lacking[i].sql, NULL, NULL, NULL);
+    for (size_t i = 0; i < sizeof last / sizeof last[0] && rc == SQLITE_OK; i++)
+        rc = sqlite3_exec(db, last[i], NULL, NULL, NULL);
     return rc;
+}
+
+static int64_t user_version(sqlite3 *db) {
+    return db_integer(db, "PRAGMA user_version", DB_USER_VERSION);
 }
 
 static int upgrade(const struct db_fault *f, sqlite3 *db) {
@@ -52,8 +69,8 @@ static int upgrade(const struct db_fault *f, sqlite3 *db) {
     if (sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
         return db_fault_sqlite(f, db);
     /* Asked again: another program may have been faster. */
-    bool old = db_integer(db, "PRAGMA user_version", 0) == 1;
-    if ((!old || version_1(db) == SQLITE_OK) &&
+    int64_t version = user_version(db);
+    if ((version == DB_USER_VERSION || upgrade_from(db, version) == SQLITE_OK) &&
         sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
         return 0;
     rc = db_fault_sqlite(f, db);
@@ -69,7 +86,7 @@ int db_upgrade(const struct db_fault *f) {
         rc = db_fault_sqlite(f, db);
     } else {
         sqlite3_busy_timeout(db, BUSY_MS);
-        if (db_integer(db, "PRAGMA user_version", 0) == 1)
+        if (user_version(db) < DB_USER_VERSION)
             rc = upgrade(f, db);
     }
     sqlite3_close(db);

@@ -46,8 +46,10 @@ static int create_schema(const struct db_fault *f, const char *temp) {
                                                                  DB_USER_VERSION) "; BEGIN",
         schema_tables_sql,
         schema_tables_heap_sql,
+        schema_tables_escape_sql,
         schema_views_sql,
         schema_views_heap_sql,
+        schema_views_escape_sql,
         "COMMIT"};
     sqlite3 *db = NULL;
     char *name = db_name(temp);

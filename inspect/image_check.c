@@ -408,5 +408,7 @@ int image_check(struct image *im, char *err, size_t errlen) {
     }
     for (size_t i = 0; i < sizeof checks / sizeof checks[0] && !rc; i++)
         rc = checks[i](&c);
-    return rc ? rc : image_check_heap(im, err, errlen);
+    if (!rc)
+        rc = image_check_heap(im, err, errlen);
+    return rc ? rc : image_check_escape(im, err, errlen);
 }

@@ -46,7 +46,8 @@ CREATE VIEW frame AS
 SELECT code AS frame_id, module, build_id, module_offset FROM image_code;
 
 CREATE VIEW symbol AS
-SELECT code AS frame_id, inline_depth, function, file, line, inlined, allocator FROM image_symbol;
+SELECT code AS frame_id, inline_depth, function, file, line, inlined, allocator, col
+FROM image_symbol;
 
 CREATE VIEW stack AS
 SELECT stack AS stack_id, parent AS parent_id, code AS frame_id, depth, caller AS caller_id
@@ -105,3 +106,24 @@ FROM image_scavenger;
 
 CREATE VIEW transition AS
 SELECT 1 AS snapshot_id, purpose, name, from_state, to_state, ncalls, bytes FROM image_transition;
+
+CREATE VIEW verdict AS
+SELECT 1 AS snapshot_id, site AS site_id, judged, freed, other_thread, reentered, unknown_switched,
+       unknown_stopped, unknown_deep, life_ns_p50, life_ns_p99, life_bytes_p50, life_bytes_p99,
+       chains, growths, final_size_p50, final_size_p99
+FROM image_escape;
+
+CREATE VIEW outlived AS
+SELECT 1 AS snapshot_id, site AS site_id, frames, objects, proved FROM image_outlived;
+
+CREATE VIEW handover AS
+SELECT 1 AS snapshot_id, site AS site_id, from_tid, to_tid, from_comm, to_comm, objects
+FROM image_handover;
+
+CREATE VIEW tick AS
+SELECT 1 AS snapshot_id, tick, when_ns, live_bytes, live_objects, alloc_bytes, rss_bytes
+FROM image_tick;
+
+CREATE VIEW history AS
+SELECT 1 AS snapshot_id, site AS site_id, tick, live_bytes, live_objects, alloc_bytes
+FROM image_history;

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: BSD-3-Clause
 --
 -- The tables of a gomalloc snapshot file (FILE.db), application_id 0x474D4C43 ("GMLC"),
--- user_version 1.  Described for users in gomalloc-schema(5); the stable interface are the v1_*
+-- user_version 3.  Described for users in gomalloc-schema(5); the stable interface are the v1_*
 -- views of views.sql, the tables below may change with user_version.
 --
 -- A file holds any number of snapshots of any number of processes.  What was read from an image
@@ -179,11 +179,12 @@ CREATE TABLE symbol (
     file         TEXT,              -- source file, NULL = not known
     line         INTEGER NOT NULL,  -- 0 = not known
     inlined      INTEGER NOT NULL CHECK (inlined IN (0, 1)),   -- 1: into the row that follows
-    allocator    INTEGER NOT NULL CHECK (allocator IN (0, 1)), -- 1: belongs to malloc or operator new
+    allocator    INTEGER NOT NULL CHECK (allocator IN (0, 1)), -- 1: malloc, operator new, or a wrapper
+    col          INTEGER,           -- column in the line, NULL = not known
     PRIMARY KEY (frame_id, inline_depth)
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO symbol VALUES (0, 0, NULL, NULL, 0, 0, 0);
+INSERT INTO symbol VALUES (0, 0, NULL, NULL, 0, 0, 0, NULL);
 
 -- A row is a call stack, as its innermost frame and the stack that called it; equal stacks are one
 -- row.  Row 0 is the empty stack, the root of all.

@@ -27,7 +27,8 @@ SELECT k.stack_id,
                 replace(f.module, rtrim(f.module, replace(f.module, '/', '')), '')
                 || printf('+0x%x', f.module_offset)
             ELSE printf('0x%x', f.module_offset)
-       END AS location
+       END AS location,
+       y.col
 FROM stack k
 JOIN stack c ON c.stack_id = CASE k.caller_id WHEN 0 THEN k.stack_id ELSE k.caller_id END
 JOIN frame f ON f.frame_id = c.frame_id
@@ -184,7 +185,7 @@ SELECT s.snapshot_id, s.site_id,
        s.live_given_bytes, s.recorded_objects, s.samples,
        n.file, n.line, n.module, n.module_offset,
        CASE s.site_id WHEN 0 THEN NULL ELSE s.stack_id END AS stack_id,
-       s.truncated, s.stopped
+       s.truncated, s.stopped, n.col
 FROM site_figure s JOIN stack_name n ON n.stack_id = s.stack_id;
 
 -- One row for each function on the stack of each site, from the innermost outwards.  frame counts
@@ -205,7 +206,8 @@ SELECT s.snapshot_id, s.site_id, w.frame, y.inline_depth, y.function, y.file, y.
                ELSE printf(' (%s+0x%x)',
                            replace(f.module, rtrim(f.module, replace(f.module, '/', '')), ''),
                            f.module_offset) END
-       || CASE y.inlined WHEN 1 THEN ' inlined' ELSE '' END AS text
+       || CASE y.inlined WHEN 1 THEN ' inlined' ELSE '' END AS text,
+       y.col
 FROM site s
 JOIN walk w ON w.site_stack_id = s.stack_id
 JOIN stack k ON k.stack_id = w.stack_id
@@ -368,7 +370,13 @@ UNION ALL SELECT snapshot_id, 50, 'recorder.rate', rate, 'bytes',
 UNION ALL SELECT snapshot_id, 51, 'recorder.sites', sum(site_id > 0), 'sites',
        'call stacks that have allocated' FROM site GROUP BY snapshot_id
 UNION ALL SELECT snapshot_id, 52, 'recorder.samples', sum(samples), 'samples',
-       'allocations recorded since the start' FROM site GROUP BY snapshot_id;
+       'allocations recorded since the start' FROM site GROUP BY snapshot_id
+UNION ALL SELECT snapshot_id, 53, name, value, unit,
+       'stacks deeper than the bound (stack=): some of their frames are missing' FROM counter
+       WHERE name = 'recorder.truncated'
+UNION ALL SELECT snapshot_id, 54, name, value, unit,
+       'allocations without a stack: the stack table was full (frames=)' FROM counter
+       WHERE name = 'recorder.stack_table_full';
 
 -- Bits set in the bitmap of each span, counted digit by digit of its hexadecimal form.
 CREATE VIEW span_bits AS

@@ -251,10 +251,12 @@ void demo_make(struct maker *m, const struct demo *d) {
     add_threads(m);
     add_mappings(m, d);
     add_size_classes(m);
-    add_spans(m, d, add_sites(m, d));
+    struct sites sites = add_sites(m, d);
+    add_spans(m, d, sites);
     add_pages(m, d);
     demo_make_heap(m, FIRST_MORE + d->more_spans, FIRST_MORE + d->more_spans + FREE_PAGES);
     add_figures(m);
+    demo_make_escape(m, d, sites.node, sites.table);
     for (int id = GOMALLOC_SECTION_MCACHE; id < GOMALLOC_NSECTIONS && d->old; id++) {
         m->sections[id].absent = true;
         m->sections[id].size = 0;

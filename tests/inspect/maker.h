@@ -95,6 +95,9 @@ void demo_make(struct maker *m, const struct demo *demo);
  * and all from `grown` on not the heap's: for demo_make. */
 void demo_make_heap(struct maker *m, uint64_t used, uint64_t grown);
 
+/* demo_make_escape adds verdicts on two of its sites, and history: for demo_make. */
+void demo_make_escape(struct maker *m, const struct demo *demo, uint32_t node, uint32_t table);
+
 /* demo_image returns the finished image, to be freed. */
 unsigned char *demo_image(const struct demo *demo, size_t *ret_size);
 

@@ -127,7 +127,7 @@ static void test_an_imported_file_is_whole(void **state) {
     query_assert(db, "PRAGMA integrity_check", "ok");
     query_assert(db, "PRAGMA foreign_key_check", "");
     query_assert(db, "PRAGMA application_id", "1196248131");
-    query_assert(db, "PRAGMA user_version", "2");
+    query_assert(db, "PRAGMA user_version", "3");
     query_assert(db, "SELECT pid, comm, rate, live_objects FROM v1_snapshot", "4711|demo|1|178");
     db_close(db);
 }
@@ -256,10 +256,10 @@ static void test_refuses_another_application(void **state) {
 static void test_refuses_another_version(void **state) {
     (void)state;
     import(&demo_default);
-    plain("PRAGMA user_version = 3");
+    plain("PRAGMA user_version = 4");
     assert_int_equal(open_fails(), IMAGE_VERSION);
     assert_int_equal(import_as(&demo_default, DB_OBJECTS_NONE, NULL), IMAGE_VERSION);
-    assert_one_line("version 2");
+    assert_one_line("version 3");
 }
 
 static void test_refuses_what_is_no_database(void **state) {
@@ -292,8 +292,9 @@ static void test_refuses_a_file_cut_short(void **state) {
     }
 }
 
-/* make_old turns the file into one of version 1: without the tables and views that came later. */
-static void make_old(void) {
+/* make_old turns the file into one of version 1 or 2: without the tables and views that came later.
+ */
+static void make_old(int version) {
     sqlite3 *db;
     char drops[16384] = "";
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
@@ -301,31 +302,49 @@ static void make_old(void) {
                                  " FROM sqlite_schema WHERE type = 'view'"));
     assert_int_equal(sqlite3_exec(db, drops, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
-    plain("DROP TABLE mcache_class; DROP TABLE mcache; DROP TABLE mcentral; DROP TABLE mheap;"
-          "DROP TABLE scavenger; DROP TABLE transition;"
+    plain("DROP TABLE history; DROP TABLE tick; DROP TABLE handover; DROP TABLE outlived;"
+          "DROP TABLE verdict; ALTER TABLE symbol DROP COLUMN col;"
           "CREATE VIEW v1_snapshot AS SELECT snapshot_id, captured_ns FROM snapshot;"
-          "PRAGMA user_version = 1");
+          "PRAGMA user_version = 2");
+    if (version == 1)
+        plain("DROP TABLE mcache_class; DROP TABLE mcache; DROP TABLE mcentral; DROP TABLE mheap;"
+              "DROP TABLE scavenger; DROP TABLE transition;"
+              "PRAGMA user_version = 1");
 }
 
-static void test_a_file_of_version_1_is_read_and_brought_up_to_date(void **state) {
-    (void)state;
+static void assert_upgraded_from(int version) {
     struct demo later = demo_default;
     later.id = 2;
     later.captured_ns++;
     import(&demo_default);
-    make_old();
+    make_old(version);
     sqlite3 *db = open_file();
     query_assert(db, "SELECT count(*) FROM v1_snapshot", "1");
     db_close(db);
     assert_int_equal(import(&later), 2);
     db = open_file();
-    query_assert(db, "PRAGMA user_version", "2");
+    query_assert(db, "PRAGMA user_version", "3");
     query_assert(db, "PRAGMA integrity_check", "ok");
     query_assert(db, "SELECT snapshot_id, live_objects FROM v1_snapshot ORDER BY 1",
                  "1|178\n2|178");
-    query_assert(db, "SELECT snapshot_id, count(*) FROM v1_cache GROUP BY 1", "2|2");
+    query_assert(db, "SELECT count(*) FROM v1_cache WHERE snapshot_id = 2", "2");
+    query_assert(db, "SELECT snapshot_id, count(*) FROM verdict GROUP BY 1", "2|2");
+    query_assert(db,
+                 "SELECT sql FROM sqlite_schema WHERE sql LIKE '%CREATE TABLE symbol%' AND"
+                 " sql NOT LIKE '% col INTEGER%'",
+                 "");
     query_assert(db, "SELECT count(*) FROM v1_balance WHERE NOT holds", "0");
     db_close(db);
+}
+
+static void test_a_file_of_version_1_is_read_and_brought_up_to_date(void **state) {
+    (void)state;
+    assert_upgraded_from(1);
+}
+
+static void test_a_file_of_version_2_is_read_and_brought_up_to_date(void **state) {
+    (void)state;
+    assert_upgraded_from(2);
 }
 
 static void test_queries_cannot_change_anything(void **state) {
@@ -346,7 +365,7 @@ static void test_queries_cannot_change_anything(void **state) {
         "BEGIN",
         "PRAGMA query_only = 0",
         "PRAGMA writable_schema = 1",
-        "PRAGMA user_version = 3",
+        "PRAGMA user_version = 4",
         "PRAGMA journal_mode = WAL",
         "UPDATE sqlite_master SET sql = ''",
         "SELECT load_extension('x')",
@@ -558,6 +577,7 @@ int main(void) {
         TEST(test_refuses_what_is_no_database),
         TEST(test_refuses_a_file_cut_short),
         TEST(test_a_file_of_version_1_is_read_and_brought_up_to_date),
+        TEST(test_a_file_of_version_2_is_read_and_brought_up_to_date),
         TEST(test_queries_cannot_change_anything),
         TEST(test_a_failed_write_leaves_no_new_file),
         TEST(test_a_killed_import_leaves_no_new_file_of_that_name),
