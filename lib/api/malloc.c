@@ -168,9 +168,7 @@ static bool resize_in_place(void *p, struct mspan *s, size_t slot, size_t size) 
         prof_record(c, p, size, &sample);
         return true;
     }
-    uint32_t site = mslots_tag(s, slot);
-    if (site != 0)
-        mslots_record(s, slot, site, mspan_elem_bytes(s) - size);
+    mslots_resize(s, slot, mspan_elem_bytes(s) - size);
     return true;
 }
 

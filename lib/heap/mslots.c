@@ -2,11 +2,10 @@
  *
  * Slot tables.
  *
- * A table of n slots is 4n bytes of tags and 2n of slacks.  Tables come in sizes 2^k and 1.5 * 2^k
- * (which 6n is for the n = 2^k slots of the smallest classes), are re-used by size, and are never
- * given back: readers follow mspan.sites without a lock, and one that comes too late must read
- * stale numbers, not fault.  Such a reader knows by mspan.gen (mheap_read_span) that the span has
- * changed.
+ * Tables come in sizes 1, 1.25, 1.5 and 1.75 * 2^k (the last is what the n = 2^k slots of the
+ * smallest classes need: 7n), are re-used by size, and are never given back: readers follow
+ * mspan.sites without a lock, and one that comes too late must read stale numbers, not fault.  Such
+ * a reader knows by mspan.gen (mheap_read_span) that the span has changed.
  *
  * Order: the table is cleared, then published (release), then the owner's word says RECORDED, so
  * who sees the flag finds the table.  Entries are plain words of one writer at a time: the owner
@@ -19,8 +18,8 @@
 #include "sys/persistent.h"
 #include "sys/throw.h"
 
-#define MIN_SHIFT 4 /* the smallest table: 16 bytes, a large object's */
-#define NSIZES    32
+#define MIN_SHIFT 5 /* the smallest table: 32 bytes */
+#define NSIZES    64
 
 /* A free table.  The link is in the table itself. */
 struct free_table {
@@ -30,10 +29,9 @@ struct free_table {
 struct mutex mslots_lock = MUTEX_INIT(LOCK_RANK_SLOT);
 static struct free_table *free_tables[NSIZES]; /* by size class; guarded by mslots_lock */
 
-/* Class 2j is 2^(j + MIN_SHIFT) bytes, class 2j + 1 half as much again. */
+/* Class 4j is 2^(j + MIN_SHIFT) bytes, and the next three are a quarter of that more each. */
 static inline size_t class_bytes(unsigned cls) {
-    size_t n = (size_t)1 << (cls / 2 + MIN_SHIFT);
-    return cls % 2 != 0 ? n + n / 2 : n;
+    return (size_t)(4 + cls % 4) << (cls / 4 + MIN_SHIFT - 2);
 }
 
 static unsigned class_for(size_t bytes) {
@@ -44,16 +42,13 @@ static unsigned class_for(size_t bytes) {
     return cls;
 }
 
-static inline size_t table_bytes(size_t nelems) {
-    return nelems * (sizeof(uint32_t) + sizeof(uint16_t));
+static inline size_t table_bytes(const struct mspan *s) {
+    size_t slack = s->elem_size <= MSLOTS_BYTE_SLACK ? sizeof(uint8_t) : sizeof(uint16_t);
+    return s->nelems * (sizeof(uint32_t) + sizeof(uint16_t) + slack);
 }
 
 static inline uint32_t *load_sites(const struct mspan *s) {
     return atomic_load_explicit(&s->sites, memory_order_acquire);
-}
-
-static inline uint16_t *slacks(const struct mspan *s, uint32_t *sites) {
-    return (uint16_t *)(sites + s->nelems);
 }
 
 static uint32_t *take_table(unsigned cls) {
@@ -75,7 +70,7 @@ static void give_table(uint32_t *sites, unsigned cls) {
 
 /* make_table gives the span a table of zeros; NULL: no memory. */
 static gm_noinline uint32_t *make_table(struct mspan *s) {
-    unsigned cls = class_for(table_bytes(s->nelems));
+    unsigned cls = class_for(table_bytes(s));
     uint32_t *sites = take_table(cls);
     if (sites == NULL)
         return NULL;
@@ -93,15 +88,20 @@ bool mslots_record(struct mspan *s, size_t i, uint32_t tag, size_t slack) {
         return false;
     if ((atomic_load_explicit(&s->owner, memory_order_relaxed) & SPAN_RECORDED) == 0)
         atomic_fetch_or_explicit(&s->owner, SPAN_RECORDED, memory_order_release);
-    if (s->elem_size == 0) {
+    if (s->elem_size == 0)
         __atomic_store_n(&s->large_requested, mspan_elem_bytes(s) - slack, __ATOMIC_RELAXED);
-    } else {
-        uint16_t capped = slack < UINT16_MAX ? (uint16_t)slack : UINT16_MAX;
-        __atomic_store_n(&slacks(s, sites)[i], capped, __ATOMIC_RELAXED);
-    }
-    /* release: who reads the tag reads its slack */
-    __atomic_store_n(&sites[i], tag, __ATOMIC_RELEASE);
+    mslots_put(s, sites, i, tag, slack);
     return true;
+}
+
+void mslots_resize(struct mspan *s, size_t i, size_t slack) {
+    if (mslots_tag(s, i) == 0)
+        return;
+    uint32_t *sites = load_sites(s);
+    if (s->elem_size == 0)
+        __atomic_store_n(&s->large_requested, mspan_elem_bytes(s) - slack, __ATOMIC_RELAXED);
+    else if (sites != NULL)
+        mslots_put_slack(s, sites, i, slack);
 }
 
 uint32_t mslots_tag(const struct mspan *s, size_t i) {
@@ -115,7 +115,18 @@ size_t mslots_slack(const struct mspan *s, size_t i) {
     if (s->elem_size == 0)
         return mspan_elem_bytes(s) - __atomic_load_n(&s->large_requested, __ATOMIC_RELAXED);
     uint32_t *sites = load_sites(s);
-    return sites != NULL ? __atomic_load_n(&slacks(s, sites)[i], __ATOMIC_RELAXED) : 0;
+    if (sites == NULL)
+        return 0;
+    const uint16_t *slacks = mslots_slacks(s, sites);
+    return s->elem_size <= MSLOTS_BYTE_SLACK
+               ? __atomic_load_n((const uint8_t *)slacks + i, __ATOMIC_RELAXED)
+               : __atomic_load_n(&slacks[i], __ATOMIC_RELAXED);
+}
+
+uint16_t mslots_epoch(const struct mspan *s, size_t i) {
+    uint32_t *sites = mslots_tag(s, i) != 0 ? load_sites(s) : NULL;
+    return sites != NULL ? __atomic_load_n(&mslots_epochs(s, sites)[i], __ATOMIC_RELAXED)
+                         : MEPOCH_UNKNOWN;
 }
 
 bool mslots_replace(struct mspan *s, size_t i, uint32_t tag, uint32_t by) {
@@ -153,5 +164,5 @@ void mslots_release(struct mspan *s) {
     atomic_store_explicit(&s->sites, NULL, memory_order_release);
     if (s->elem_size == 0)
         s->large_requested = 0;
-    give_table(sites, class_for(table_bytes(s->nelems)));
+    give_table(sites, class_for(table_bytes(s)));
 }

@@ -84,8 +84,8 @@ struct mspan {
     _Atomic uint32_t pending;  /* mspan_waits: on some owner's list, or about to be; else: not */
     _Atomic uint32_t gen;      /* odd while the header is being filled or emptied; a reader without
                                   the lock reads it before and after.  Heap's lock */
-    _Atomic(uint32_t *) sites; /* slot table: nelems site ids, then nelems uint16_t slacks; NULL:
-                                  nothing recorded.  Owner sets, under no lock; see mslots.h */
+    _Atomic(uint32_t *) sites; /* slot table: nelems tags, and more behind them; NULL: nothing
+                                  recorded.  Owner sets, under no lock; see mslots.h */
     struct mspan *next;        /* owner's list of listed spans */
     struct mspan *prev;
     uint32_t npages;

@@ -72,10 +72,49 @@ static void clearing_forgets_one_slot(void **state) {
 
 static void slack_is_capped_for_small_objects(void **state) {
     (void)state;
+    static const struct {
+        uint32_t elem_size;
+        size_t most;
+    } shapes[] = {{64, UINT8_MAX}, {256, UINT8_MAX}, {288, UINT16_MAX}, {32768, UINT16_MAX}};
+    for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++) {
+        struct mspan s = small_span(shapes[k].elem_size, 2);
+        mslots_record(&s, 0, 1, 5);
+        mslots_record(&s, 1, 1, 1000000);
+        assert_int_equal(mslots_slack(&s, 1), shapes[k].most);
+        mslots_resize(&s, 1, 77);
+        assert_int_equal(mslots_slack(&s, 1), 77);
+        assert_int_equal(mslots_slack(&s, 0), 5);
+        mslots_release(&s);
+    }
+}
+
+static void resizing_leaves_alone_what_is_not_recorded(void **state) {
+    (void)state;
     struct mspan s = small_span(64, 128);
-    mslots_record(&s, 1, 1, 1000000);
-    assert_int_equal(mslots_slack(&s, 1), UINT16_MAX);
+    mslots_resize(&s, 3, 9);
+    assert_null(s.sites);
+    mslots_record(&s, 4, 1, 0);
+    mslots_resize(&s, 3, 9);
+    assert_int_equal(mslots_tag(&s, 3), 0);
+    assert_int_equal(mslots_slack(&s, 3), 0);
     mslots_release(&s);
+}
+
+static void an_entry_has_the_epoch_in_which_it_was_made(void **state) {
+    (void)state;
+    struct mspan s = small_span(64, 128);
+    for (uint32_t i = 0; i < 128; i++) {
+        mepoch_now_ = (uint16_t)(500 * i);
+        mslots_record(&s, i, 1 + i, i % 64);
+        mepoch_now_ = 7;
+        mslots_resize(&s, i, i % 60);
+    }
+    for (uint32_t i = 0; i < 128; i++)
+        assert_int_equal(mslots_epoch(&s, i), 500 * i);
+    mslots_clear(&s, 5);
+    assert_int_equal(mslots_epoch(&s, 5), MEPOCH_UNKNOWN);
+    mslots_release(&s);
+    assert_int_equal(mslots_epoch(&s, 6), MEPOCH_UNKNOWN);
 }
 
 static void a_large_object_keeps_its_size(void **state) {
@@ -162,6 +201,8 @@ int main(void) {
         cmocka_unit_test(the_first_record_marks_the_owner_and_release_unmarks_it),
         cmocka_unit_test(clearing_forgets_one_slot),
         cmocka_unit_test(slack_is_capped_for_small_objects),
+        cmocka_unit_test(resizing_leaves_alone_what_is_not_recorded),
+        cmocka_unit_test(an_entry_has_the_epoch_in_which_it_was_made),
         cmocka_unit_test(a_large_object_keeps_its_size),
         cmocka_unit_test(a_table_used_again_is_empty),
         cmocka_unit_test(releasing_and_making_tables_takes_no_new_memory),
