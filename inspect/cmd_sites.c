@@ -37,7 +37,7 @@ static const struct column columns[] = {
     {"given", "live_given_bytes", KIND_BYTES, COLUMN_EXTRA, "live bytes with the slots' slack"},
     {"recorded", "recorded_objects", KIND_COUNT, COLUMN_EXTRA, "live objects really recorded"},
     {"samples", NULL, KIND_COUNT, COLUMN_EXTRA, "allocations recorded since the start"},
-    {"truncated", NULL, KIND_NUMBER, COLUMN_EXTRA, "1: outermost frames are missing"},
+    {"truncated", NULL, KIND_NUMBER, COLUMN_EXTRA, "1: deeper than the bound, frames are missing"},
     {"stopped", NULL, KIND_NUMBER, COLUMN_EXTRA, "1: the unwinder gave up before the end"},
 };
 
@@ -122,6 +122,8 @@ static enum status run(struct command_line *line) {
     enum status status = view_target(line, &target, &failure);
     if (status != STATUS_DONE)
         return say_failure(&failure);
+    if (line->output.format == OUTPUT_TABLE)
+        view_warn_full(&target, stderr);
     status = show(line, &target, &failure);
     target_close(&target);
     return status == STATUS_DONE ? status : say_failure(&failure);

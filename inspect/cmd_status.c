@@ -58,6 +58,7 @@ static void print_headline(const struct command_line *line, const struct target 
             fprintf(out, "a sample every %s\n", rate);
         if (sqlite3_column_int(stmt, 7))
             fputs("Records are missing: the image met a bound.\n", out);
+        view_warn_full(target, out);
         fputc('\n', out);
         free(name);
     }

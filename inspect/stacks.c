@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gomalloc/image.h"
 #include "stacks.h"
 #include "text.h"
 
@@ -25,7 +26,7 @@ static const struct column columns[] = {
     {"module", NULL, KIND_TEXT, 0, "program or library"},
     {"module_offset", NULL, KIND_ADDRESS, 0, "of the return address in its file"},
     {"inlined", NULL, KIND_NUMBER, 0, "1: into the function that follows"},
-    {"truncated", NULL, KIND_NUMBER, 0, "1: outermost frames are missing"},
+    {"truncated", NULL, KIND_NUMBER, 0, "1: deeper than the bound, frames are missing"},
     {"stopped", NULL, KIND_NUMBER, 0, "1: the unwinder gave up before the end"},
 };
 #define TERMINAL_STACKS 5 /* shown on a terminal unless --limit says otherwise */
@@ -90,7 +91,7 @@ static void print_frame(FILE *out, sqlite3_stmt *stmt) {
         fputs("  ", out);
         print_clean(out, stmt, MODULE, "");
         fprintf(out, "+0x%llx", sqlite3_column_int64(stmt, OFFSET));
-    } else if (module)
+    } else if (module && sqlite3_column_int64(stmt, OFFSET) < (int64_t)GOMALLOC_FRAME_OMITTED)
         fprintf(out, "  0x%llx", sqlite3_column_int64(stmt, OFFSET));
     fputs(sqlite3_column_int(stmt, INLINED) ? "  (inlined)\n" : "\n", out);
 }

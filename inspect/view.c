@@ -56,6 +56,21 @@ enum status view_prepare(const struct target *target, const char *sql,
     return STATUS_DONE;
 }
 
+void view_warn_full(const struct target *target, FILE *out) {
+    struct failure failure;
+    sqlite3_stmt *stmt = NULL;
+    if (view_prepare(target,
+                     "SELECT value FROM v1_counter WHERE snapshot_id = :snapshot"
+                     " AND name = 'recorder.stack_table_full' AND value > 0",
+                     NULL, &stmt, &failure) == STATUS_DONE &&
+        sqlite3_step(stmt) == SQLITE_ROW) {
+        char n[TEXT_NUMBER_SIZE];
+        text_count(n, sqlite3_column_int64(stmt, 0));
+        fprintf(out, "The stack table was full (frames=): %s allocations have no stack.\n", n);
+    }
+    sqlite3_finalize(stmt);
+}
+
 static struct value column_value(sqlite3_stmt *stmt, int i) {
     struct value value = value_null();
     switch (sqlite3_column_type(stmt, i)) {

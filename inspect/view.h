@@ -61,6 +61,9 @@ enum status view_class(const struct target *target, const char *word, int64_t *r
 enum status view_rows(sqlite3_stmt *stmt, struct output *output, size_t ncolumns,
                       struct failure *failure);
 
+/* view_warn_full writes a line if the stack table of the program was full. */
+void view_warn_full(const struct target *target, FILE *out);
+
 /* view_prepare compiles a statement and binds what it names. */
 enum status view_prepare(const struct target *target, const char *sql,
                          const struct view_query *query, sqlite3_stmt **ret,

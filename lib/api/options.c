@@ -21,6 +21,7 @@ struct options options = {
     .control = true,
     .inherit = true,
     .depth = PROF_DEFAULT_DEPTH,
+    .frames = PROF_DEFAULT_FRAMES,
 };
 
 /* A piece of the variable's value. */
@@ -80,6 +81,14 @@ static bool set_verify(struct word v) {
     return true;
 }
 
+static bool set_frames(struct word v) {
+    uint64_t n;
+    if (!parse_uint(v.s, v.n, &n) || n == 0 || n > PROF_MAX_FRAMES)
+        return false;
+    options.frames = (uint32_t)n;
+    return true;
+}
+
 static bool set_agent(struct word v) {
     return set_bool(v, &options.agent);
 }
@@ -110,6 +119,7 @@ static const struct option {
     {"unwinder", set_unwinder, "replay, libunwind or none"},
     {"stack", set_depth, "a number of frames up to 512"},
     {"verify", set_verify, "a number of captures, 0 for off"},
+    {"frames", set_frames, "a number of frames up to 16000000"},
     {"agent", set_agent, "on or off"},
     {"control", set_control, "on or off"},
     {"children", set_children, "inherit or off"},

@@ -14,6 +14,7 @@ struct options {
     enum on_error on_error; /* what follows a crime */
     unsigned depth;         /* frames kept of a stack */
     uint32_t verify;        /* every so many-th capture is verified, 0: none */
+    uint32_t frames;        /* the stack table's bound */
     bool agent;             /* answer goinspect */
     bool control;           /* accept verbs that change something */
     bool inherit;           /* leave the preload to exec'd children */

@@ -74,7 +74,8 @@ __attribute__((constructor(101))) static void start(void) {
         &(struct prof_options){.rate = options.rate,
                                .unwinder = options.unwinder[0] != '\0' ? options.unwinder : NULL,
                                .depth = options.depth,
-                               .verify = options.verify});
+                               .verify = options.verify,
+                               .max_frames = options.frames});
     fork_init();
     if (options.exit_path[0] != '\0')
         exit_claim_root();

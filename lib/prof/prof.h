@@ -28,6 +28,7 @@
 #define PROF_DEFAULT_DEPTH  128    /* frames */
 #define PROF_MAX_DEPTH      512
 #define PROF_DEFAULT_FRAMES ((uint32_t)4 << 20) /* of all stacks together */
+#define PROF_MAX_FRAMES     16000000u           /* so that a site's number needs 24 bits */
 
 struct prof_options {
     uint64_t rate;        /* bytes */
