@@ -134,6 +134,7 @@ static const struct image_column bitmap_columns[] = {
 static const struct image_column slot_columns[] = {
     F(UINT, "site", site, "0 = not recorded; means nothing unless the slot is live"),
     F(UINT, "slack", slack, "bytes given beyond those asked for"),
+    F(UINT, "born", born, "seconds from start_ns to its allocation, plus 1; 0 = not known"),
 };
 #undef F
 

@@ -361,7 +361,7 @@ static int correct_slot(struct checker *c, uint64_t index) {
         return damaged(c, "slot %llu: no such site", (unsigned long long)index);
     if (!(own = image_own(c->im, GOMALLOC_SECTION_SLOT)))
         return -ENOMEM;
-    own[index] = (struct gomalloc_slot){0, 0};
+    own[index] = (struct gomalloc_slot){.site = 0};
     return 0;
 }
 

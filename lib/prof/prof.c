@@ -182,6 +182,8 @@ uint64_t prof_set_rate(uint64_t rate) {
     /* Not under the lock: dlopen waits for the loader's, whose holder may be on his way here. */
     if (rate != 0 && atomic_load_explicit(&prof.initialised, memory_order_acquire))
         capture_load();
+    if (rate != 0)
+        mepoch_update();
     mutex_lock(&prof.lock);
     uint64_t old = prof_rate();
     if (rate != old) {
@@ -229,6 +231,7 @@ void prof_init(const struct prof_options *o) {
 }
 
 void prof_background(void) {
+    mepoch_update();
     poke_all();
 }
 

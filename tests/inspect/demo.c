@@ -171,10 +171,12 @@ static void record_more(struct maker *m, struct gomalloc_span *s, const struct d
 }
 
 static void add_spans(struct maker *m, const struct demo *d, struct sites sites) {
-    struct gomalloc_slot node = {sites.node, 4}, table = {sites.table, 8},
-                         buffer = {sites.buffer, 15};
-    struct gomalloc_slot large = {sites.table, DEMO_LARGE_PAGES * PAGE - DEMO_LARGE_BYTES};
-    struct gomalloc_slot small = {sites.node, 0};
+    struct gomalloc_slot node = {.site = sites.node, .slack = 4};
+    struct gomalloc_slot table = {.site = sites.table, .slack = 8};
+    struct gomalloc_slot buffer = {.site = sites.buffer, .slack = 15};
+    struct gomalloc_slot large = {.site = sites.table,
+                                  .slack = DEMO_LARGE_PAGES * PAGE - DEMO_LARGE_BYTES};
+    struct gomalloc_slot small = {.site = sites.node};
     record(m, add_span(m, 0, 1, 24, 3 << 1, d->nodes), d->nodes, node, node);
     record(m, add_span(m, 1, 1, 48, 5 << 1, d->tables + d->buffers), d->tables, table, buffer);
     add_span(m, 2, 1, 16, 2 << 1 | 1, d->unrecorded);

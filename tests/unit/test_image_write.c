@@ -170,6 +170,40 @@ static void sites_and_requested_sizes_are_those_recorded(void **state) {
     assert_int_equal(take_sums().recorded, 0);
 }
 
+static const struct gomalloc_slot *slot_of(const struct checked_image *im, const void *p) {
+    const struct gomalloc_span *s = RECORDS(im, SPAN, gomalloc_span);
+    const struct gomalloc_slot *slots = RECORDS(im, SLOT, gomalloc_slot);
+    for (size_t i = 0; i < COUNT(im, SPAN); i++) {
+        uint64_t offset = (uintptr_t)p - s[i].base;
+        if (s[i].slot_index != GOMALLOC_NO_SLOTS && offset < s[i].elem_size * s[i].nelems)
+            return &slots[s[i].slot_index + offset / s[i].elem_size];
+    }
+    return NULL;
+}
+
+static void objects_say_when_they_were_born(void **state) {
+    (void)state;
+    static const uint16_t epochs[] = {0, 41, MEPOCH_UNKNOWN};
+    static const uint32_t born[] = {1, 42, 0};
+    struct checked_image im;
+    void *p[3];
+    uint16_t now = mepoch_now();
+    for (unsigned i = 0; i < 3; i++) {
+        size_t slot;
+        p[i] = alloc(3000);
+        mepoch_now_ = epochs[i];
+        struct mspan *s = heap_find(p[i], &slot);
+        assert_true(mslots_record(s, slot, PROF_SITE_NONE, 0));
+    }
+    take_image(0, 0, &im);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(slot_of(&im, p[i])->born, born[i]);
+    free_image(&im);
+    for (unsigned i = 0; i < 3; i++)
+        release(p[i]);
+    mepoch_now_ = now;
+}
+
 static void every_page_is_in_one_span_or_free(void **state) {
     (void)state;
     struct checked_image im;
@@ -592,6 +626,7 @@ int main(void) {
         cmocka_unit_test(a_large_object_is_one_slot_of_its_pages),
         cmocka_unit_test(what_another_thread_freed_is_marked_and_not_live),
         cmocka_unit_test(sites_and_requested_sizes_are_those_recorded),
+        cmocka_unit_test(objects_say_when_they_were_born),
         cmocka_unit_test(every_page_is_in_one_span_or_free),
         cmocka_unit_test(summaries_say_what_the_chunks_say),
         cmocka_unit_test(a_threads_free_slots_are_those_of_its_spans),
