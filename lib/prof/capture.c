@@ -106,3 +106,25 @@ void capture_forget(struct capture_self *t) {
     if (t->replay != NULL)
         replay_forget(t->replay);
 }
+
+struct replay_moment capture_moment(const struct capture_self *t) {
+    return t->replay != NULL ? replay_moment(t->replay) : (struct replay_moment){.when = 0};
+}
+
+bool capture_observe(struct capture_self *t) {
+    return t->replay != NULL && capture_state() == CAPTURE_READY && replay_observe(t->replay);
+}
+
+enum replay_verdict capture_ended(const struct capture_self *t, struct replay_moment m,
+                                  uint32_t *ret_ended) {
+    *ret_ended = 0;
+    return t->replay != NULL ? replay_ended(t->replay, m, ret_ended) : REPLAY_STOPPED;
+}
+
+uint64_t capture_return_slot(const struct capture_self *t, uint32_t k, uint64_t *ret_value) {
+    return t->replay != NULL ? replay_return_slot(t->replay, k, ret_value) : 0;
+}
+
+uint64_t capture_pc(const struct capture_self *t, struct replay_moment m, uint32_t k) {
+    return t->replay != NULL ? replay_pc(t->replay, m, k) : 0;
+}

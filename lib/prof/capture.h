@@ -17,6 +17,7 @@
 #ifndef GM_PROF_CAPTURE_H
 #define GM_PROF_CAPTURE_H
 
+#include "prof/moment.h"
 #include "sys/compiler.h"
 
 struct replay;
@@ -98,6 +99,15 @@ bool capture_take(struct capture_self *t, struct capture_stack *ret);
 
 /* capture_forget: the last capture's frames have not been kept by the caller. */
 void capture_forget(struct capture_self *t);
+
+/* For telling which activations have ended: see replay.h.  With another unwinder nothing is told:
+ * moments have no number, and there are no return slots. */
+struct replay_moment capture_moment(const struct capture_self *t);
+bool capture_observe(struct capture_self *t); /* after capture_self_init */
+enum replay_verdict capture_ended(const struct capture_self *t, struct replay_moment m,
+                                  uint32_t *ret_ended);
+uint64_t capture_return_slot(const struct capture_self *t, uint32_t k, uint64_t *ret_value);
+uint64_t capture_pc(const struct capture_self *t, struct replay_moment m, uint32_t k);
 
 /* What verifying has counted, in all threads. */
 struct capture_verified {

@@ -5,6 +5,7 @@
 #include "prof/replay.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <string.h>
 
 #include "gomalloc/image.h"
@@ -273,6 +274,59 @@ static void mark_rbp(struct replay *r, uint32_t from, uint32_t to) {
     }
 }
 
+/* unbroken returns how many of the n outermost new frames are at their places still, though the
+ * walk has not met them: what differs is a register. */
+static uint32_t unbroken(const struct search *s, uint32_t tail, uint32_t n) {
+    const struct replay *r = s->r;
+    uint32_t k = 0;
+    for (; k < n && tail + k < r->nremembered; k++) {
+        const struct replay_frame *was = &r->frames[REPLAY_ROOM - 1 - tail - k];
+        const struct replay_frame *is = &r->frames[(s->nnew - 1 - k) % REPLAY_NEW];
+        if (was->ra != is->ra || was->sp != is->sp)
+            break;
+    }
+    return k;
+}
+
+/* begin_anew: nothing before the present capture is to be believed. */
+static void begin_anew(struct replay *r, enum replay_verdict why) {
+    r->continuous = r->number;
+    r->why = (uint8_t)why;
+}
+
+/* leaves tells whether the step from a remembered frame outwards may go to another stack. */
+static bool leaves(const struct replay_frame *f) {
+    return f->row.kind == ROW_SIGNAL || (f->row.flags & REPLAY_FAR) != 0 ||
+           (f->row.kind < ROW_END && f[1].sp <= f->sp);
+}
+
+/* note_stacks looks at the n new remembered frames, inside of the `tail` that were met. */
+static void note_stacks(struct replay *r, uint32_t tail, uint32_t n) {
+    if (r->plain >= tail) {
+        const struct replay_frame *f = &r->frames[REPLAY_ROOM - tail];
+        for (r->plain = tail; r->plain < tail + n && !leaves(--f);)
+            r->plain++;
+    }
+    bool crossed = r->plain < tail + n;
+    if (crossed)
+        begin_anew(r, REPLAY_SWITCHED);
+    else if (r->crossed)
+        begin_anew(r, r->why);
+    r->crossed = crossed;
+}
+
+/* stamp marks the n new frames, of which the `same` outermost are not new; outside of them are
+ * `tail` that were met. */
+static void stamp(struct replay *r, uint32_t tail, uint32_t n, uint32_t same) {
+    uint64_t *stamps = &r->stamps[REPLAY_REMEMBERED - tail - n];
+    for (uint32_t i = 0; i < n - same; i++)
+        stamps[i] = r->number;
+    if (tail + same == 0 && r->nremembered != 0)
+        begin_anew(r, REPLAY_SWITCHED);
+    else if (tail + same == 0)
+        begin_anew(r, r->why);
+}
+
 /* keep remembers the new frames, as many of the outer ones as there is room for, before the `tail`
  * outer ones that were met. */
 static void keep(struct search *s, uint32_t tail) {
@@ -280,13 +334,19 @@ static void keep(struct search *s, uint32_t tail) {
     uint32_t n = s->nnew < REPLAY_NEW ? s->nnew : REPLAY_NEW;
     if (n > REPLAY_REMEMBERED - tail)
         n = REPLAY_REMEMBERED - tail;
+    stamp(r, tail, n, unbroken(s, tail, n));
     uint32_t to = REPLAY_ROOM - tail - n;
     uint32_t from = (s->nnew - n) % REPLAY_NEW;
     uint32_t part = n < REPLAY_NEW - from ? n : REPLAY_NEW - from; /* up to the ring's end */
     memcpy(&r->frames[to], &r->frames[from], part * sizeof r->frames[0]);
     memcpy(&r->frames[to + part], &r->frames[0], (n - part) * sizeof r->frames[0]);
     mark_rbp(r, to, to + n);
+    note_stacks(r, tail, n);
     r->nremembered = tail + n;
+    if (gm_unlikely(n < s->nnew)) {
+        begin_anew(r, REPLAY_DEEP);
+        r->crossed = true; /* for all that is known */
+    }
 }
 
 /* omitted returns the frame that stands for so many. */
@@ -349,12 +409,30 @@ static void hand_out_parts(struct search *s, const struct whole *w, uint32_t pre
     s->r->have = prefix;
 }
 
-/* finish remembers what was found and hands it out. */
-static struct replay_stack finish(struct search *s, enum outcome o) {
+/* drop makes the next walk meet nothing. */
+static void drop(struct replay *r, enum replay_verdict why) {
+    r->nremembered = 0;
+    r->plain = 0;
+    r->have = 0;
+    r->complete = false;
+    r->why = (uint8_t)why;
+}
+
+/* remember keeps what was found; returns what has been put together. */
+static struct whole remember(struct search *s, enum outcome o) {
     struct replay *r = s->r;
     uint32_t tail = o == MET ? REPLAY_ROOM - s->at : 0;
     keep(s, tail);
     struct whole w = assemble(s, tail);
+    r->total = (uint32_t)w.total;
+    r->complete = s->nnew + tail == r->nremembered;
+    return w;
+}
+
+/* finish remembers what was found and hands it out. */
+static struct replay_stack finish(struct search *s, enum outcome o) {
+    struct replay *r = s->r;
+    struct whole w = remember(s, o);
     struct replay_stack ret = {.total = w.total};
     const struct replay_frame *last = &r->frames[REPLAY_ROOM - 1];
     if (o == ENDLESS || last->row.kind == ROW_LOST || (is_end(last->ra) && last->ra != 0))
@@ -366,19 +444,38 @@ static struct replay_stack finish(struct search *s, enum outcome o) {
     r->last = ret;
     r->last.known = ret.n;
     if (o == ENDLESS || o == IS_SLOW)
-        replay_forget(r);
+        drop(r, o == ENDLESS ? REPLAY_DEEP : REPLAY_STOPPED);
     return ret;
 }
 
 void replay_forget(struct replay *r) {
-    r->nremembered = 0;
     r->have = 0;
 }
 
-static uint64_t this_thread(void) {
-    uint64_t v;
-    __asm__("movq %%fs:0, %0" : "=r"(v));
-    return v;
+/* What a thread knows of itself.  A thread pointer would not do: it is used again. */
+static gm_tls struct {
+    struct replay *record; /* that its last capture was made with */
+    uint32_t number;       /* 0: none yet */
+} self;
+
+static _Atomic uint32_t nthreads;
+
+static uint64_t number_of(const struct replay *r) {
+    return __atomic_load_n(&r->number, __ATOMIC_RELAXED);
+}
+
+/* change_thread makes the record this thread's.  Its numbers go on from where those of the record
+ * were that the thread had before, so that they do not come again. */
+static gm_noinline void change_thread(struct replay *r) {
+    if (self.number == 0)
+        self.number = atomic_fetch_add_explicit(&nthreads, 1, memory_order_relaxed) + 1;
+    if (self.record != NULL && number_of(self.record) > r->number)
+        r->number = number_of(self.record);
+    self.record = r;
+    r->thread = self.number;
+    r->memory = (struct stackmem){.lo = 0};
+    r->generation = atomic_load_explicit(&codeobj_generation, memory_order_acquire);
+    drop(r, REPLAY_SWITCHED);
 }
 
 /* attempt walks from the state.  STALE: what it found is not to be used. */
@@ -386,7 +483,7 @@ static enum outcome attempt(struct search *s, const struct replay_frame *start) 
     struct replay *r = s->r;
     uint32_t generation = atomic_load_explicit(&codeobj_generation, memory_order_acquire);
     if (gm_unlikely(generation != r->generation)) {
-        replay_forget(r);
+        drop(r, REPLAY_STOPPED);
         r->generation = generation;
     }
     s->nnew = 0;
@@ -400,35 +497,121 @@ static enum outcome attempt(struct search *s, const struct replay_frame *start) 
     return o;
 }
 
-/* is_last tells whether the stack is the last one, and the caller has all of it. */
-static bool is_last(const struct search *s, enum outcome o) {
-    const struct replay *r = s->r;
-    return o == MET && s->nnew == 0 && s->at == REPLAY_ROOM - r->nremembered &&
-           r->have == r->last.n;
+/* is_same_stack tells whether the stack is the remembered one, all of it. */
+static bool is_same_stack(const struct search *s, enum outcome o) {
+    return o == MET && s->nnew == 0 && s->at == REPLAY_ROOM - s->r->nremembered;
+}
+
+/* begin makes ready for a capture from a function of this library with that frame pointer. */
+static inline void begin(struct search *s, struct replay *r, struct replay_frame *start,
+                         uint64_t fp) {
+    if (gm_unlikely(self.record != r || self.number != r->thread))
+        change_thread(r);
+    __atomic_store_n(&r->number, r->number + 1, __ATOMIC_RELAXED); /* see change_thread */
+    s->r = r;
+    stackmem_here(&r->memory, fp);
+    own_caller(start, fp);
+}
+
+/* attempt_again is for a walk that may not be used. */
+static gm_noinline enum outcome attempt_again(struct search *s, const struct replay_frame *start,
+                                              enum outcome o) {
+    if (o == STALE)
+        o = attempt(s, start);
+    return o == STALE || o == IS_SLOW ? walk_slowly(s) : o;
 }
 
 gm_noinline struct replay_stack replay_capture(struct replay *r, uint64_t *pcs, unsigned depth) {
     struct search s;
     struct replay_frame start;
-    uint64_t fp = (uintptr_t)__builtin_frame_address(0);
-    if (gm_unlikely(r->thread != this_thread())) {
-        replay_forget(r);
-        r->memory = (struct stackmem){.lo = 0};
-        r->thread = this_thread();
-    }
-    s.r = r;
     s.pcs = pcs;
     s.depth = depth;
-    stackmem_here(&r->memory, fp);
-    own_caller(&start, fp);
+    begin(&s, r, &start, (uintptr_t)__builtin_frame_address(0));
     enum outcome o = attempt(&s, &start);
-    if (is_last(&s, o))
+    if (is_same_stack(&s, o) && r->have == r->last.n)
         return r->last;
+    if (gm_unlikely(o == STALE || o == IS_SLOW))
+        o = attempt_again(&s, &start, o);
+    return finish(&s, o);
+}
+
+gm_noinline bool replay_observe(struct replay *r) {
+    struct search s;
+    struct replay_frame start;
+    s.pcs = NULL;
+    s.depth = 0;
+    begin(&s, r, &start, (uintptr_t)__builtin_frame_address(0));
+    enum outcome o = attempt(&s, &start);
+    if (is_same_stack(&s, o))
+        return true;
     if (gm_unlikely(o == STALE))
         o = attempt(&s, &start);
-    if (gm_unlikely(o == STALE || o == IS_SLOW))
-        o = walk_slowly(&s);
-    return finish(&s, o);
+    r->last.n = UINT_MAX; /* it is not the last stack any more */
+    if (gm_unlikely(o == STALE || o == IS_SLOW)) {
+        drop(r, REPLAY_STOPPED);
+        return false;
+    }
+    r->have = least(o == MET ? REPLAY_ROOM - s.at : 0, r->have);
+    remember(&s, o);
+    if (gm_unlikely(o == ENDLESS))
+        drop(r, REPLAY_DEEP);
+    return r->nremembered != 0;
+}
+
+struct replay_moment replay_moment(const struct replay *r) {
+    return (struct replay_moment){
+        .when = r->complete ? r->number : 0, .depth = r->total, .thread = r->thread};
+}
+
+/* one_beyond returns 1 if the outermost remembered frame is none, but what ends the stack. */
+static uint32_t one_beyond(const struct replay *r) {
+    return r->nremembered - r->total;
+}
+
+/* still_there returns how many outer frames have been there in each capture since that one. */
+static uint32_t still_there(const struct replay *r, uint64_t when) {
+    uint32_t from = REPLAY_REMEMBERED - r->nremembered;
+    uint32_t to = REPLAY_REMEMBERED;
+    while (from < to) { /* the first stamp not above `when` is in [from, to] */
+        uint32_t mid = (from + to) / 2;
+        if (r->stamps[mid] > when)
+            from = mid + 1;
+        else
+            to = mid;
+    }
+    return REPLAY_REMEMBERED - to - one_beyond(r);
+}
+
+enum replay_verdict replay_ended(const struct replay *r, struct replay_moment m,
+                                 uint32_t *ret_ended) {
+    *ret_ended = 0;
+    if (m.when == 0)
+        return m.depth > REPLAY_REMEMBERED ? REPLAY_DEEP : REPLAY_STOPPED;
+    if (m.thread != r->thread)
+        return REPLAY_SWITCHED;
+    if (!r->complete || m.when < r->continuous || m.when > r->number)
+        return r->why;
+    uint32_t there = still_there(r, m.when);
+    /* The frame after those says only where its function was, which may be there still. */
+    if (m.depth > there + 1)
+        *ret_ended = m.depth - there - 1;
+    return REPLAY_TOLD;
+}
+
+uint64_t replay_return_slot(const struct replay *r, uint32_t k, uint64_t *ret_value) {
+    if (!r->complete || k + 1 >= r->total)
+        return 0;
+    const struct replay_frame *f = &r->frames[REPLAY_ROOM - r->nremembered + k];
+    if (f->row.kind == ROW_SIGNAL)
+        return 0;
+    *ret_value = f[1].ra;
+    return f[1].sp - 8;
+}
+
+uint64_t replay_pc(const struct replay *r, struct replay_moment m, uint32_t k) {
+    if (!r->complete || k >= m.depth || m.depth - k > r->total)
+        return 0;
+    return r->frames[REPLAY_ROOM - one_beyond(r) - (m.depth - k)].ra;
 }
 
 /* The chain of frame pointers that own_caller follows must be there. */

@@ -24,7 +24,7 @@
  * be compared: f may have been called again from elsewhere, with the same frame but another rbp,
  * by which an outer frame is found.
  *
- * Memory: 37 KiB of addresses a thread; what is touched is 32 bytes a frame, of the deepest stack.
+ * Memory: 41 KiB of addresses a thread; what is touched is 40 bytes a frame, of the deepest stack.
  * No locks, no errno; from the first capture on no call into libc but _dl_find_object.  Not to be
  * entered again by a signal handler in the same thread: the caller sees to that.
  *
@@ -34,10 +34,30 @@
  * That is rounded down to three binary digits beyond 15, so that a recursion that allocates at each
  * of its levels does not make a new stack at each.  Only the outer REPLAY_REMEMBERED frames can be
  * remembered, so a stack that is deeper costs 5 ns for each frame beyond.
+ *
+ * Which activations have ended (moment.h).  A live activation of the stack that the thread is on
+ * must appear in a walk of it, so one that does not has ended, for certain.  The other way round
+ * nothing is certain: a function that is called again from the same place looks the same.  Each
+ * remembered frame has a stamp, the number of the capture since which it and all frames outside of
+ * it have been there in each capture; stamps grow inwards.  The frames of a moment that are still
+ * there are those with stamps not above its number, and they are as many of its outermost ones.
+ * Registers are not looked at for that, only return addresses and their places: rbp may be another
+ * one while the same activation goes on.
+ *
+ * It must be the same stack all the time: the activations of a coroutine that is suspended live on,
+ * and are in nobody's walk.  So `continuous` is the capture since which that was certain.  It moves
+ * to the present when the outermost frame is another one; when a walk goes from one stack to
+ * another, and in the next one after that (a handler on a stack of its own may be a coroutine in
+ * disguise; every signal counts as one); when frames are not remembered, because there are too many
+ * or the walk was a slow one; when code was replaced; when the record is another thread's.  A jump
+ * out of frames is none of these: they have ended.  Not noticed, and told wrongly, are coroutines
+ * that share one piece of a stack in turns, by copying it away (greenlet) or by jumping back into
+ * frames further in that were jumped out of.
  */
 #ifndef GM_PROF_REPLAY_H
 #define GM_PROF_REPLAY_H
 
+#include "prof/moment.h"
 #include "prof/rowcache.h"
 #include "prof/stackmem.h"
 
@@ -71,11 +91,21 @@ struct replay_stack {
 /* A thread's.  All zero to begin with. */
 struct replay {
     struct stackmem memory;
-    uint64_t thread;     /* thread pointer of the thread whose stack this is */
+    uint32_t thread;     /* number of the thread whose stack this is */
     uint32_t generation; /* of codeobj, for which the remembered is right */
     uint32_t nremembered;
     uint32_t have; /* outermost frames that the last capture handed out or its caller knew */
     struct replay_stack last; /* the last capture, as it is if it comes again */
+
+    uint64_t number;     /* of the last capture, or of the present one */
+    uint64_t continuous; /* the capture since which stamps are to be believed */
+    uint32_t total;      /* frames of the last capture's stack */
+    bool complete;       /* and all of them are remembered */
+    uint32_t plain;      /* outermost remembered frames within which no step left a stack */
+    bool crossed;        /* the last capture went over several stacks */
+    uint8_t why;         /* enum replay_verdict: for what reason `continuous` was moved */
+    uint64_t stamps[REPLAY_REMEMBERED]; /* of the remembered frames; the last is the outermost's */
+
     /* What is remembered ends at REPLAY_ROOM, outermost last; a walk fills the other end. */
     struct replay_frame frames[REPLAY_ROOM];
 };
@@ -89,7 +119,29 @@ bool replay_init(void);
  * before, so the caller must still have them. */
 struct replay_stack replay_capture(struct replay *r, uint64_t *pcs, unsigned depth);
 
-/* replay_forget makes the next capture know nothing. */
+/* replay_observe is a capture that hands nothing out: afterwards moments can be compared with the
+ * present.  What is known of the next capture is as if it had not been.  False: no stack to be had.
+ */
+bool replay_observe(struct replay *r);
+
+/* replay_forget makes the next capture know nothing: its caller has not kept the last one. */
 void replay_forget(struct replay *r);
+
+/* replay_moment returns the last capture or observation as a moment. */
+struct replay_moment replay_moment(const struct replay *r);
+
+/* replay_ended says how many of the innermost activations f0, f1 ... of the moment had ended by the
+ * last capture or observation; 0: none is seen to have.  Not REPLAY_TOLD: nothing can be said. */
+enum replay_verdict replay_ended(const struct replay *r, struct replay_moment m,
+                                 uint32_t *ret_ended);
+
+/* replay_return_slot returns the address of f_k's return slot in the last capture or observation,
+ * and what it holds; 0: it is not remembered, or f_k was not called. */
+uint64_t replay_return_slot(const struct replay *r, uint32_t k, uint64_t *ret_value);
+
+/* replay_pc returns the address in that frame of the last capture or observation that is as far
+ * from the outermost as f_k was at the moment; 0: it is not remembered.  That is where f_k is now,
+ * if replay_ended says at most k and the function has not been called anew meanwhile. */
+uint64_t replay_pc(const struct replay *r, struct replay_moment m, uint32_t k);
 
 #endif

@@ -13,7 +13,9 @@ struct Thrown {
 // Visits when it is destroyed, be it in the normal way or while an exception passes.
 struct Visitor {
     struct fuzz *f;
+    unsigned ncalls;
     ~Visitor() {
+        fuzz_land(f, ncalls);
         if (f->left != 0) {
             f->left--;
             f->visit();
@@ -31,7 +33,7 @@ struct NoLanding {
 
 __attribute__((noinline)) uint64_t catches(struct fuzz *f, unsigned depth, uint64_t x) {
     NoLanding guard(f);
-    unsigned tries = f->tries, nested = f->nested;
+    unsigned tries = f->tries, nested = f->nested, ncalls = fuzz_ncalls(f);
     bool alternate = f->alternate;
     try {
         f->tries = tries + 1;
@@ -42,6 +44,7 @@ __attribute__((noinline)) uint64_t catches(struct fuzz *f, unsigned depth, uint6
         f->nested = nested;
         f->alternate = alternate;
         f->landing = nullptr;
+        fuzz_land(f, ncalls);
         x = fuzz_next(f, depth / 2, thrown.x);
     }
     return x + 1;
@@ -55,7 +58,7 @@ __attribute__((noinline)) uint64_t throws(struct fuzz *f, unsigned depth, uint64
 
 __attribute__((noinline)) uint64_t passes(struct fuzz *f, unsigned depth, uint64_t x) {
     NoLanding guard(f);
-    Visitor visitor{f};
+    Visitor visitor{f, fuzz_ncalls(f)};
     x = fuzz_next(f, depth, x);
     return x + 1;
 }

@@ -18,6 +18,7 @@ struct before {
     sigjmp_buf *landing;
     unsigned nested;
     unsigned tries;
+    unsigned ncalls;
     bool alternate;
 };
 
@@ -26,6 +27,7 @@ static void land(struct fuzz *f, const volatile struct before *before) {
     f->nested = before->nested;
     f->tries = before->tries;
     f->alternate = before->alternate;
+    fuzz_land(f, before->ncalls);
 }
 
 NOINLINE landing(struct fuzz *fuzz, unsigned depth, uint64_t start) {
@@ -33,7 +35,7 @@ NOINLINE landing(struct fuzz *fuzz, unsigned depth, uint64_t start) {
     struct fuzz *volatile f = fuzz;
     volatile unsigned deep = depth;
     volatile uint64_t x = start;
-    volatile struct before before = {f->landing, f->nested, f->tries, f->alternate};
+    volatile struct before before = {f->landing, f->nested, f->tries, fuzz_ncalls(f), f->alternate};
     if (sigsetjmp(here, 1) == 0) {
         f->landing = &here;
         x = fuzz_next(f, deep, x);
@@ -115,6 +117,9 @@ void fuzz_add_jumps(struct fuzz *f) {
     fuzz_add(f, jump);
     fuzz_add(f, strange_rbp);
     fuzz_add(f, strange_rbp);
+}
+
+void fuzz_add_slow(struct fuzz *f) {
     fuzz_add(f, by_rbx);
 }
 
@@ -170,6 +175,7 @@ struct fuzz_coroutine {
     unsigned depth;
     bool busy;
     bool done;
+    struct fuzz_calls calls;
 };
 
 static struct fuzz_coroutine coroutines[COROUTINES];
@@ -187,7 +193,9 @@ static void coroutine_main(void) {
 NOINLINE resume(struct fuzz *f, struct fuzz_coroutine *c) {
     sigjmp_buf *outer = f->landing;
     unsigned tries = f->tries;
+    struct fuzz_calls *calls = f->calls;
     f->coroutine = c;
+    f->calls = calls != NULL ? &c->calls : NULL;
     f->landing = NULL;
     f->tries = 0;
     f->nested++;
@@ -197,6 +205,7 @@ NOINLINE resume(struct fuzz *f, struct fuzz_coroutine *c) {
     f->landing = outer;
     f->tries = tries;
     f->coroutine = c->outer;
+    f->calls = calls;
     return 0;
 }
 
@@ -219,6 +228,7 @@ NOINLINE in_coroutine(struct fuzz *f, unsigned depth, uint64_t x) {
     c->done = false;
     c->outer = f->coroutine;
     c->depth = depth / 2;
+    c->calls.n = 0;
     prepare(c);
     while (!c->done) {
         x += resume(f, c);

@@ -131,7 +131,10 @@ FRAME at_times(struct fuzz *f, unsigned depth, uint64_t x) {
 FRAME recursive(struct fuzz *f, unsigned depth, uint64_t x) {
     if (fuzz_random(f, 4) == 0 || depth == 0)
         return fuzz_next(f, depth, x) + 1;
-    return recursive(f, depth - 1, x + 1) * 3;
+    fuzz_enter(f);
+    x = recursive(f, depth - 1, x + 1) * 3;
+    fuzz_leave(f);
+    return x;
 }
 
 void FUZZ_ADD(struct fuzz *f);

@@ -40,6 +40,21 @@ static __attribute__((noinline)) void visit(void) {
     capturing = false;
 }
 
+/* Now and then an observation, of which the next capture must know nothing. */
+static struct fuzz *observed;
+
+static __attribute__((noinline)) void visit_or_observe(void) {
+    static unsigned turn;
+    if (turn++ % 4 != 0 || capturing) {
+        visit();
+        return;
+    }
+    capturing = true;
+    capture_observe(&self);
+    capturing = false;
+    observed->left++; /* it does not count */
+}
+
 static int load(void **state) {
     (void)state;
     const struct capture_options o = {
@@ -52,7 +67,8 @@ static int load(void **state) {
 /* Runs until so many captures have been made; none may differ. */
 static void fuzz(struct fuzz *f, unsigned captures, uint64_t seed, unsigned depth) {
     struct capture_verified before = capture_verified();
-    f->visit = visit;
+    f->visit = visit_or_observe;
+    observed = f;
     f->random = seed * 0x9e3779b97f4a7c15u | 1;
     f->left = captures;
     while (f->left != 0)
@@ -70,6 +86,7 @@ static void add_all(struct fuzz *f) {
     fuzz_add_fp(f);
     fuzz_add_exceptions(f);
     fuzz_add_jumps(f);
+    fuzz_add_slow(f);
     if (!CAPTURE_THREAD_SLEEPS)
         fuzz_add_signals(f);
     if (!SANITIZED)
@@ -135,6 +152,7 @@ static void jumps_and_exceptions(void **state) {
     fuzz_add_O2(&f);
     fuzz_add_fp(&f);
     fuzz_add_jumps(&f);
+    fuzz_add_slow(&f);
     fuzz_add_exceptions(&f);
     fuzz(&f, 40000 / LESS, 2, 60);
 }
@@ -170,7 +188,8 @@ static void everything_at_once(void **state) {
 
 static int fuzz_for(unsigned captures, uint64_t seed) {
     const unsigned round = 100000;
-    struct fuzz f = {.visit = visit};
+    struct fuzz f = {.visit = visit_or_observe};
+    observed = &f;
     add_all(&f);
     while (captures != 0) {
         f.random = seed++ * 0x9e3779b97f4a7c15u | 1;
