@@ -33,6 +33,7 @@
 #include "agent/agent_stats.h"
 #include "agent/image_private.h"
 #include "heap/mheap.h"
+#include "prof/history.h"
 #include "prof/prof.h"
 #include "sys/throw.h"
 
@@ -73,6 +74,11 @@ static uint64_t heap_activity(void) {
            atomic_load_explicit(&mheap_.nspan_free, memory_order_relaxed);
 }
 
+/* resident is 0 where reading it would take a number of the program's descriptor table. */
+static uint64_t resident(void) {
+    return agent.private_table ? image_resident() : 0;
+}
+
 static void work(uint64_t now_ns) {
     if (now_ns < agent.work_ns)
         return;
@@ -86,6 +92,9 @@ static void work(uint64_t now_ns) {
         sleep_ns = MIN_SLEEP_NS;
     if (sleep_ns >= UINT64_C(1000000000) && agent.idle_turns > IDLE_TURNS)
         sleep_ns = IDLE_SLEEP_NS;
+    uint64_t history_ns = history_turn(now_ns, resident);
+    if (history_ns < sleep_ns)
+        sleep_ns = history_ns > MIN_SLEEP_NS ? history_ns : MIN_SLEEP_NS;
     agent.work_ns = now_ns + sleep_ns;
 }
 

@@ -93,6 +93,7 @@ void image_gather_scavenger(struct image_writer *w);
 void image_gather_memstats(struct image_writer *w);
 void image_gather_transitions(struct image_writer *w);
 void image_gather_counters(struct image_writer *w);
+void image_gather_history(struct image_writer *w); /* "tick" and "history" */
 
 struct span_owner;
 
@@ -109,6 +110,9 @@ uint64_t image_stream_sites(struct image_writer *w);
  * library's start, and that of a forked child. */
 void image_note_start(void);
 void image_note_fork(void);
+
+/* image_resident returns the resident bytes of this process, 0 = not known. */
+uint64_t image_resident(void);
 
 /* image_was_forked tells whether this process was forked by one that had the library. */
 bool image_was_forked(void);

@@ -63,19 +63,24 @@ static uint64_t field_of(const char *stat, unsigned number) {
     return v;
 }
 
+uint64_t image_resident(void) {
+    char text[128];
+    uint64_t pages = 0;
+    if (raw_read_file("/proc/self/statm", text, sizeof text) <= 0)
+        return 0;
+    const char *resident = strchr(text, ' ');
+    while (resident != NULL && *++resident >= '0' && *resident <= '9')
+        pages = pages * 10 + (uint64_t)(*resident - '0');
+    return pages * PHYS_PAGE_SIZE;
+}
+
 static void read_stat(struct image_writer *w, struct gomalloc_process *r) {
     char *text = image_scratch(w);
     if (raw_read_file("/proc/self/stat", text, 4096) > 0) {
         r->nthreads = (uint32_t)field_of(text, 20);
         r->start_ticks = field_of(text, 22);
     }
-    if (raw_read_file("/proc/self/statm", text, 4096) > 0) {
-        const char *resident = strchr(text, ' ');
-        uint64_t pages = 0;
-        while (resident != NULL && *++resident >= '0' && *resident <= '9')
-            pages = pages * 10 + (uint64_t)(*resident - '0');
-        r->rss_bytes = pages * PHYS_PAGE_SIZE;
-    }
+    r->rss_bytes = image_resident();
 }
 
 static int hex_digit(char c) {

@@ -8,6 +8,7 @@
 #include "agent/image_private.h"
 #include "heap/mguard.h"
 #include "heap/mheap.h"
+#include "prof/history.h"
 #include "prof/prof.h"
 
 #define TRANSITIONS_BYTES (MEM_NPURPOSES * MEM_NTRANSITIONS * sizeof(struct gomalloc_transition))
@@ -143,11 +144,19 @@ static void count_mcaches(struct image_writer *w) {
     count(w, "mcache.span_free", "spans", freed);
 }
 
+static void count_history(struct image_writer *w) {
+    struct history_counts n = history_counts();
+    count(w, "history.ticks", "ticks", n.ticks);
+    count(w, "history.turns", "turns", n.turns);
+    count(w, "history.time", "ns", n.worked_ns);
+}
+
 void image_gather_counters(struct image_writer *w) {
     count_heap(w);
     count_pages(w);
     count_central(w);
     count_mcaches(w);
+    count_history(w);
     struct prof_counter c;
     for (unsigned i = 0; prof_counter(i, &c); i++)
         count(w, c.name, c.unit, c.value);

@@ -45,6 +45,8 @@ static uint64_t with_referred(uint64_t sections) {
         sections |= BIT(SITE) | BIT(SPAN);
     if (sections & (BIT(SPAN) | BIT(BITMAP)))
         sections |= BIT(SPAN) | BIT(BITMAP);
+    if (sections & BIT(HISTORY))
+        sections |= BIT(SITE) | BIT(TICK);
     if (sections & BIT(SITE))
         sections |= BIT(FRAME);
     if (sections & BIT(MCACHE_CLASS))
@@ -101,6 +103,8 @@ static void gather(struct image_writer *w) {
         image_gather_transitions(w);
     if (image_wants(w, GOMALLOC_SECTION_COUNTER))
         image_gather_counters(w);
+    if (image_wants(w, GOMALLOC_SECTION_TICK))
+        image_gather_history(w);
 }
 
 /* write_table writes what was gathered, with zeros up to a multiple of 8. */

@@ -11,6 +11,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include "prof/history.h"
 #include "prof/prof.h"
 #include "sys/throw.h"
 
@@ -21,6 +22,7 @@ struct options options = {
     .control = true,
     .inherit = true,
     .depth = PROF_DEFAULT_DEPTH,
+    .interval_ns = HISTORY_INTERVAL_NS,
     .frames = PROF_DEFAULT_FRAMES,
 };
 
@@ -89,6 +91,23 @@ static bool set_frames(struct word v) {
     return true;
 }
 
+#define MAX_INTERVAL_S UINT64_C(100000000)
+
+/* A number of seconds, minutes (m) or hours (h). */
+static bool set_interval(struct word v) {
+    uint64_t n, seconds = 1;
+    char unit = v.n != 0 ? v.s[v.n - 1] : '\0';
+    if (unit == 's' || unit == 'm' || unit == 'h')
+        v.n--;
+    if (unit == 'm' || unit == 'h')
+        seconds = unit == 'm' ? 60 : 3600;
+    if (v.n == 0 || v.n > 9 || v.s[v.n - 1] > '9' || !parse_uint(v.s, v.n, &n) ||
+        n * seconds > MAX_INTERVAL_S)
+        return false;
+    options.interval_ns = n * seconds * UINT64_C(1000000000);
+    return true;
+}
+
 static bool set_agent(struct word v) {
     return set_bool(v, &options.agent);
 }
@@ -120,6 +139,7 @@ static const struct option {
     {"stack", set_depth, "a number of frames up to 512"},
     {"verify", set_verify, "a number of captures, 0 for off"},
     {"frames", set_frames, "a number of frames up to 16000000"},
+    {"interval", set_interval, "a time such as 30s, 5m or 1h, 0 for off"},
     {"agent", set_agent, "on or off"},
     {"control", set_control, "on or off"},
     {"children", set_children, "inherit or off"},

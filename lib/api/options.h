@@ -13,6 +13,7 @@ struct options {
     uint64_t rate;          /* bytes between samples */
     enum on_error on_error; /* what follows a crime */
     unsigned depth;         /* frames kept of a stack */
+    uint64_t interval_ns;   /* between two ticks of the history, 0: none */
     uint32_t verify;        /* every so many-th capture is verified, 0: none */
     uint32_t frames;        /* the stack table's bound */
     bool agent;             /* answer goinspect */

@@ -20,6 +20,7 @@
 #include "api/fork.h"
 #include "api/options.h"
 #include "heap/malloc.h"
+#include "prof/history.h"
 #include "prof/prof.h"
 
 /* 0: options not read yet.  The first allocation happens before there can be a second thread. */
@@ -76,6 +77,7 @@ __attribute__((constructor(101))) static void start(void) {
                                .depth = options.depth,
                                .verify = options.verify,
                                .max_frames = options.frames});
+    history_configure(options.interval_ns);
     fork_init();
     if (options.exit_path[0] != '\0')
         exit_claim_root();

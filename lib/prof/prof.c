@@ -16,6 +16,7 @@
 #include "heap/mheap.h"
 #include "heap/mslots.h"
 #include "prof/capture.h"
+#include "prof/history.h"
 #include "prof/sampling.h"
 #include "prof/stack_table.h"
 #include "prof/state.h"
@@ -261,6 +262,7 @@ void prof_fork_child(void) {
     }
     if (prof.fork_threads > 1 || mutex_fork_is_nested()) /* its locks may be held */
         capture_fork_child();
+    history_fork_child();
     /* The rate may have been on its way. */
     atomic_fetch_add_explicit(&prof.gen, 1, memory_order_release);
     poke_all();
