@@ -155,7 +155,7 @@ const struct command command_verb_growth = {
     .examples = "  goinspect snapshot 1234 -o heap.db\n"
                 "  goinspect snapshot 1234 -o heap.db\n"
                 "  goinspect growth heap.db --limit 10\n",
-    .takes = TAKES_FORMAT,
+    .takes = TAKES_FORMAT | TAKES_WRAPPERS,
     .min_words = 1,
     .max_words = 3,
     .terminal_rows = 25,

@@ -82,6 +82,7 @@ const struct command command_verb_import = {
     .usage = "FILE.gmi... FILE.db",
     .summary = "saved images into a snapshot file; one that is there adds nothing",
     .examples = "  goinspect import heap-*.gmi heap.db\n",
+    .takes = TAKES_WRAPPERS,
     .min_words = 2,
     .max_words = (size_t)-1,
     .options = options,

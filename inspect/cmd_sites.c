@@ -24,7 +24,7 @@ static const struct column columns[] = {
     {"total", "alloc_bytes", KIND_BYTES, COLUMN_OPTIONAL, "bytes asked for since the start"},
     {"total_objects", "alloc_objects", KIND_COUNT, COLUMN_OPTIONAL, "objects since the start"},
     {"function", NULL, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE,
-     "innermost one that is not malloc's or new's own"},
+     "innermost one that is no wrapper of malloc"},
     {"callers", VIEW_CALLERS, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE | COLUMN_OPTIONAL | COLUMN_LATE,
      "the next three functions outwards"},
     {"location", NULL, KIND_TEXT, COLUMN_CUT_LEFT | COLUMN_WIDE | COLUMN_OPTIONAL,
@@ -137,7 +137,7 @@ const struct command command_verb_sites = {
     .examples = "  goinspect sites redis-server\n"
                 "  goinspect sites redis-server --stacks --limit 3\n"
                 "  goinspect sites FILE.db --snapshot 2 --by function --sort total:desc\n",
-    .takes = TAKES_FORMAT | TAKES_SNAPSHOT,
+    .takes = TAKES_FORMAT | TAKES_SNAPSHOT | TAKES_WRAPPERS,
     .min_words = 1,
     .max_words = 1,
     .options = options,

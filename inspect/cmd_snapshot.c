@@ -92,6 +92,7 @@ const struct command command_verb_snapshot = {
     .details = "Without -o the file is NAME-PID.db here.",
     .examples = "  goinspect snapshot redis-server -o heap.db\n"
                 "  goinspect snapshot 1234 -o heap.gmi\n",
+    .takes = TAKES_WRAPPERS,
     .min_words = 1,
     .max_words = 1,
     .options = options,

@@ -96,7 +96,7 @@ const struct command command_verb_sql = {
                 "GROUP BY 1\"\n"
                 "  goinspect sql heap.db \"SELECT * FROM v1_snapshot\" -o csv\n"
                 "  goinspect sql 1234 <query.sql\n",
-    .takes = TAKES_FORMAT | TAKES_SNAPSHOT,
+    .takes = TAKES_FORMAT | TAKES_SNAPSHOT | TAKES_WRAPPERS,
     .min_words = 1,
     .max_words = 2,
     .run = run,

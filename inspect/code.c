@@ -8,15 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the library's own file is called, with or without a version after it. */
-#define ALLOCATOR_MODULE "libgomalloc"
+#include "wrapper.h"
 
 struct code {
     const struct image *im;
     struct symbolizer *symbolizer; /* NULL until the first name is asked for */
     uint64_t *pcs;                 /* distinct, ascending; id 1 is pcs[0] */
     size_t npcs;
+    unsigned char *passed_over; /* of code id at id - 1: enum answer, whether sites do so */
 };
+
+enum answer { UNKNOWN, YES, NO };
 
 static int compare_pcs(const void *a, const void *b) {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -27,8 +29,9 @@ struct code *code_new(const struct image *im) {
     size_t n;
     const struct gomalloc_frame *frames = image_section(im, GOMALLOC_SECTION_FRAME, &n);
     struct code *code = calloc(1, sizeof *code);
-    if (!code || !(code->pcs = calloc(n + 1, sizeof *code->pcs))) {
-        free(code);
+    if (!code || !(code->pcs = calloc(n + 1, sizeof *code->pcs)) ||
+        !(code->passed_over = calloc(n + 1, 1))) {
+        code_free(code);
         return NULL;
     }
     code->im = im;
@@ -46,6 +49,7 @@ void code_free(struct code *code) {
         return;
     symbolizer_free(code->symbolizer);
     free(code->pcs);
+    free(code->passed_over);
     free(code);
 }
 
@@ -88,41 +92,12 @@ int code_symbols(struct code *code, uint32_t id, const struct symbol_frame **ret
     return symbolizer_lookup(code->symbolizer, call_address(code, id), ret_frames, ret_n);
 }
 
-static bool begins(const char *s, const char *prefix) {
-    return strncmp(s, prefix, strlen(prefix)) == 0;
-}
-
-static const char *base_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
-/* Functions that stand between a program and the library: C++'s allocators, mostly inlined, and
- * wrappers that are called like what they wrap (the dynamic linker has such ones). */
-static bool allocator_function(const char *name) {
-    static const char *const prefixes[] = {
-        "operator new",          "std::allocator<",           "std::allocator_traits<",
-        "std::__new_allocator<", "__gnu_cxx::new_allocator<", "__gnu_cxx::__alloc_traits<"};
-    static const char *const names[] = {
-        "malloc",         "calloc",        "realloc",       "reallocarray",  "memalign",
-        "posix_memalign", "aligned_alloc", "__rtld_malloc", "__rtld_calloc", "__rtld_realloc"};
-    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
-        if (begins(name, prefixes[i]))
-            return true;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(name, names[i]) == 0)
-            return true;
-    return false;
-}
-
 bool code_in_allocator(const struct code *code, uint32_t id, const struct symbol_frame *frame) {
     const struct gomalloc_mapping *m = code_mapping(code, id);
-    if (m && begins(base_name(image_string(code->im, m->path_str)), ALLOCATOR_MODULE))
-        return true;
-    return frame->function && allocator_function(frame->function);
+    return wrapper_matches(frame->function, m ? image_string(code->im, m->path_str) : NULL);
 }
 
-static bool all_in_allocator(struct code *code, uint32_t id) {
+static bool no_other_function(struct code *code, uint32_t id) {
     const struct symbol_frame *frames;
     size_t n;
     if (code_symbols(code, id, &frames, &n))
@@ -131,6 +106,14 @@ static bool all_in_allocator(struct code *code, uint32_t id) {
         if (!code_in_allocator(code, id, &frames[i]))
             return false;
     return n > 0;
+}
+
+/* all_in_allocator asks for a code once: sites share most of their innermost frames. */
+static bool all_in_allocator(struct code *code, uint32_t id) {
+    unsigned char *known = &code->passed_over[id - 1];
+    if (*known == UNKNOWN)
+        *known = no_other_function(code, id) ? YES : NO;
+    return *known == YES;
 }
 
 uint32_t code_caller(struct code *code, uint32_t node) {

@@ -41,7 +41,7 @@ uint64_t code_offset(const struct code *code, uint32_t id);
 int code_symbols(struct code *code, uint32_t id, const struct symbol_frame **ret_frames,
                  size_t *ret_n);
 
-/* code_in_allocator says whether a function at code id is part of malloc or operator new. */
+/* code_in_allocator says whether a function at code id is malloc, operator new or a wrapper. */
 bool code_in_allocator(const struct code *code, uint32_t id, const struct symbol_frame *frame);
 
 /* code_caller returns the first node, from node outwards, where some function is not part of the

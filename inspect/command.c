@@ -10,6 +10,7 @@
 
 #include "command.h"
 #include "text.h"
+#include "wrapper.h"
 
 #define COMMANDS(X)                                                                                \
     X(run)                                                                                         \
@@ -36,11 +37,16 @@ COMMANDS(COMMAND_DECLARE)
 const struct command *const commands[] = {COMMANDS(COMMAND_ENTRY)};
 const size_t ncommands = sizeof(commands) / sizeof(*commands);
 
-enum { OPT_SNAPSHOT = 0x200 };
+enum { OPT_SNAPSHOT = 0x200, OPT_WRAPPERS };
 
 static const struct argp_option snapshot_options[] = {
     {"snapshot", OPT_SNAPSHOT, "N", 0,
      "of a FILE.db: the snapshot with this number (default: latest)", 40},
+    {.name = NULL}};
+
+static const struct argp_option wrappers_options[] = {
+    {"wrappers", OPT_WRAPPERS, "FILE", 0,
+     "further functions that allocate for their caller, one pattern a line", 40},
     {.name = NULL}};
 
 const struct command *command_find(const char *name) {
@@ -73,11 +79,23 @@ static error_t parse_snapshot(int key, char *arg, struct argp_state *state) {
 
 static const struct argp snapshot_argp = {.options = snapshot_options, .parser = parse_snapshot};
 
+static error_t parse_wrappers(int key, char *arg, struct argp_state *state) {
+    const char **wrappers = state->input;
+    if (key != OPT_WRAPPERS)
+        return ARGP_ERR_UNKNOWN;
+    *wrappers = arg;
+    return 0;
+}
+
+static const struct argp wrappers_argp = {.options = wrappers_options, .parser = parse_wrappers};
+
 /* The children of a verb's argp, in the order in which they get their inputs. */
 static void children_of(const struct command *command, struct argp_child *children) {
     size_t n = 0;
     if (command->takes & TAKES_SNAPSHOT)
         children[n++] = (struct argp_child){&snapshot_argp, 0, NULL, 0};
+    if (command->takes & TAKES_WRAPPERS)
+        children[n++] = (struct argp_child){&wrappers_argp, 0, NULL, 0};
     if (command->takes & TAKES_FORMAT)
         children[n++] = (struct argp_child){&output_argp, 0, NULL, 0};
     children[n].argp = NULL;
@@ -87,6 +105,8 @@ static void parse_init(struct command_line *line, struct argp_state *state) {
     size_t n = 0;
     if (line->command->takes & TAKES_SNAPSHOT)
         state->child_inputs[n++] = &line->snapshot;
+    if (line->command->takes & TAKES_WRAPPERS)
+        state->child_inputs[n++] = &line->wrappers;
     if (line->command->takes & TAKES_FORMAT)
         state->child_inputs[n++] = &line->output;
 }
@@ -211,6 +231,8 @@ static bool known_option(const struct argp_option *options, const char *name, si
     return false;
 }
 
+#define NLISTS 5 /* of options: argp's, the verb's own, and what it takes */
+
 static size_t option_names(const struct argp_option *options, const char **names, size_t n) {
     for (; options && (options->name || options->key || options->doc); options++)
         if (options->name && n < 64)
@@ -231,7 +253,7 @@ static void unknown_option(const struct command *command, const struct argp_opti
     const char *names[64];
     size_t nnames = 0;
     char *word = must_dup_n(name, n);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < NLISTS; i++)
         nnames = option_names(lists[i], names, nnames);
     const char *nearest = text_nearest(word, names, nnames);
     if (nearest)
@@ -244,10 +266,11 @@ static void unknown_option(const struct command *command, const struct argp_opti
 
 /* check_options looks for options that do not exist before argp does, to suggest a name. */
 static void check_options(const struct command *command, int argc, char **argv) {
-    const struct argp_option *lists[4] = {argp_own_options, command->options,
-                                          command->takes & TAKES_SNAPSHOT ? snapshot_options : NULL,
-                                          command->takes & TAKES_FORMAT ? output_argp.options
-                                                                        : NULL};
+    const struct argp_option *lists[NLISTS] = {
+        argp_own_options, command->options,
+        command->takes & TAKES_SNAPSHOT ? snapshot_options : NULL,
+        command->takes & TAKES_WRAPPERS ? wrappers_options : NULL,
+        command->takes & TAKES_FORMAT ? output_argp.options : NULL};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--") == 0)
             return;
@@ -259,7 +282,7 @@ static void check_options(const struct command *command, int argc, char **argv) 
         const char *name = argv[i] + 2;
         size_t n = strcspn(name, "=");
         bool known = false, takes_word = false;
-        for (size_t j = 0; j < 4 && !known; j++)
+        for (size_t j = 0; j < NLISTS && !known; j++)
             known = known_option(lists[j], name, n, &takes_word);
         if (!known)
             unknown_option(command, lists, name, n);
@@ -271,7 +294,7 @@ static void check_options(const struct command *command, int argc, char **argv) 
 void command_parse(const struct command *command, int argc, char **argv,
                    struct command_line *line) {
     struct argp argp;
-    struct argp_child children[3];
+    struct argp_child children[4];
     char *doc, *program = must_format("goinspect %s", command->name);
     memset(line, 0, sizeof(*line));
     line->command = command;
@@ -292,6 +315,10 @@ void command_help(const struct command *command) {
 }
 
 enum status command_run(struct command_line *line) {
+    struct failure failure;
+    if ((line->command->takes & (TAKES_WRAPPERS | TAKES_SNAPSHOT)) &&
+        wrapper_load(line->wrappers, &failure) != STATUS_DONE)
+        return say_failure(&failure);
     if (line->output.watch > 0)
         return watch_run(line, line->command->run);
     return line->command->run(line);

@@ -17,6 +17,7 @@
 #define TAKES_FORMAT   0x1u /* -o FORMAT and the other options about rows */
 #define TAKES_SNAPSHOT 0x2u /* --snapshot: the target may be a snapshot file */
 #define TAKES_COMMAND  0x4u /* words after the first one are another program's */
+#define TAKES_WRAPPERS 0x8u /* --wrappers: sites are named by it */
 
 struct command_line;
 
@@ -52,6 +53,7 @@ struct command_line {
     const struct command *command;
     struct output_options output;
     const char *snapshot; /* --snapshot, NULL: the latest */
+    const char *wrappers; /* --wrappers, NULL: no more than is configured */
     char **words;         /* after the options; terminated by NULL */
     size_t nwords;
     void *own; /* command->own_size bytes */

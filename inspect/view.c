@@ -195,7 +195,12 @@ enum status view_class(const struct target *target, const char *word, int64_t *r
 
 enum status view_target(const struct command_line *line, struct target *ret,
                         struct failure *failure) {
-    return target_open(line->words[0], line->snapshot, ret, failure);
+    enum status status = target_open(line->words[0], line->snapshot, ret, failure);
+    if (status == STATUS_DONE && line->wrappers && ret->kind == TARGET_DATABASE)
+        say("%s keeps the sites as they were named when it was imported: --wrappers changes "
+            "nothing; it does with goinspect import",
+            ret->word);
+    return status;
 }
 
 enum status view_run(struct command_line *line, const struct view_query *query) {

@@ -193,7 +193,7 @@ CREATE TABLE stack (
     parent_id INTEGER REFERENCES stack,            -- the caller's stack, NULL for the root
     frame_id  INTEGER NOT NULL REFERENCES frame,   -- innermost frame, 0 for the root
     depth     INTEGER NOT NULL CHECK (depth >= 0), -- frames
-    caller_id INTEGER NOT NULL REFERENCES stack,   -- itself without innermost frames of the allocator; 0 = none is left
+    caller_id INTEGER NOT NULL REFERENCES stack,   -- itself without innermost frames of allocators; 0 = none is left
     UNIQUE (parent_id, frame_id)
 ) STRICT;
 

@@ -185,7 +185,7 @@ static void test_stacks(void **state) {
     query_assert(w->db,
                  "SELECT k.stack, k.parent, printf('%x', c.module_offset), k.depth, k.caller"
                  " FROM image_stack k JOIN image_code c ON c.code = k.code",
-                 "0|-|0|0|0\n1|0|2000|1|1\n2|0|1400|1|2\n3|2|1500|2|3\n4|2|1300|2|4\n"
+                 "0|-|0|0|0\n1|0|2000|1|1\n2|0|1400|1|2\n3|2|1500|2|2\n4|2|1300|2|4\n"
                  "5|4|1100|3|5\n6|4|1200|3|6");
 }
 
