@@ -119,6 +119,7 @@ struct mcaches {
     bool have_orphans;     /* some mcache is an orphan */
     uint32_t next_drained; /* whose turn it is in mcaches_drain_some */
     uint32_t nlost; /* threads lost in forks, each with one large span or tiny block at most */
+    _Atomic bool record_ending; /* threads that are ending are recorded.  Set by the recorder */
 };
 extern struct mcaches mcaches;
 

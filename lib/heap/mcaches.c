@@ -117,8 +117,10 @@ struct mcache *mcache_attach(void) {
     atomic_store_explicit(&c->tid, (uint32_t)sys_call3(SYS_gettid, 0, 0, 0), memory_order_relaxed);
     c->flush_gen = heap_sweepgen();
     /* The thread before may have ended, or jumped, out of the recorder.  A thread that is ending
-     * gets no stacks: an unwinder would keep what it allots to the thread. */
-    atomic_store_explicit(&c->in_recorder, mcache_ending, memory_order_relaxed);
+     * gets no stacks if the unwinder would keep what it allots to the thread. */
+    bool none =
+        mcache_ending && !atomic_load_explicit(&mcaches.record_ending, memory_order_relaxed);
+    atomic_store_explicit(&c->in_recorder, none, memory_order_relaxed);
     /* Atomic: the recorder writes the same when the rate changes. */
     __atomic_store_n(&c->next_sample, NEXT_SAMPLE_UNKNOWN, __ATOMIC_RELAXED);
     mcache_self = c;

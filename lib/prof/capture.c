@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "heap/mcache.h"
 #include "prof/own.h"
 #include "prof/prof.h"
 #include "prof/replay.h"
@@ -42,6 +43,8 @@ static bool load(void) {
         o->backend = o->instead;
         ok = o->backend->init();
     }
+    atomic_store_explicit(&mcaches.record_ending, ok && o->backend->at_thread_end,
+                          memory_order_relaxed);
     if (ok && o->verify != 0 && !verify_init(o->verify))
         o->verify = 0;
     return ok;

@@ -47,7 +47,8 @@ struct capture_backend {
     bool (*init_thread)(struct capture_self *t);
     /* capture captures its caller's stack.  ret is zero, but for pcs. */
     void (*capture)(struct capture_self *t, struct capture_stack *ret);
-    bool fork_safe; /* may be used in the forked child of a process of several threads */
+    bool fork_safe;     /* may be used in the forked child of a process of several threads */
+    bool at_thread_end; /* allots nothing of libc's to a thread, which one that ends would keep */
 };
 
 extern const struct capture_backend capture_replay;

@@ -173,4 +173,5 @@ const struct capture_backend capture_libunwind = {
     .init_thread = libunwind_init_thread,
     .capture = libunwind_capture,
     .fork_safe = false,
+    .at_thread_end = false,
 };

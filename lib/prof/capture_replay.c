@@ -26,4 +26,5 @@ const struct capture_backend capture_replay = {
     .init_thread = replay_init_thread,
     .capture = replay_take,
     .fork_safe = true,
+    .at_thread_end = true,
 };
