@@ -35,6 +35,7 @@
 #include "heap/mheap.h"
 #include "prof/history.h"
 #include "prof/prof.h"
+#include "prof/watch.h"
 #include "sys/throw.h"
 
 #define FORK_DELAY_NS UINT64_C(10000000)    /* of life: most children exec sooner */
@@ -141,7 +142,8 @@ static void turn(void) {
     uint64_t now_ns = raw_clock_ns(CLOCK_MONOTONIC);
     keep_socket(now_ns);
     work(now_ns);
-    uint64_t next_ns = agent.work_ns;
+    uint64_t watch_ns = watch_turn(now_ns);
+    uint64_t next_ns = watch_ns < agent.work_ns ? watch_ns : agent.work_ns;
     unsigned n = agent_clients_poll(&agent.clients, &agent.socket, fds, now_ns, &next_ns);
     long r = sys_call3(SYS_poll, (long)fds, n, poll_timeout(now_ns, next_ns));
     if (r < 0)
@@ -174,7 +176,9 @@ static void *agent_main(void *arg) {
     (void)arg;
     sys_call6(SYS_prctl, PR_SET_NAME, (long)"gomalloc", 0, 0, 0, 0);
     agent.private_table = leave_table();
-    if (!agent.private_table)
+    if (agent.private_table)
+        watch_start();
+    else
         agent_count(AGENT_SHARED_TABLE);
     for (;;)
         turn();

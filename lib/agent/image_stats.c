@@ -10,6 +10,7 @@
 #include "heap/mheap.h"
 #include "prof/history.h"
 #include "prof/prof.h"
+#include "prof/watch.h"
 
 #define TRANSITIONS_BYTES (MEM_NPURPOSES * MEM_NTRANSITIONS * sizeof(struct gomalloc_transition))
 
@@ -159,6 +160,8 @@ void image_gather_counters(struct image_writer *w) {
     count_history(w);
     struct prof_counter c;
     for (unsigned i = 0; prof_counter(i, &c); i++)
+        count(w, c.name, c.unit, c.value);
+    for (unsigned i = 0; watch_counter(i, &c); i++)
         count(w, c.name, c.unit, c.value);
     for (unsigned i = 0; i < AGENT_NSTATS; i++)
         count(w, agent_stat_names[i].name, agent_stat_names[i].unit, load(&agent_stats[i]));
