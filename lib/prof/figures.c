@@ -3,8 +3,6 @@
  * Reading the recorder: frames, sites and counters, summed over all threads.  No locks are taken;
  * figures that are being written meanwhile are some samples old.
  */
-#include <string.h>
-
 #include "gomalloc/image.h"
 #include "prof/capture.h"
 #include "prof/prof.h"
@@ -28,13 +26,6 @@ void prof_frame(uint32_t node, uint64_t *ret_pc, uint32_t *ret_parent, uint32_t 
     *ret_depth = stack_node_depth(n);
 }
 
-static double as_double(const _Atomic uint64_t *bits) {
-    uint64_t u = atomic_load_explicit(bits, memory_order_relaxed);
-    double d;
-    memcpy(&d, &u, sizeof d);
-    return d;
-}
-
 static struct prof_thread *thread_at(uint32_t i) {
     struct mcache *c = __atomic_load_n(&mcaches.all[i], __ATOMIC_ACQUIRE);
     return c != NULL ? prof_thread_peek(c) : NULL;
@@ -47,17 +38,17 @@ void prof_site(uint32_t site, struct prof_site_figures *ret) {
         ret->node = s->node;
         ret->flags = atomic_load_explicit(&s->flags, memory_order_relaxed);
     }
+    struct site_figures sum = {0};
     uint32_t n = atomic_load_explicit(&mcaches.n, memory_order_acquire);
     for (uint32_t i = 0; i < n; i++) {
         const struct prof_thread *t = thread_at(i);
-        const struct site_figures *f = t != NULL ? prof_thread_read(t, site) : NULL;
-        if (f == NULL)
-            continue;
-        ret->samples += atomic_load_explicit(&f->samples, memory_order_relaxed);
-        ret->sample_bytes += atomic_load_explicit(&f->sample_bytes, memory_order_relaxed);
-        ret->alloc_objects += as_double(&f->objects);
-        ret->alloc_bytes += as_double(&f->bytes);
+        if (t != NULL)
+            prof_thread_read(t, site, &sum);
     }
+    ret->samples = sum.samples;
+    ret->sample_bytes = sum.sample_bytes;
+    ret->alloc_objects = sum.objects;
+    ret->alloc_bytes = sum.bytes;
 }
 
 /* Counters that belong to no thread. */

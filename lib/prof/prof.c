@@ -151,13 +151,12 @@ static bool store_site(struct mcache *c, struct prof_thread *t, void *p, size_t 
 
 void prof_record(struct mcache *c, void *p, size_t size, const struct prof_sample *s) {
     struct prof_thread *t = prof_thread_of(c);
-    struct site_figures *f = t != NULL ? prof_thread_figures(t, s->site) : NULL;
-    if (gm_unlikely(f == NULL || !store_site(c, t, p, size, s->site))) {
+    double weight = sampling_weight(size, s->rate);
+    if (gm_unlikely(t == NULL || !prof_thread_add_sample(t, s->site, size, weight) ||
+                    !store_site(c, t, p, size, s->site))) {
         atomic_fetch_add_explicit(&prof.dropped, 1, memory_order_relaxed);
         not_exact();
     }
-    if (f != NULL)
-        site_figures_add(f, size, sampling_weight(size, s->rate));
 }
 
 static uint64_t now_ns(void) {

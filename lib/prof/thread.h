@@ -5,9 +5,12 @@
  * It hangs on the thread's mcache (mcache.prof) and lasts as long, which is for ever: a thread that
  * adopts the mcache goes on counting.  Only the thread writes; anybody reads.
  *
- * A site's figures are 32 bytes, in the order in which this thread met the sites; an index of four
- * bytes a site leads there.  Both are made in pieces, so that a thread that allocates at three of
- * a hundred thousand sites keeps a few pages.
+ * Of a site are kept its samples and their bytes; and, only where a sample stands for more than
+ * itself, how many objects and bytes more.  So at rate 1 everything is counted in whole numbers,
+ * and takes 16 bytes a site.
+ *
+ * Whatever is counted is added by one instruction, so that a signal handler that allocates between
+ * any two of them loses nothing.
  */
 #ifndef GM_PROF_THREAD_H
 #define GM_PROF_THREAD_H
@@ -16,16 +19,8 @@
 
 #include "heap/mcache.h"
 #include "prof/capture.h"
+#include "prof/site_map.h"
 #include "prof/trail.h"
-
-/* Figures of one site in one thread.  Doubles are kept as their bits: there is no atomic load of a
- * double without a call. */
-struct site_figures {
-    _Atomic uint64_t samples;
-    _Atomic uint64_t sample_bytes;
-    _Atomic uint64_t objects; /* double */
-    _Atomic uint64_t bytes;   /* double */
-};
 
 /* A thread's counters: X(id, name, unit). */
 #define THREAD_COUNTERS(X)                                                                         \
@@ -48,26 +43,22 @@ enum thread_counter {
         THREAD_NCOUNTERS
 };
 
-/* site -> record: three levels, so that a thread that has seen few sites has 6 KiB of them. */
-#define INDEX_PAGE_SHIFT 10 /* 1024 sites, 4 KiB */
-#define INDEX_DIR_SHIFT  7
-#define INDEX_DIRS       128
-
-struct site_index {
-    _Atomic(_Atomic uint32_t *) pages[1 << INDEX_DIR_SHIFT];
-};
-#define FIGURES_FIRST  64 /* records in the first piece; each piece has twice as many */
-#define FIGURES_PIECES 24
+/* The words of a site in prof_thread.figures, and in excess. */
+enum { FIGURE_SAMPLES, FIGURE_BYTES };
+enum {
+    EXCESS_OBJECTS,
+    EXCESS_BYTES
+}; /* doubles, as their bits: there is no atomic load of a
+      double without a call */
 
 struct prof_thread {
     uint64_t rate; /* that next_sample was drawn under.  Thread */
 
     struct capture_self capture;
     struct trail trail;
-    uint32_t nfigures; /* records in use; record 0 is not.  Thread */
     _Atomic uint64_t counters[THREAD_NCOUNTERS];
-    _Atomic(struct site_figures *) figures[FIGURES_PIECES];
-    _Atomic(struct site_index *) index[INDEX_DIRS]; /* site -> record, 0 = none */
+    struct site_map figures; /* samples, and bytes asked for */
+    struct site_map excess;  /* what they stand for beyond themselves */
 };
 
 /* prof_thread_of returns c's, made when first asked for; NULL: no memory.  For c's thread. */
@@ -76,20 +67,34 @@ struct prof_thread *prof_thread_of(struct mcache *c);
 /* prof_thread_peek returns c's or NULL.  For anybody. */
 struct prof_thread *prof_thread_peek(const struct mcache *c);
 
-/* prof_thread_figures returns the site's record for writing, or NULL: no memory.  For the thread.
- */
-struct site_figures *prof_thread_figures(struct prof_thread *t, uint32_t site);
+/* What a thread has counted of a site. */
+struct site_figures {
+    uint64_t samples;
+    uint64_t sample_bytes;
+    double objects; /* that they stand for */
+    double bytes;
+};
 
-/* prof_thread_read returns the site's record for reading, or NULL: nothing counted. */
-const struct site_figures *prof_thread_read(const struct prof_thread *t, uint32_t site);
+/* prof_thread_add_sample counts a sample of size bytes that stands for `weight` such objects.
+ * False: no memory, it is not counted.  For the thread. */
+bool prof_thread_add_sample(struct prof_thread *t, uint32_t site, uint64_t size, double weight);
 
-/* site_figures_add counts one sample that stands for `weight` objects of size bytes. */
-void site_figures_add(struct site_figures *f, uint64_t size, double weight);
+/* prof_thread_read adds the thread's figures of the site to those of others. */
+void prof_thread_read(const struct prof_thread *t, uint32_t site, struct site_figures *sum);
+
+/* add_to adds to a word of one writer that others read: neither torn nor lost to a handler. */
+gm_inline void add_to(_Atomic uint64_t *word, uint64_t n) {
+    __asm__("addq %1, %0" : "+m"(*word) : "er"(n) : "cc");
+}
 
 gm_inline void prof_thread_count(struct prof_thread *t, enum thread_counter id, uint64_t n) {
-    /* One writer: no read-modify-write is needed, only that readers see whole values. */
-    uint64_t v = atomic_load_explicit(&t->counters[id], memory_order_relaxed);
-    atomic_store_explicit(&t->counters[id], v + n, memory_order_relaxed);
+    add_to(&t->counters[id], n);
+}
+
+/* site_words_add counts a sample of size bytes. */
+gm_inline void site_words_add(struct site_words *f, uint64_t size) {
+    add_to(&f->word[FIGURE_SAMPLES], 1);
+    add_to(&f->word[FIGURE_BYTES], size);
 }
 
 #endif
