@@ -85,9 +85,22 @@ uint64_t code_offset(const struct code *code, uint32_t id) {
     return m ? pc - m->start + m->file_offset : pc;
 }
 
+/* open_symbolizer makes it, and tells it of all codes. */
+static bool open_symbolizer(struct code *code) {
+    uint64_t *calls = calloc(code->npcs + 1, sizeof *calls);
+    code->symbolizer = calls ? symbolizer_new(code->im) : NULL;
+    if (code->symbolizer) {
+        for (uint32_t id = 1; id <= code->npcs; id++)
+            calls[id - 1] = call_address(code, id);
+        symbolizer_expect(code->symbolizer, calls, code->npcs);
+    }
+    free(calls);
+    return code->symbolizer != NULL;
+}
+
 int code_symbols(struct code *code, uint32_t id, const struct symbol_frame **ret_frames,
                  size_t *ret_n) {
-    if (!code->symbolizer && !(code->symbolizer = symbolizer_new(code->im)))
+    if (!code->symbolizer && !open_symbolizer(code))
         return -ENOMEM;
     return symbolizer_lookup(code->symbolizer, call_address(code, id), ret_frames, ret_n);
 }

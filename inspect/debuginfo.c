@@ -1,254 +1,60 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The functions and lines of one program or library file; the only file that knows libdw.
+ * The functions and lines of one program or library file.
  *
- * Each file is a Dwfl with one offline module, so that it can be opened when the first address in
- * it is looked up: most mapped files never are.  libdwfl finds separate debug information by
- * build-id and debuglink.  Three things are done by hand, because libdw's ways are too slow or not
- * there (0.188):
+ * Three sources, each opened when it is first needed: most mapped files are never asked about, and
+ * of the others most answers are in the cache (namecache.c).
  *
- *      - the compilation unit of an address, where .debug_aranges does not know it: clang writes
- *        none.  The ranges of all units are collected once;
- *      - the function in a unit: the ranges of a unit's functions are collected when it is first
- *        needed.  dwarf_getscopes() walks the whole unit each time, 390 us;
- *      - the function of an address without DWARF: see symtab.c.
+ *      - DWARF in the file itself, or in its separate debug file (separate.c), by units.c.  The
+ *        addresses that will be asked for are known beforehand, and answered a compilation unit at
+ *        a time: so each unit is read once, whatever the order of the questions;
+ *      - the functions of the symbol tables, by libdwfl: .symtab of the file or its debug file,
+ *        .dynsym, and what is packed into .gnu_debugdata.  Its own search for an address is linear,
+ *        so symtab.c has them sorted;
+ *      - nothing: then there is module+offset.
  */
-#include <dwarf.h>
-#include <elfutils/libdw.h>
-#include <elfutils/libdwelf.h>
 #include <elfutils/libdwfl.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <gelf.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "debuginfo.h"
+#include "elffile.h"
 #include "say.h"
+#include "separate.h"
 #include "symtab.h"
+#include "units.h"
 
-#define MOST_INLINED 64 /* functions inlined into each other at one address */
+#define MOST_FRAMES 64 /* functions at one address */
 
-/* Code of a unit, or of a function. */
-struct range {
-    Dwarf_Addr low, high;
-    Dwarf_Die die;
-};
-
-struct ranges {
-    struct range *items;
-    size_t n, room;
-};
-
-/* A compilation unit whose functions have been collected. */
-struct unit {
-    Dwarf_Off offset;
-    Dwarf_Die die;
-    struct ranges functions;
+/* An offset that will be asked for. */
+struct expected {
+    uint64_t offset;
+    uint64_t address;
+    uint32_t unit; /* UNITS_NONE: its name comes from the symbol table */
 };
 
 struct debuginfo {
-    Dwfl *dwfl;
+    struct elffile file;
+    char *root;
+    struct separate places;
+    bool opened;          /* what follows has been looked for */
+    struct elffile debug; /* the separate debug file; all zero = none, or the file has it all */
+    struct units *units;  /* NULL: no DWARF */
+
+    const uint64_t *offsets; /* expected */
+    size_t noffsets;
+    struct expected *expected; /* by unit, then address; NULL: not made yet */
+
+    Dwfl *dwfl; /* for the symbol tables; NULL: not needed yet */
     Dwfl_Module *module;
     Dwfl_Callbacks callbacks;
     char *debug_path;
-    Dwarf *dwarf; /* NULL: none */
-    Dwarf_Addr dwarf_bias;
-    GElf_Addr elf_bias;
-    Elf *elf;
-    bool units_collected, symbols_collected;
-    struct ranges unit_ranges; /* of all units; only if .debug_aranges failed once */
-    struct unit *units;
-    size_t nunits;
+    bool symbols_collected;
+    GElf_Addr bias; /* of the addresses in symbols */
     struct symtab symbols;
 };
-
-static void add_range(struct ranges *r, Dwarf_Addr low, Dwarf_Addr high, const Dwarf_Die *die) {
-    if (low >= high)
-        return;
-    if (r->n == r->room) {
-        r->room = r->room ? r->room * 2 : 64;
-        r->items = must_realloc(r->items, r->room, sizeof(*r->items));
-    }
-    r->items[r->n++] = (struct range){low, high, *die};
-}
-
-static void add_die(struct ranges *r, Dwarf_Die *die) {
-    Dwarf_Addr base, low, high;
-    for (ptrdiff_t at = 0; (at = dwarf_ranges(die, at, &base, &low, &high)) > 0;)
-        add_range(r, low, high, die);
-}
-
-static int compare_ranges(const void *x, const void *y) {
-    const struct range *a = x, *b = y;
-    return a->low < b->low ? -1 : a->low > b->low;
-}
-
-static void sort_ranges(struct ranges *r) {
-    if (r->n)
-        qsort(r->items, r->n, sizeof(*r->items), compare_ranges);
-}
-
-/* find_range returns the die whose range holds address, NULL if none does.  Functions and units do
- * not overlap, so the nearest below is the only candidate. */
-static Dwarf_Die *find_range(const struct ranges *r, Dwarf_Addr address) {
-    size_t low = 0, high = r->n;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (r->items[middle].low <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low && address < r->items[low - 1].high ? &r->items[low - 1].die : NULL;
-}
-
-/* May functions be found inside of a die with this tag? */
-static bool holds_functions(int tag) {
-    return tag == DW_TAG_namespace || tag == DW_TAG_structure_type || tag == DW_TAG_class_type ||
-           tag == DW_TAG_union_type || tag == DW_TAG_enumeration_type || tag == DW_TAG_module ||
-           tag == DW_TAG_subprogram; /* nested functions of Ada, Rust, GNU C */
-}
-
-/* collect_functions adds the functions below die; depth bounds what a broken file can do. */
-static void collect_functions(struct ranges *functions, Dwarf_Die *die, int depth) {
-    Dwarf_Die child;
-    if (depth > 32 || dwarf_child(die, &child) != 0)
-        return;
-    do {
-        int tag = dwarf_tag(&child);
-        if (tag == DW_TAG_subprogram)
-            add_die(functions, &child);
-        if (holds_functions(tag) && dwarf_haschildren(&child) > 0)
-            collect_functions(functions, &child, depth + 1);
-    } while (dwarf_siblingof(&child, &child) == 0);
-}
-
-static void collect_units(struct debuginfo *d) {
-    Dwarf_CU *cu = NULL;
-    Dwarf_Die die;
-    uint8_t type;
-    d->units_collected = true;
-    while (dwarf_get_units(d->dwarf, cu, &cu, NULL, &type, &die, NULL) == 0)
-        if (type == DW_UT_compile || type == DW_UT_skeleton)
-            add_die(&d->unit_ranges, &die);
-    sort_ranges(&d->unit_ranges);
-}
-
-/* unit_at returns the compilation unit that holds address, with its functions; NULL if none. */
-static struct unit *unit_at(struct debuginfo *d, Dwarf_Addr address) {
-    Dwarf_Die die, *found = dwarf_addrdie(d->dwarf, address, &die);
-    if (!found) {
-        if (!d->units_collected)
-            collect_units(d);
-        found = find_range(&d->unit_ranges, address);
-    }
-    if (!found)
-        return NULL;
-    Dwarf_Off offset = dwarf_dieoffset(found);
-    for (size_t i = d->nunits; i-- > 0;)
-        if (d->units[i].offset == offset)
-            return &d->units[i];
-    d->units = must_realloc(d->units, d->nunits + 1, sizeof(*d->units));
-    struct unit *unit = &d->units[d->nunits++];
-    *unit = (struct unit){.offset = offset, .die = *found};
-    collect_functions(&unit->functions, &unit->die, 0);
-    sort_ranges(&unit->functions);
-    return unit;
-}
-
-static const char *die_name(Dwarf_Die *die) {
-    Dwarf_Attribute attribute;
-    const char *name = NULL;
-    if (dwarf_attr_integrate(die, DW_AT_linkage_name, &attribute) ||
-        dwarf_attr_integrate(die, DW_AT_MIPS_linkage_name, &attribute))
-        name = dwarf_formstring(&attribute);
-    return name ? name : dwarf_diename(die);
-}
-
-static bool is_block(int tag) {
-    return tag == DW_TAG_lexical_block || tag == DW_TAG_inlined_subroutine ||
-           tag == DW_TAG_try_block || tag == DW_TAG_catch_block;
-}
-
-/* inner_block sets *ret to the block directly in die that holds address. */
-static bool inner_block(Dwarf_Die *die, Dwarf_Addr address, Dwarf_Die *ret) {
-    if (dwarf_child(die, ret) != 0)
-        return false;
-    do {
-        if (is_block(dwarf_tag(ret)) && dwarf_haspc(ret, address) > 0)
-            return true;
-    } while (dwarf_siblingof(ret, ret) == 0);
-    return false;
-}
-
-/* inlined_chain fills chain with function and what is inlined in it at address, outermost first. */
-static size_t inlined_chain(Dwarf_Die *function, Dwarf_Addr address, Dwarf_Die *chain) {
-    Dwarf_Die die = *function;
-    size_t n = 0;
-    chain[n++] = die;
-    for (int depth = 0; depth < 512; depth++) {
-        Dwarf_Die inner;
-        if (!inner_block(&die, address, &inner))
-            break;
-        die = inner;
-        if (dwarf_tag(&die) == DW_TAG_inlined_subroutine && n < MOST_INLINED)
-            chain[n++] = die;
-    }
-    return n;
-}
-
-static unsigned unsigned_attribute(Dwarf_Die *die, unsigned name) {
-    Dwarf_Attribute attribute;
-    Dwarf_Word value = 0;
-    if (!dwarf_attr(die, name, &attribute) || dwarf_formudata(&attribute, &value) != 0)
-        return 0;
-    return (unsigned)value;
-}
-
-/* set_call sets the place from which an inlined function was called. */
-static void set_call(struct debuginfo_frame *frame, Dwarf_Die *unit, Dwarf_Die *inlined) {
-    Dwarf_Files *files;
-    size_t nfiles, file = unsigned_attribute(inlined, DW_AT_call_file);
-    frame->line = unsigned_attribute(inlined, DW_AT_call_line);
-    frame->column = unsigned_attribute(inlined, DW_AT_call_column);
-    if (dwarf_getsrcfiles(unit, &files, &nfiles) == 0 && file < nfiles)
-        frame->file = dwarf_filesrc(files, file, NULL, NULL);
-}
-
-static void set_line(struct debuginfo_frame *frame, Dwarf_Die *unit, Dwarf_Addr address) {
-    Dwarf_Line *line = dwarf_getsrc_die(unit, address);
-    int number = 0;
-    if (!line)
-        return;
-    frame->file = dwarf_linesrc(line, NULL, NULL);
-    if (dwarf_lineno(line, &number) == 0 && number > 0)
-        frame->line = (unsigned)number;
-    if (dwarf_linecol(line, &number) == 0 && number > 0)
-        frame->column = (unsigned)number;
-}
-
-/* lookup_dwarf is debuginfo_lookup by DWARF. */
-static size_t lookup_dwarf(struct debuginfo *d, Dwarf_Addr address, struct debuginfo_frame *frames,
-                           size_t max) {
-    Dwarf_Die chain[MOST_INLINED];
-    struct unit *unit = d->dwarf ? unit_at(d, address) : NULL;
-    Dwarf_Die *function = unit ? find_range(&unit->functions, address) : NULL;
-    if (!function)
-        return 0;
-    size_t n = inlined_chain(function, address, chain), used = 0;
-    for (size_t i = n; i-- > 0 && used < max; used++) {
-        frames[used] = (struct debuginfo_frame){.function = die_name(&chain[i]), .inlined = i > 0};
-        if (i + 1 < n)
-            set_call(&frames[used], &unit->die, &chain[i + 1]);
-        else
-            set_line(&frames[used], &unit->die, address);
-    }
-    return used;
-}
 
 /* rank puts the names of one address in order: a global one tells more than a local alias. */
 static unsigned rank(const GElf_Sym *symbol, const char *name) {
@@ -258,14 +64,34 @@ static unsigned rank(const GElf_Sym *symbol, const char *name) {
     return by_binding * 2 + (name[0] == '_' && name[1] == '_');
 }
 
+/* open_dwfl makes the file the one module of d->dwfl; NULL if it can't. */
+static Dwfl_Module *open_dwfl(struct debuginfo *d) {
+    if (d->dwfl)
+        return d->module;
+    d->debug_path =
+        must_format("+:.debug:%s/usr/lib/debug%s", d->root, d->root[0] ? ":/usr/lib/debug" : "");
+    d->callbacks = (Dwfl_Callbacks){.find_elf = dwfl_build_id_find_elf,
+                                    .find_debuginfo = dwfl_standard_find_debuginfo,
+                                    .section_address = dwfl_offline_section_address,
+                                    .debuginfo_path = &d->debug_path};
+    d->dwfl = dwfl_begin(&d->callbacks);
+    if (!d->dwfl)
+        return NULL;
+    dwfl_report_begin(d->dwfl);
+    d->module = dwfl_report_offline(d->dwfl, d->file.path, d->file.path, -1);
+    dwfl_report_end(d->dwfl, NULL, NULL);
+    if (d->module && !dwfl_module_getelf(d->module, &d->bias))
+        d->module = NULL;
+    return d->module;
+}
+
 static void collect_symbols(struct debuginfo *d) {
-    int n = dwfl_module_getsymtab(d->module);
-    d->symbols_collected = true;
+    Dwfl_Module *module = open_dwfl(d);
+    int n = module ? dwfl_module_getsymtab(module) : 0;
     for (int i = 1; i < n; i++) {
         GElf_Sym symbol;
         GElf_Addr address;
-        const char *name =
-            dwfl_module_getsym_info(d->module, i, &symbol, &address, NULL, NULL, NULL);
+        const char *name = dwfl_module_getsym_info(module, i, &symbol, &address, NULL, NULL, NULL);
         int type = GELF_ST_TYPE(symbol.st_info);
         if (!name || !name[0] || symbol.st_shndx == SHN_UNDEF ||
             (type != STT_FUNC && type != STT_GNU_IFUNC))
@@ -276,103 +102,145 @@ static void collect_symbols(struct debuginfo *d) {
     symtab_sort(&d->symbols);
 }
 
-/* address_of turns an offset of the file into an address of the module; false if no loaded segment
- * holds it. */
-static bool address_of(const struct debuginfo *d, uint64_t file_offset, GElf_Addr *ret) {
-    size_t n;
-    if (elf_getphdrnum(d->elf, &n) != 0)
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        GElf_Phdr phdr;
-        if (gelf_getphdr(d->elf, (int)i, &phdr) && phdr.p_type == PT_LOAD &&
-            file_offset >= phdr.p_offset && file_offset - phdr.p_offset < phdr.p_filesz) {
-            *ret = file_offset - phdr.p_offset + phdr.p_vaddr + d->elf_bias;
-            return true;
-        }
-    }
-    return false;
-}
-
-size_t debuginfo_lookup(struct debuginfo *d, uint64_t file_offset, struct debuginfo_frame *frames,
-                        size_t max) {
-    GElf_Addr address;
-    if (max == 0 || !address_of(d, file_offset, &address))
-        return 0;
-    size_t n = lookup_dwarf(d, address - d->dwarf_bias, frames, max);
-    if (n > 0 && frames[n - 1].function)
-        return n;
+static const char *symbol_at(struct debuginfo *d, uint64_t address) {
     if (!d->symbols_collected)
         collect_symbols(d);
-    const char *name = symtab_find(&d->symbols, address);
-    if (n == 0 && name)
-        frames[n++] = (struct debuginfo_frame){.function = name};
-    else if (n > 0)
-        frames[n - 1].function = name;
-    return n;
+    d->symbols_collected = true;
+    return symtab_find(&d->symbols, address + d->bias);
 }
 
-bool debuginfo_has_lines(const struct debuginfo *d) {
-    return d->dwarf != NULL;
+/* ask_servers asks those of DEBUGINFOD_URLS for the debug file.  The variable is there only if the
+ * user wants that: symbol.c. */
+static bool ask_servers(struct debuginfo *d) {
+    GElf_Addr bias;
+    const char *path = NULL;
+    if (!getenv("DEBUGINFOD_URLS"))
+        return false;
+    Dwfl_Module *module = open_dwfl(d);
+    if (!module || !dwfl_module_getdwarf(module, &bias))
+        return false;
+    dwfl_module_info(module, NULL, NULL, NULL, NULL, NULL, NULL, &path);
+    return path && elffile_open(path, &d->debug) == 0;
 }
 
-static bool same_build_id(Elf *elf, const uint8_t *build_id, size_t build_id_len) {
-    const void *bytes;
-    ssize_t n = dwelf_elf_gnu_build_id(elf, &bytes);
-    return n == (ssize_t)build_id_len && memcmp(bytes, build_id, build_id_len) == 0;
+static void open_dwarf(struct debuginfo *d) {
+    if (d->opened)
+        return;
+    d->opened = true;
+    if (elffile_has_dwarf(&d->file))
+        d->units = units_new(&d->file, d->root);
+    else if (separate_open(&d->places, &d->file, &d->debug) || ask_servers(d))
+        d->units = units_new(&d->debug, d->root);
 }
 
-/* open_regular opens a file that may be anything, and waits for nothing. */
-static int open_regular(const char *path) {
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
-        return -errno;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-        return fd;
-    close(fd);
-    return -ENOEXEC;
+static int compare_expected(const void *x, const void *y) {
+    const struct expected *a = x, *b = y;
+    if (a->unit != b->unit)
+        return a->unit < b->unit ? -1 : 1;
+    return a->address < b->address ? -1 : a->address > b->address;
 }
 
-/* report makes the file the one module of d->dwfl; fd is taken over. */
-static int report(struct debuginfo *d, const char *path, int fd) {
-    d->dwfl = dwfl_begin(&d->callbacks);
-    if (!d->dwfl) {
-        close(fd);
-        return -ENOMEM;
+static struct expected expect(const struct debuginfo *d, uint64_t offset) {
+    struct expected e = {.offset = offset, .unit = UNITS_NONE};
+    if (elffile_address(&d->file, offset, &e.address) && d->units)
+        e.unit = units_find(d->units, e.address);
+    return e;
+}
+
+/* answer hands over what is known of one offset. */
+static void answer(struct debuginfo *d, const struct expected *e,
+                   const struct debuginfo_receiver *receiver) {
+    struct debuginfo_frame frames[MOST_FRAMES];
+    size_t n = 0;
+    if (e->unit != UNITS_NONE)
+        n = units_lookup(d->units, e->address, frames, MOST_FRAMES);
+    if ((n == 0 || !frames[n - 1].function) && e->address) {
+        const char *name = symbol_at(d, e->address);
+        if (n == 0 && name)
+            frames[n++] = (struct debuginfo_frame){.function = name};
+        else if (n > 0)
+            frames[n - 1].function = name;
     }
-    dwfl_report_begin(d->dwfl);
-    d->module = dwfl_report_offline(d->dwfl, path, path, fd);
-    if (!d->module)
-        close(fd);
-    dwfl_report_end(d->dwfl, NULL, NULL);
-    d->elf = d->module ? dwfl_module_getelf(d->module, &d->elf_bias) : NULL;
-    return d->elf ? 0 : -ENOEXEC;
+    receiver->found(receiver->context, e->offset, frames, n,
+                    e->unit == UNITS_NONE || !units_missing(d->units));
+}
+
+static void sort_expected(struct debuginfo *d) {
+    d->expected = must_calloc(d->noffsets, sizeof(*d->expected));
+    for (size_t i = 0; i < d->noffsets; i++)
+        d->expected[i] = expect(d, d->offsets[i]);
+    if (d->noffsets)
+        qsort(d->expected, d->noffsets, sizeof(*d->expected), compare_expected);
+}
+
+/* find_expected returns the place of the first one that is not before e. */
+static size_t find_expected(const struct debuginfo *d, const struct expected *e) {
+    size_t low = 0, high = d->noffsets;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (compare_expected(&d->expected[middle], e) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+void debuginfo_expect(struct debuginfo *d, const uint64_t *offsets, size_t n) {
+    free(d->expected);
+    d->expected = NULL;
+    d->offsets = offsets;
+    d->noffsets = n;
+}
+
+void debuginfo_lookup(struct debuginfo *d, uint64_t offset,
+                      const struct debuginfo_receiver *receiver) {
+    open_dwarf(d);
+    if (!d->expected)
+        sort_expected(d);
+    struct expected e = expect(d, offset);
+    if (e.unit != UNITS_NONE)
+        units_enter(d->units, e.unit);
+    answer(d, &e, receiver);
+    const struct expected first = {.unit = e.unit};
+    for (size_t i = find_expected(d, &first); i < d->noffsets && d->expected[i].unit == e.unit; i++)
+        if (d->expected[i].offset != offset)
+            answer(d, &d->expected[i], receiver);
+}
+
+bool debuginfo_has_lines(struct debuginfo *d) {
+    open_dwarf(d);
+    return d->units != NULL;
+}
+
+const char *debuginfo_missing(struct debuginfo *d) {
+    open_dwarf(d);
+    if (d->units)
+        return units_missing(d->units);
+    /* the last one by build-id is the one without the root */
+    if (d->places.nby_id)
+        return d->places.paths[d->places.nby_id - 1];
+    return d->places.n ? d->places.paths[0] : NULL;
+}
+
+uint64_t debuginfo_stamp(const struct debuginfo *d) {
+    return separate_stamp(&d->places) ^ d->file.size * 0x9e3779b97f4a7c15;
 }
 
 int debuginfo_open(const char *path, const char *root, const uint8_t *build_id, size_t build_id_len,
                    struct debuginfo **ret) {
-    char *whole = must_format("%s%s", root, path);
-    int fd = open_regular(whole);
-    if (fd < 0) {
-        free(whole);
-        return fd;
-    }
     struct debuginfo *d = must_calloc(1, sizeof(*d));
-    d->debug_path =
-        must_format("+:.debug:%s/usr/lib/debug%s", root, root[0] ? ":/usr/lib/debug" : "");
-    d->callbacks = (Dwfl_Callbacks){.find_elf = dwfl_build_id_find_elf,
-                                    .find_debuginfo = dwfl_standard_find_debuginfo,
-                                    .section_address = dwfl_offline_section_address,
-                                    .debuginfo_path = &d->debug_path};
-    int error = report(d, whole, fd);
+    char *whole = must_format("%s%s", root, path);
+    int error = elffile_open(whole, &d->file);
     free(whole);
-    if (!error && build_id_len && !same_build_id(d->elf, build_id, build_id_len))
+    if (!error && build_id_len && !elffile_has_build_id(&d->file, build_id, build_id_len))
         error = -ESTALE;
+    d->root = must_dup(root);
     if (error) {
         debuginfo_close(d);
         return error;
     }
-    d->dwarf = dwfl_module_getdwarf(d->module, &d->dwarf_bias);
+    separate_places(&d->file, path, root, &d->places);
     *ret = d;
     return 0;
 }
@@ -380,12 +248,14 @@ int debuginfo_open(const char *path, const char *root, const uint8_t *build_id, 
 void debuginfo_close(struct debuginfo *d) {
     if (!d)
         return;
-    for (size_t i = 0; i < d->nunits; i++)
-        free(d->units[i].functions.items);
-    free(d->units);
-    free(d->unit_ranges.items);
+    units_free(d->units);
     symtab_free(&d->symbols);
     dwfl_end(d->dwfl);
+    separate_free(&d->places);
+    elffile_close(&d->debug);
+    elffile_close(&d->file);
+    free(d->expected);
     free(d->debug_path);
+    free(d->root);
     free(d);
 }

@@ -21,7 +21,8 @@ struct debuginfo_frame {
 
 /*
  * debuginfo_open opens the file that was mapped from path.  root is put before path and before the
- * directory of separate debug files ("" = here).  build_id may be empty.  0, or
+ * directory of separate debug files ("" = here).  build_id may be empty.  Debug information is not
+ * read before the first lookup.  0, or
  *
  *      -ESTALE    the file there has another build-id: it was replaced
  *      -ENOEXEC   not an ELF file
@@ -30,13 +31,33 @@ struct debuginfo_frame {
 int debuginfo_open(const char *path, const char *root, const uint8_t *build_id, size_t build_id_len,
                    struct debuginfo **ret);
 
-/* debuginfo_lookup fills at most max frames of the code at an offset of the file, innermost first,
- * and returns their number; 0 if nothing is known.  The strings live as long as d. */
-size_t debuginfo_lookup(struct debuginfo *d, uint64_t file_offset, struct debuginfo_frame *frames,
-                        size_t max);
+/* debuginfo_stamp returns a number that is another one if the file, or its separate debug file, is
+ * not the one it was: what has been looked up before is then worth nothing. */
+uint64_t debuginfo_stamp(const struct debuginfo *d);
+
+/* debuginfo_expect says which offsets of the file will be asked for; kept until debuginfo_close. */
+void debuginfo_expect(struct debuginfo *d, const uint64_t *offsets, size_t n);
+
+/* What an answer is handed to: frames of the code at an offset, innermost first, n = 0 if nothing
+ * is known.  The strings last as long as the call.  whole: nothing was missing, the same question
+ * will have the same answer. */
+struct debuginfo_receiver {
+    void (*found)(void *context, uint64_t offset, const struct debuginfo_frame *frames, size_t n,
+                  bool whole);
+    void *context;
+};
+
+/* debuginfo_lookup hands over the answer for an offset, and with it those for all that are expected
+ * in the same compilation unit. */
+void debuginfo_lookup(struct debuginfo *d, uint64_t offset,
+                      const struct debuginfo_receiver *receiver);
 
 /* debuginfo_has_lines tells whether there is DWARF, not just a symbol table. */
-bool debuginfo_has_lines(const struct debuginfo *d);
+bool debuginfo_has_lines(struct debuginfo *d);
+
+/* debuginfo_missing returns the file that would have to be there for lines, or for the functions
+ * that are inlined; NULL if there is none to tell of.  It lasts until debuginfo_close. */
+const char *debuginfo_missing(struct debuginfo *d);
 
 void debuginfo_close(struct debuginfo *d); /* NULL is allowed */
 

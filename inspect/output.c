@@ -14,6 +14,7 @@
 
 #include "output.h"
 #include "output_private.h"
+#include "progress.h"
 #include "text.h"
 
 struct value value_integer(int64_t i) {
@@ -199,6 +200,7 @@ bool output_row(struct output *o, const struct value *values) {
         keep_row(o, values);
         return true;
     }
+    progress_clear();
     writer_of(o)->row(o, values);
     o->emitted++;
     return !ferror(o->options->out);
@@ -238,6 +240,7 @@ static int compare_rows(const void *x, const void *y, void *output) {
 
 uint64_t output_close(struct output *o) {
     const struct output_writer *writer = writer_of(o);
+    progress_clear();
     if (o->sort_column >= 0 && o->nrows) /* glibc's qsort_r merges: equal rows keep their order */
         qsort_r(o->cells, o->nrows, sizeof(*o->cells) * o->ncolumns, compare_rows, o);
     size_t nrows = at_limit(o, o->nrows) ? (size_t)o->options->limit : o->nrows;

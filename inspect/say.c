@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "progress.h"
 #include "say.h"
 #include "text.h"
 
@@ -30,6 +31,7 @@ void say(const char *format, ...) {
     va_end(ap);
     char *clean = text_clean(line, strlen(line), text_utf8_locale());
     fflush(stdout);
+    progress_clear();
     fprintf(stderr, "goinspect: %s\n", clean);
     free(clean);
 }

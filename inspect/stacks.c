@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "gomalloc/image.h"
+#include "progress.h"
 #include "stacks.h"
 #include "text.h"
 
@@ -61,6 +62,7 @@ static void print_clean(FILE *out, sqlite3_stmt *stmt, int column, const char *o
 }
 
 static void print_site(const struct command_line *line, sqlite3_stmt *stmt) {
+    progress_clear();
     char live[TEXT_NUMBER_SIZE], objects[TEXT_NUMBER_SIZE], total[TEXT_NUMBER_SIZE],
         total_objects[TEXT_NUMBER_SIZE];
     bool bold = output_has_color(&line->output);

@@ -38,6 +38,10 @@ void symbolizer_root(const char *dir);
 /* symbolizer_quiet has nothing said of files that are gone or replaced. */
 void symbolizer_quiet(void);
 
+/* symbolizer_expect says which addresses will be asked for, in ascending order: those of one
+ * compilation unit are then looked up together. */
+void symbolizer_expect(struct symbolizer *s, const uint64_t *pcs, size_t n);
+
 /*
  * symbolizer_lookup finds the frames of the code at pc, innermost first.  For a return address
  * give pc - 1.  There is always at least one frame, if need be without a function.  The answer
