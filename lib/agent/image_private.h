@@ -94,6 +94,8 @@ void image_gather_memstats(struct image_writer *w);
 void image_gather_transitions(struct image_writer *w);
 void image_gather_counters(struct image_writer *w);
 void image_gather_history(struct image_writer *w); /* "tick" and "history" */
+void image_gather_escapes(struct image_writer *w); /* "escape" and "outlived" */
+void image_gather_handovers(struct image_writer *w);
 
 struct span_owner;
 

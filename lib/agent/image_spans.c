@@ -183,7 +183,7 @@ static bool read_slots(const struct image_span_ref *ref, const struct gomalloc_s
         if ((words[i / 64] >> (i % 64) & 1) == 0)
             continue;
         size_t slack = mslots_slack(&copy, i);
-        slots[i].site = mslots_tag(&copy, i);
+        slots[i].site = prof_tag_site(mslots_tag(&copy, i));
         slots[i].slack = slack <= r->elem_size && slack <= UINT32_MAX ? (uint32_t)slack : 0;
         slots[i].born = mepoch_seconds(mslots_epoch(&copy, i)) + 1; /* 0: not a time */
     }

@@ -47,6 +47,8 @@ static uint64_t with_referred(uint64_t sections) {
         sections |= BIT(SPAN) | BIT(BITMAP);
     if (sections & BIT(HISTORY))
         sections |= BIT(SITE) | BIT(TICK);
+    if (sections & (BIT(ESCAPE) | BIT(OUTLIVED) | BIT(HANDOVER)))
+        sections |= BIT(SITE);
     if (sections & BIT(SITE))
         sections |= BIT(FRAME);
     if (sections & BIT(MCACHE_CLASS))
@@ -105,6 +107,10 @@ static void gather(struct image_writer *w) {
         image_gather_counters(w);
     if (image_wants(w, GOMALLOC_SECTION_TICK))
         image_gather_history(w);
+    if (image_wants(w, GOMALLOC_SECTION_ESCAPE) || image_wants(w, GOMALLOC_SECTION_OUTLIVED))
+        image_gather_escapes(w);
+    if (image_wants(w, GOMALLOC_SECTION_HANDOVER))
+        image_gather_handovers(w);
 }
 
 /* write_table writes what was gathered, with zeros up to a multiple of 8. */

@@ -32,7 +32,8 @@
 #define FORK_RANKS                                                                                 \
     (1u << LOCK_RANK_IDLE | 1u << LOCK_RANK_MCENTRAL | 1u << LOCK_RANK_STACKPOOL |                 \
      1u << LOCK_RANK_STACKLARGE | 1u << LOCK_RANK_SCAVENGE | 1u << LOCK_RANK_MHEAP |               \
-     1u << LOCK_RANK_SLOT | 1u << LOCK_RANK_STACK | 1u << LOCK_RANK_PERSISTENT)
+     1u << LOCK_RANK_SLOT | 1u << LOCK_RANK_STACK | 1u << LOCK_RANK_ESCAPE |                       \
+     1u << LOCK_RANK_PERSISTENT)
 
 /* libc's own; NULL: this libc has none. */
 extern void _IO_list_lock(void) __attribute__((weak));

@@ -27,6 +27,8 @@ struct request {
     size_t room;  /* bytes more, behind a large object, into which it may grow */
     bool zero;
     bool noscan;
+    uint32_t *chain; /* the recorder's, of the object that is to be moved; NULL: none.  Set to 0
+                        when the new one has been recorded as its continuation */
 };
 
 static void *serve(struct mcache *c, const struct request *r) {
@@ -43,8 +45,13 @@ static gm_noinline void *serve_sampled(struct mcache *c, const struct request *r
     struct prof_sample sample;
     bool take = prof_sample(c, r->size, &sample);
     void *p = serve(c, r);
-    if (take && p != NULL)
-        prof_record(c, p, r->size, &sample);
+    if (!take || p == NULL)
+        return p;
+    if (gm_unlikely(r->chain != NULL)) {
+        sample.chain = *r->chain;
+        *r->chain = 0;
+    }
+    prof_record(c, p, r->size, &sample);
     return p;
 }
 
@@ -111,6 +118,10 @@ static gm_noinline void free_slow(void *p) {
     if (p == NULL || gm_likely(heap_free_remote((uintptr_t)p)))
         return;
     enum free_result r = heap_free_slow((uintptr_t)p);
+    if (gm_unlikely(r == FREE_ASK)) {
+        prof_freed(p);
+        r = heap_free_slow((uintptr_t)p);
+    }
     if (gm_unlikely(r != FREE_OK))
         crime_committed(r == FREE_DOUBLE ? CRIME_double_free : CRIME_invalid_free, p, "free");
 }
@@ -164,7 +175,11 @@ static bool resize_in_place(void *p, struct mspan *s, size_t slot, size_t size) 
     if (!heap_realloc_in_place(s, size))
         return false;
     struct prof_sample sample;
+    uint32_t chain = prof_chain_at(s, slot);
+    if (chain != 0)
+        prof_chain_grown(chain);
     if (c != &mcache0 && wants_sample(c, size) && prof_sample(c, size, &sample)) {
+        sample.chain = chain;
         prof_record(c, p, size, &sample);
         return true;
     }
@@ -172,8 +187,28 @@ static bool resize_in_place(void *p, struct mspan *s, size_t slot, size_t size) 
     return true;
 }
 
-static void *move(void *p, size_t usable, size_t size) {
-    void *q = allocate(&(struct request){.size = size});
+/* allocate_for returns a new place for the object in a slot, NULL: there is none.  The recorder
+ * goes on there with what it knows of the object. */
+static void *allocate_for(struct mspan *s, size_t slot, const struct request *r) {
+    uint32_t chain = prof_chain_take(s, slot), goes_on = chain;
+    if (gm_likely(chain == 0))
+        return allocate(r);
+    struct request with = *r;
+    with.chain = &goes_on;
+    void *q = allocate(&with);
+    if (q == NULL) {
+        prof_chain_put_back(s, slot, chain);
+        return NULL;
+    }
+    if (goes_on != 0)
+        prof_chain_on(q, r->size, chain);
+    return q;
+}
+
+/* s: its span; NULL: nothing is recorded there. */
+static void *move(void *p, struct mspan *s, size_t slot, size_t usable, size_t size) {
+    const struct request r = {.size = size};
+    void *q = s != NULL ? allocate_for(s, slot, &r) : allocate(&r);
     if (q == NULL)
         return NULL;
     memcpy(q, p, usable < size ? usable : size);
@@ -186,9 +221,9 @@ static void *move(void *p, size_t usable, size_t size) {
 static void *move_large(void *p, struct mspan *s, size_t size) {
     size_t usable = mspan_elem_bytes(s);
     size_t room = size > usable && size < PTRDIFF_MAX ? size / LARGE_ROOM_PART : 0;
-    void *q = allocate(&(struct request){.size = size, .room = room});
+    void *q = allocate_for(s, 0, &(struct request){.size = size, .room = room});
     if (q == NULL && room != 0)
-        q = allocate(&(struct request){.size = size});
+        q = allocate_for(s, 0, &(struct request){.size = size});
     if (q == NULL)
         return NULL;
     if (large_move(s, q))
@@ -199,7 +234,7 @@ static void *move_large(void *p, struct mspan *s, size_t size) {
 }
 
 static gm_noinline void *realloc_slow(void *p, size_t size) {
-    size_t slot;
+    size_t slot = 0;
     struct mspan *s = NULL;
     size_t usable = tiny_usable(p);
     if (usable == 0) {
@@ -215,7 +250,7 @@ static gm_noinline void *realloc_slow(void *p, size_t size) {
         return p;
     if (s != NULL && s->elem_size == 0)
         return move_large(p, s, size);
-    return move(p, usable, size);
+    return move(p, s, slot, usable, size);
 }
 
 gm_export void *realloc(void *p, size_t size) {
@@ -230,7 +265,7 @@ gm_export void *realloc(void *p, size_t size) {
     if (gm_unlikely(elem == 0))
         return realloc_slow(p, size);
     if (!heap_fits(elem, size))
-        return move(p, elem, size);
+        return move(p, NULL, 0, elem, size);
     if (gm_unlikely(c->next_sample < (int64_t)size))
         return realloc_slow(p, size);
     c->next_sample -= (int64_t)size;

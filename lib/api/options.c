@@ -24,6 +24,7 @@ struct options options = {
     .depth = PROF_DEFAULT_DEPTH,
     .interval_ns = HISTORY_INTERVAL_NS,
     .frames = PROF_DEFAULT_FRAMES,
+    .escape = ESCAPE_ON,
 };
 
 /* A piece of the variable's value. */
@@ -108,6 +109,11 @@ static bool set_interval(struct word v) {
     return true;
 }
 
+static bool set_escape(struct word v) {
+    options.escape = is(v, "off") ? ESCAPE_OFF : is(v, "all") ? ESCAPE_ALL : ESCAPE_ON;
+    return is(v, "off") || is(v, "on") || is(v, "all");
+}
+
 static bool set_agent(struct word v) {
     return set_bool(v, &options.agent);
 }
@@ -140,6 +146,7 @@ static const struct option {
     {"verify", set_verify, "a number of captures, 0 for off"},
     {"frames", set_frames, "a number of frames up to 16000000"},
     {"interval", set_interval, "a time such as 30s, 5m or 1h, 0 for off"},
+    {"escape", set_escape, "off, on or all"},
     {"agent", set_agent, "on or off"},
     {"control", set_control, "on or off"},
     {"children", set_children, "inherit or off"},

@@ -16,6 +16,7 @@ struct options {
     uint64_t interval_ns;   /* between two ticks of the history, 0: none */
     uint32_t verify;        /* every so many-th capture is verified, 0: none */
     uint32_t frames;        /* the stack table's bound */
+    uint32_t escape;        /* enum escape_mode */
     bool agent;             /* answer goinspect */
     bool control;           /* accept verbs that change something */
     bool inherit;           /* leave the preload to exec'd children */

@@ -76,6 +76,7 @@ __attribute__((constructor(101))) static void start(void) {
                                .unwinder = options.unwinder[0] != '\0' ? options.unwinder : NULL,
                                .depth = options.depth,
                                .verify = options.verify,
+                               .escape = options.escape,
                                .max_frames = options.frames});
     history_configure(options.interval_ns);
     fork_init();

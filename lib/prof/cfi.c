@@ -429,3 +429,8 @@ bool cfi_row_at(const struct cfi_object *o, uint64_t pc, struct cfi_row *ret) {
     ret->signal = fde.cie.signal;
     return run_program(&run, fde.program) && ret->cfa.rule != CFI_SAME;
 }
+
+uint64_t cfi_function_of(const struct cfi_object *o, uint64_t pc) {
+    struct fde fde;
+    return find_fde(o, pc, &fde) ? fde.start : 0;
+}

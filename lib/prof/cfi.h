@@ -68,6 +68,10 @@ bool cfi_object_of(uint64_t pc, struct cfi_object *ret);
  * about it, or it is not understood. */
 bool cfi_row_at(const struct cfi_object *o, uint64_t pc, struct cfi_row *ret);
 
+/* cfi_function_of returns where the function begins that an instruction of the object belongs to,
+ * or the part of it that the compiler has put elsewhere; 0: not known. */
+uint64_t cfi_function_of(const struct cfi_object *o, uint64_t pc);
+
 /* What an expression reads: the registers and memory of the frame.  load returns false if the
  * address can't be read. */
 struct cfi_frame {

@@ -58,8 +58,9 @@ enum {
     COUNTER_FULL,
     COUNTER_NOMEMORY,
     COUNTER_UNRECORDED,
-    COUNTER_VERIFIED, /* and three more: struct capture_verified */
-    NCOUNTERS = COUNTER_VERIFIED + 4
+    COUNTER_VERIFIED,                      /* and three more: struct capture_verified */
+    COUNTER_ESCAPE = COUNTER_VERIFIED + 4, /* and three more: struct escape */
+    NCOUNTERS = COUNTER_ESCAPE + 4
 };
 
 static void verify_counter(unsigned i, struct prof_counter *ret) {
@@ -71,6 +72,20 @@ static void verify_counter(unsigned i, struct prof_counter *ret) {
         {"recorder.verify.libunwind.differences", "stacks", v.libunwind_differences},
     };
     *ret = counters[i];
+}
+
+static void escape_counter(unsigned i, struct prof_counter *ret) {
+    static const struct {
+        const char *name;
+        const _Atomic uint64_t *value;
+    } counters[] = {
+        {"recorder.escape.judged", &escape.njudged},
+        {"recorder.escape.passed_over", &escape.nbound},
+        {"recorder.escape.full", &escape.nfull},
+        {"recorder.escape.lost", &escape.nlost},
+    };
+    *ret = (struct prof_counter){counters[i].name, "objects",
+                                 atomic_load_explicit(counters[i].value, memory_order_relaxed)};
 }
 
 static void global_counter(unsigned i, struct prof_counter *ret) {
@@ -97,7 +112,10 @@ static void global_counter(unsigned i, struct prof_counter *ret) {
                                      atomic_load_explicit(&prof.dropped, memory_order_relaxed)};
         break;
     default:
-        verify_counter(i - COUNTER_VERIFIED, ret);
+        if (i < COUNTER_ESCAPE)
+            verify_counter(i - COUNTER_VERIFIED, ret);
+        else
+            escape_counter(i - COUNTER_ESCAPE, ret);
         break;
     }
 }

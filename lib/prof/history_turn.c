@@ -92,11 +92,11 @@ static void read_word(const struct mspan *copy, size_t word, struct word_slots *
     ret->n = 0;
     for (; live != 0; live &= live - 1) {
         size_t i = word * 64 + (unsigned)__builtin_ctzll(live);
-        uint32_t tag = i < copy->nelems ? mslots_tag(copy, i) : 0;
-        if (tag == 0)
+        uint32_t site = i < copy->nelems ? prof_tag_site(mslots_tag(copy, i)) : 0;
+        if (site == 0)
             continue;
         size_t slack = mslots_slack(copy, i);
-        ret->site[ret->n] = tag;
+        ret->site[ret->n] = site;
         ret->size[ret->n++] = slack <= elem ? elem - slack : elem;
     }
 }

@@ -16,6 +16,7 @@
 #include "heap/mheap.h"
 #include "heap/mslots.h"
 #include "prof/capture.h"
+#include "prof/judge.h"
 #include "prof/history.h"
 #include "prof/sampling.h"
 #include "prof/stack_table.h"
@@ -65,6 +66,7 @@ static gm_noinline bool follow(struct mcache *c, struct prof_thread *t, size_t s
     if (t->rate > 1 && size <= (uint64_t)INT64_MAX)
         next -= (int64_t)size;
     arm(c, next);
+    t->escape.armed = next;
     return next < 0;
 }
 
@@ -96,22 +98,27 @@ static uint32_t capture_site(struct prof_thread *t) {
     return site != 0 ? site : PROF_SITE_NONE;
 }
 
-/* guarded_site is capture_site, but not within itself: the unwinder may allocate, and so may a
- * signal handler that interrupts it. */
-static uint32_t guarded_site(struct mcache *c, struct prof_thread *t) {
-    uint32_t site = PROF_SITE_NONE;
-    if (gm_unlikely(atomic_load_explicit(&c->in_recorder, memory_order_relaxed) != 0)) {
+/* find_site is capture_site, but not within itself: the unwinder may allocate, and so may a signal
+ * handler that interrupts it. */
+static void find_site(struct mcache *c, struct prof_thread *t, struct prof_sample *ret) {
+    ret->site = PROF_SITE_NONE;
+    ret->judged = false;
+    if (gm_unlikely(!prof_enter(c))) {
         prof_thread_count(t, THREAD_COUNTER_NESTED, 1);
     } else {
-        atomic_store_explicit(&c->in_recorder, 1, memory_order_relaxed);
-        atomic_signal_fence(memory_order_seq_cst);
-        site = capture_site(t);
-        atomic_signal_fence(memory_order_seq_cst);
-        atomic_store_explicit(&c->in_recorder, 0, memory_order_relaxed);
+        ret->site = capture_site(t);
+        judge_look(t, ret);
+        prof_leave(c);
     }
-    if (gm_unlikely(site == PROF_SITE_NONE))
+    if (gm_unlikely(ret->site == PROF_SITE_NONE))
         prof_thread_count(t, THREAD_COUNTER_NO_STACK, 1);
-    return site;
+}
+
+/* count_bytes counts what has been asked for since next_sample was armed, this one included. */
+static void count_bytes(const struct mcache *c, struct prof_thread *t, size_t size) {
+    int64_t left = __atomic_load_n(&c->next_sample, __ATOMIC_RELAXED);
+    bool known = left > NEXT_SAMPLE_UNKNOWN / 2 && left < t->escape.armed;
+    escape_allocated(&t->escape, known ? (uint64_t)(t->escape.armed - left) : size);
 }
 
 bool prof_sample(struct mcache *c, size_t size, struct prof_sample *ret) {
@@ -124,36 +131,52 @@ bool prof_sample(struct mcache *c, size_t size, struct prof_sample *ret) {
         arm(c, RETRY_BYTES);
         return false;
     }
+    count_bytes(c, t, size);
     if (gm_unlikely(__atomic_load_n(&c->next_sample, __ATOMIC_RELAXED) < NEXT_SAMPLE_UNKNOWN / 2 ||
                     atomic_load_explicit(&c->rate_gen, memory_order_relaxed) !=
                         atomic_load_explicit(&prof.gen, memory_order_relaxed)) &&
         !follow(c, t, size))
         return false;
-    arm(c, next_distance(c, t));
+    t->escape.armed = next_distance(c, t);
+    arm(c, t->escape.armed);
     if (t->rate == 0)
         return false;
-    *ret = (struct prof_sample){.site = guarded_site(c, t), .rate = t->rate};
+    ret->rate = t->rate;
+    ret->chain = 0;
+    find_site(c, t, ret);
     return true;
 }
 
-/* store_site puts the site beside the object's slot. */
-static bool store_site(struct mcache *c, struct prof_thread *t, void *p, size_t size,
-                       uint32_t site) {
+bool prof_store(struct mcache *c, struct prof_thread *t, void *p, size_t size, uint32_t tag) {
     struct mspan *s = mheap_span_of((uintptr_t)p);
     if (s == NULL || (s->elem_size != 0 && mspan_owner(s) != &c->owner)) {
         prof_thread_count(t, THREAD_COUNTER_FOREIGN, 1);
         return false;
     }
     size_t elem = mspan_elem_bytes(s);
-    return mslots_record(s, mspan_object_index(s, (uintptr_t)p), site,
+    return mslots_record(s, mspan_object_index(s, (uintptr_t)p), tag,
                          size < elem ? elem - size : 0);
+}
+
+/* store_judged is prof_store for an object that is to be judged. */
+static gm_noinline bool store_judged(struct mcache *c, struct prof_thread *t, void *p, size_t size,
+                                     const struct prof_sample *s) {
+    uint32_t tag = judge_begin(c, t, p, s);
+    bool stored = prof_store(c, t, p, size, tag);
+    if ((tag & MSLOTS_ASK) != 0)
+        judge_stored(c, tag, s->chain != 0, stored);
+    return stored;
 }
 
 void prof_record(struct mcache *c, void *p, size_t size, const struct prof_sample *s) {
     struct prof_thread *t = prof_thread_of(c);
-    double weight = sampling_weight(size, s->rate);
-    if (gm_unlikely(t == NULL || !prof_thread_add_sample(t, s->site, size, weight) ||
-                    !store_site(c, t, p, size, s->site))) {
+    bool ok = t != NULL &&
+              prof_thread_add_sample(t, s->site, size, sampling_weight(size, s->rate));
+    if (gm_unlikely(t != NULL && (s->judged || s->chain != 0)))
+        ok = store_judged(c, t, p, size, s) && ok;
+    else
+        ok = ok && prof_store(c, t, p, size, s->site);
+    if (gm_unlikely(!ok)) {
         atomic_fetch_add_explicit(&prof.dropped, 1, memory_order_relaxed);
         not_exact();
     }
@@ -219,6 +242,7 @@ void prof_init(const struct prof_options *o) {
     /* The rate first: so what dlopen allocates is recorded too, though without stacks. */
     prof_set_rate(o->rate);
     bool ok = stack_table_init(&prof.stacks, max);
+    escape_init(o->escape);
     const struct capture_options capture = {.backend = ok ? capture_find(name) : NULL,
                                             .instead =
                                                 o->unwinder == NULL ? &capture_libunwind : NULL,
@@ -236,22 +260,26 @@ void prof_background(void) {
 }
 
 bool prof_holds_lock(void) {
-    return mutex_is_mine(&prof.stacks.lock) || mutex_is_mine(&prof.lock);
+    return mutex_is_mine(&prof.stacks.lock) || mutex_is_mine(&prof.lock) ||
+           mutex_is_mine(&escape.lock);
 }
 
 void prof_fork_prepare(void) {
     prof.fork_threads = atomic_load_explicit(&mcaches.n, memory_order_relaxed) -
                         atomic_load_explicit(&mcaches.nidle, memory_order_relaxed);
     mutex_lock(&prof.stacks.lock);
+    mutex_lock(&escape.lock);
 }
 
 void prof_fork_parent(void) {
+    mutex_unlock(&escape.lock);
     mutex_unlock(&prof.stacks.lock);
 }
 
 void prof_fork_child(void) {
     mutex_reset(&prof.stacks.lock);
     mutex_reset(&prof.lock);
+    escape_fork_child();
     uint32_t n = atomic_load_explicit(&mcaches.n, memory_order_relaxed);
     for (uint32_t i = 0; i < n; i++) {
         if (mcaches.all[i] == NULL)

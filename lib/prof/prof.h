@@ -23,6 +23,8 @@
 #define GM_PROF_PROF_H
 
 #include "heap/mcache.h"
+#include "heap/mslots.h"
+#include "prof/escape.h"
 
 #define PROF_DEFAULT_RATE   524288 /* Go: MemProfileRate */
 #define PROF_DEFAULT_DEPTH  128    /* frames */
@@ -36,6 +38,7 @@ struct prof_options {
     unsigned depth;       /* frames kept of a stack; 0: the default */
     uint32_t verify;      /* every so many-th capture of a thread is verified; 0: none */
     uint32_t max_frames;  /* bound of the stack table; 0: PROF_DEFAULT_FRAMES */
+    uint32_t escape;      /* enum escape_mode */
 };
 
 /* prof_unwinder_known tells whether the option's value is one that prof_init understands. */
@@ -55,8 +58,10 @@ void prof_init(const struct prof_options *o);
 /* What prof_sample found, for prof_record. */
 struct prof_sample {
     uint32_t site;
-    uint32_t reserved;
-    uint64_t rate; /* bytes: under which this one was drawn */
+    uint32_t chain; /* judged object that goes on in this one, 0: none.  Set between the two */
+    uint64_t rate;  /* bytes: under which this one was drawn */
+    bool judged;    /* it is to be judged, unless it goes on with a chain */
+    struct escape_birth birth; /* if judged */
 };
 
 /* prof_sample is called by malloc when c->next_sample has gone below zero, before the allocation.
@@ -65,6 +70,30 @@ bool prof_sample(struct mcache *c, size_t size, struct prof_sample *ret);
 
 /* prof_record notes that p, just allocated by this thread for size bytes, is s. */
 void prof_record(struct mcache *c, void *p, size_t size, const struct prof_sample *s);
+
+/* prof_freed is told that p is about to be freed, an object whose free asks for it (FREE_ASK): the
+ * object is judged, and free does not ask again.  No lock is held. */
+void prof_freed(void *p);
+
+/* realloc.  A judged object that is resized or moved goes on being judged, as one of the site where
+ * it began.  Its chain is a number, 0: it is not judged.
+ *
+ *   prof_chain_at        returns that of a slot
+ *   prof_chain_grown     counts one resizing
+ *   prof_chain_take      takes it from the slot, so that the slot can be freed without asking
+ *   prof_chain_put_back  leaves it where it was: nothing has come of it
+ *   prof_chain_on        says that the object goes on at q, just allocated for size bytes, and not
+ *                        sampled; if it was, prof_sample.chain says so to prof_record */
+uint32_t prof_chain_at(const struct mspan *s, size_t slot);
+void prof_chain_grown(uint32_t chain);
+uint32_t prof_chain_take(struct mspan *s, size_t slot);
+void prof_chain_put_back(struct mspan *s, size_t slot, uint32_t chain);
+void prof_chain_on(void *q, size_t size, uint32_t chain);
+
+/* prof_tag_site returns the site of a slot's tag, 0: not sampled. */
+gm_inline uint32_t prof_tag_site(uint32_t tag) {
+    return (tag & MSLOTS_ASK) == 0 ? tag : escape_present(tag);
+}
 
 /* prof_set_rate makes all threads follow the new rate; returns the old one.  From any thread, not
  * from within an allocation (but for the very first).  If it has to load the unwinder (rate was 0

@@ -19,6 +19,7 @@
 
 #include "heap/mcache.h"
 #include "prof/capture.h"
+#include "prof/escape.h"
 #include "prof/site_map.h"
 #include "prof/trail.h"
 
@@ -56,6 +57,7 @@ struct prof_thread {
 
     struct capture_self capture;
     struct trail trail;
+    struct escape_self escape;
     _Atomic uint64_t counters[THREAD_NCOUNTERS];
     struct site_map figures; /* samples, and bytes asked for */
     struct site_map excess;  /* what they stand for beyond themselves */
@@ -85,6 +87,21 @@ void prof_thread_read(const struct prof_thread *t, uint32_t site, struct site_fi
 /* add_to adds to a word of one writer that others read: neither torn nor lost to a handler. */
 gm_inline void add_to(_Atomic uint64_t *word, uint64_t n) {
     __asm__("addq %1, %0" : "+m"(*word) : "er"(n) : "cc");
+}
+
+/* prof_enter begins what a signal handler in this thread must not do as well; false: this is such a
+ * handler, or the thread is ending.  c is the caller's, and not mcache0. */
+gm_inline bool prof_enter(struct mcache *c) {
+    if (gm_unlikely(atomic_load_explicit(&c->in_recorder, memory_order_relaxed) != 0))
+        return false;
+    atomic_store_explicit(&c->in_recorder, 1, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    return true;
+}
+
+gm_inline void prof_leave(struct mcache *c) {
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_store_explicit(&c->in_recorder, 0, memory_order_relaxed);
 }
 
 gm_inline void prof_thread_count(struct prof_thread *t, enum thread_counter id, uint64_t n) {

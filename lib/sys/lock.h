@@ -29,6 +29,7 @@ enum lock_rank {
     LOCK_RANK_MHEAP,      /* pages, arenas, span headers */
     LOCK_RANK_SLOT,       /* slot tables' free lists */
     LOCK_RANK_STACK,      /* growth of the stack table */
+    LOCK_RANK_ESCAPE,     /* figures of judged objects */
     LOCK_RANK_PERSISTENT,
     LOCK_NRANKS
 };
