@@ -256,6 +256,82 @@ static void estimates_are_near_the_truth(void **state) {
     prof_set_rate(0);
 }
 
+/* Sizes in turn from one place, again and again: the estimates of the recorder have the mean and
+ * the variance of theory, which test_sampling.c derives. */
+enum { MIXED_RUNS = 500, MIXED_N = 400, MIXED_RATE = 8192 };
+static const size_t mixed_sizes[] = {16, 24000, 100, 1000, 48, 8192, 333, 2};
+
+struct moments {
+    double mean;
+    double variance;
+    double fourth; /* cumulant */
+};
+
+static struct moments mixed_theory(bool bytes) {
+    struct moments t = {0, 0, 0};
+    for (unsigned i = 0; i < MIXED_N; i++) {
+        double size = (double)mixed_sizes[i % 8];
+        double p = 1 - exp(-size / MIXED_RATE);
+        double c = (bytes ? size : 1) / p;
+        t.mean += c * p;
+        t.variance += c * c * p * (1 - p);
+        t.fourth += pow(c, 4) * p * (1 - p) * (1 - 6 * p * (1 - p));
+    }
+    return t;
+}
+
+/* Allocates n objects, always from the same place; returns the site of the last. */
+static uint32_t allocate_mixed(unsigned n) {
+    uint64_t pcs[DEPTH];
+    uint32_t site = 0;
+    for (volatile unsigned i = 0; i < n; i++) { /* volatile: one call */
+        void *p = allocate_at_depth(30, mixed_sizes[i % 8], pcs);
+        site = site_of(p);
+        release(p);
+    }
+    return site;
+}
+
+static void assert_moments(const double *x, const struct moments *t) {
+    double sum = 0;
+    double sum2 = 0;
+    for (int i = 0; i < MIXED_RUNS; i++) {
+        sum += x[i] - t->mean;
+        sum2 += (x[i] - t->mean) * (x[i] - t->mean);
+    }
+    double mean = sum / MIXED_RUNS;
+    double variance = sum2 / MIXED_RUNS - mean * mean;
+    assert_true(fabs(mean) <= 4 * sqrt(t->variance / MIXED_RUNS));
+    assert_true(fabs(variance - t->variance) <=
+                4 * sqrt((t->fourth + 2 * t->variance * t->variance) / MIXED_RUNS));
+}
+
+static void estimates_have_the_mean_and_variance_of_theory(void **state) {
+    (void)state;
+    static double objects[MIXED_RUNS];
+    static double bytes[MIXED_RUNS];
+    const struct moments of_objects = mixed_theory(false);
+    const struct moments of_bytes = mixed_theory(true);
+    uint32_t site = 0;
+    for (volatile int run = -1; run < MIXED_RUNS; run++) {
+        struct prof_site_figures before = site != 0 ? figures(site) : (struct prof_site_figures){0};
+        prof_set_rate(run < 0 ? 1 : MIXED_RATE);
+        self()->rng = (uint64_t)run * 0xda942042e4dd58b5u + 1;
+        __atomic_store_n(&self()->next_sample, NEXT_SAMPLE_UNKNOWN, __ATOMIC_RELAXED);
+        uint32_t last = allocate_mixed(run < 0 ? 1 : MIXED_N);
+        if (run < 0) {
+            site = last;
+            continue;
+        }
+        struct prof_site_figures f = figures(site);
+        objects[run] = f.alloc_objects - before.alloc_objects;
+        bytes[run] = f.alloc_bytes - before.alloc_bytes;
+    }
+    assert_moments(objects, &of_objects);
+    assert_moments(bytes, &of_bytes);
+    prof_set_rate(0);
+}
+
 static atomic_int stop_threads;
 
 /* Allocates without end; tells whether the last object was recorded. */
@@ -366,6 +442,7 @@ int main(void) {
         cmocka_unit_test(recording_keeps_errno),
         cmocka_unit_test(at_rate_zero_nothing_is_recorded),
         cmocka_unit_test(estimates_are_near_the_truth),
+        cmocka_unit_test(estimates_have_the_mean_and_variance_of_theory),
         cmocka_unit_test(running_threads_follow_the_rate),
         cmocka_unit_test(a_forked_child_has_stacks_even_if_a_thread_was_lost),
     };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Sampling: the mathematics against libm, the distribution against theory.  Seeds are fixed, so a
- * run gives the same numbers each time; the bounds are four standard deviations.
+ * Sampling: the mathematics against libm, the distribution against theory, the estimates against
+ * the truth.  Seeds are fixed, so a run gives the same numbers each time; the bounds are four
+ * standard deviations.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -124,6 +125,206 @@ static void samples_of_one_size_are_independent(void **state) {
     assert_near(sum2 / BLOCKS - mean * mean, want, 4 * want * sqrt(2.0 / BLOCKS));
 }
 
+/* Estimates.  A program allocates SIZES in turn, ALLOCATIONS in all.  Allocation i is sampled with
+ * probability p = 1 - exp(-size / RATE), independent of the others, and then stands for 1 / p
+ * objects.  So over many runs an estimate, the sum of c = 1 / p (objects) or size / p (bytes) over
+ * the samples, has
+ *
+ *      mean      sum of c p                      = what was allocated: it is unbiased
+ *      variance  sum of c^2 p (1 - p)            = sum of (1 or size)^2 (1 - p) / p
+ *      4th cumulant  sum of c^4 p (1 - p) (1 - 6 p (1 - p))
+ *
+ * and over RUNS runs the mean that is seen is off by a standard deviation of sqrt(variance / RUNS),
+ * the variance by sqrt((4th cumulant + 2 variance^2) / RUNS). */
+#define ALLOCATIONS 2000
+#define RUNS        2000
+
+static const uint64_t mixed_sizes[] = {16, 24000, 100, 1000, 48, 8192, 333, 2};
+enum { NMIXED = sizeof mixed_sizes / sizeof mixed_sizes[0] };
+
+/* What one run has seen. */
+struct run {
+    double samples;
+    double sample_bytes;
+    double objects; /* estimates, each sample by its own weight */
+    double bytes;
+};
+
+/* A way to sample, and a way to estimate from the samples. */
+struct scheme {
+    int (*sampled)(int64_t *next, uint64_t *rng, uint64_t size);
+    double (*objects)(const struct run *r);
+    double (*bytes)(const struct run *r);
+};
+
+/* How far off the mean and the variance of the two estimates are, in standard deviations. */
+struct off {
+    double objects_mean;
+    double objects_variance;
+    double bytes_mean;
+    double bytes_variance;
+};
+
+static double weighted_objects(const struct run *r) {
+    return r->objects;
+}
+static double weighted_bytes(const struct run *r) {
+    return r->bytes;
+}
+
+static struct run run_once(const struct scheme *s, uint64_t seed) {
+    struct run r = {0};
+    uint64_t rng = sampling_random(&seed); /* neighbours give other numbers, not the same moved */
+    int64_t next = sampling_distance(&rng, RATE);
+    for (int i = 0; i < ALLOCATIONS; i++) {
+        uint64_t size = mixed_sizes[i % NMIXED];
+        if (!s->sampled(&next, &rng, size))
+            continue;
+        r.samples++;
+        r.sample_bytes += (double)size;
+        r.objects += sampling_weight(size, RATE);
+        r.bytes += sampling_weight(size, RATE) * (double)size;
+    }
+    return r;
+}
+
+/* What theory says of the sum over all samples of size^power / p. */
+struct theory {
+    double mean;
+    double variance;
+    double fourth; /* cumulant */
+};
+
+static struct theory theory_of(int power) {
+    struct theory t = {0, 0, 0};
+    for (int i = 0; i < ALLOCATIONS; i++) {
+        double size = (double)mixed_sizes[i % NMIXED];
+        double p = 1 - exp(-size / RATE);
+        double c = (power != 0 ? size : 1) / p;
+        double v = p * (1 - p);
+        t.mean += c * p;
+        t.variance += c * c * v;
+        t.fourth += c * c * c * c * v * (1 - 6 * v);
+    }
+    return t;
+}
+
+static void measure(const double *x, const struct theory *t, double *ret_mean,
+                    double *ret_variance) {
+    double sum = 0;
+    double sum2 = 0;
+    for (int i = 0; i < RUNS; i++) {
+        double d = x[i] - t->mean; /* small differences of large numbers otherwise */
+        sum += d;
+        sum2 += d * d;
+    }
+    double mean = sum / RUNS;
+    *ret_mean = mean / sqrt(t->variance / RUNS);
+    *ret_variance = (sum2 / RUNS - mean * mean - t->variance) /
+                    sqrt((t->fourth + 2 * t->variance * t->variance) / RUNS);
+}
+
+static struct off off_by(const struct scheme *s) {
+    static double objects[RUNS];
+    static double bytes[RUNS];
+    const struct theory of_objects = theory_of(0);
+    const struct theory of_bytes = theory_of(1);
+    struct off off;
+    for (int i = 0; i < RUNS; i++) {
+        struct run r = run_once(s, (uint64_t)i + 1);
+        objects[i] = s->objects(&r);
+        bytes[i] = s->bytes(&r);
+    }
+    measure(objects, &of_objects, &off.objects_mean, &off.objects_variance);
+    measure(bytes, &of_bytes, &off.bytes_mean, &off.bytes_variance);
+    return off;
+}
+
+static void estimates_have_the_mean_and_variance_of_theory(void **state) {
+    (void)state;
+    const struct scheme ours = {sampled, weighted_objects, weighted_bytes};
+    struct off off = off_by(&ours);
+    assert_near(theory_of(0).mean, ALLOCATIONS, 1e-6);
+    assert_near(off.objects_mean, 0, 4);
+    assert_near(off.objects_variance, 0, 4);
+    assert_near(off.bytes_mean, 0, 4);
+    assert_near(off.bytes_variance, 0, 4);
+}
+
+/* The test of the test: what others do, and what one might write, is seen. */
+
+/* The site's sums scaled by the mean size of its samples, as pprof does. */
+static double by_mean_size(const struct run *r) {
+    return r->samples == 0 ? 0 : 1 / (1 - exp(-r->sample_bytes / r->samples / RATE));
+}
+static double objects_by_mean_size(const struct run *r) {
+    return r->samples * by_mean_size(r);
+}
+static double bytes_by_mean_size(const struct run *r) {
+    return r->sample_bytes * by_mean_size(r);
+}
+
+/* Each sample stands for RATE bytes: right for small objects only. */
+static double bytes_by_rate(const struct run *r) {
+    return r->samples * RATE;
+}
+
+/* Every RATE bytes, not at random. */
+static int sampled_periodically(int64_t *next, uint64_t *rng, uint64_t size) {
+    (void)rng;
+    *next -= (int64_t)size;
+    if (*next >= 0)
+        return 0;
+    *next += RATE;
+    return 1;
+}
+
+/* Uniform distances of the same mean. */
+static int sampled_uniformly(int64_t *next, uint64_t *rng, uint64_t size) {
+    *next -= (int64_t)size;
+    if (*next >= 0)
+        return 0;
+    *next = (int64_t)(sampling_random(rng) % (2 * (uint64_t)RATE));
+    return 1;
+}
+
+/* What a large allocation is beyond the sample is counted against the next. */
+static int sampled_with_debt(int64_t *next, uint64_t *rng, uint64_t size) {
+    *next -= (int64_t)size;
+    if (*next >= 0)
+        return 0;
+    *next += sampling_distance(rng, RATE);
+    return 1;
+}
+
+static double mean_off(const struct scheme *s) {
+    struct off off = off_by(s);
+    return fmax(fabs(off.objects_mean), fabs(off.bytes_mean));
+}
+
+static double variance_off(const struct scheme *s) {
+    struct off off = off_by(s);
+    return fmax(fabs(off.objects_variance), fabs(off.bytes_variance));
+}
+
+static void biased_estimates_are_seen(void **state) {
+    (void)state;
+    const struct scheme mean_size = {sampled, objects_by_mean_size, bytes_by_mean_size};
+    const struct scheme rate = {sampled, weighted_objects, bytes_by_rate};
+    assert_true(mean_off(&mean_size) > 20);
+    assert_true(mean_off(&rate) > 20);
+}
+
+static void what_is_not_poisson_is_seen(void **state) {
+    (void)state;
+    const struct scheme periodic = {sampled_periodically, weighted_objects, weighted_bytes};
+    const struct scheme uniform = {sampled_uniformly, weighted_objects, weighted_bytes};
+    const struct scheme debt = {sampled_with_debt, weighted_objects, weighted_bytes};
+    assert_true(variance_off(&periodic) > 10);
+    assert_true(variance_off(&uniform) > 10);
+    assert_true(mean_off(&debt) > 20);
+}
+
 static void huge_rates_do_not_overflow(void **state) {
     (void)state;
     uint64_t rng = 5;
@@ -148,6 +349,9 @@ int main(void) {
         cmocka_unit_test(distances_have_the_mean_and_variance_of_the_exponential),
         cmocka_unit_test(each_size_is_sampled_with_its_own_probability),
         cmocka_unit_test(samples_of_one_size_are_independent),
+        cmocka_unit_test(estimates_have_the_mean_and_variance_of_theory),
+        cmocka_unit_test(biased_estimates_are_seen),
+        cmocka_unit_test(what_is_not_poisson_is_seen),
         cmocka_unit_test(huge_rates_do_not_overflow),
         cmocka_unit_test(seeds_differ_and_are_never_zero),
     };
