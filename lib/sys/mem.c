@@ -4,14 +4,18 @@
  */
 #include "sys/mem.h"
 
+#include <assert.h>
 #include <sys/mman.h>
 
+#include "sys/owned.h"
 #include "sys/rawcall.h"
 #include "sys/throw.h"
 
 /* What a table opens at once: as much as it has, within these bounds. */
 #define TABLE_STEP_FIRST ((size_t)4 << 10)
 #define TABLE_STEP_MAX   ((size_t)256 << 10)
+
+static_assert(MEM_NPURPOSES <= OWNED_PURPOSES, "a range of owned.h has room for them");
 
 struct mem_stat mem_stats[MEM_NPURPOSES] = {
     [MEM_HEAP] = {.name = "heap"},         [MEM_ARENA] = {.name = "arena"},
@@ -74,15 +78,19 @@ static void unmap(void *p, size_t n) {
 
 void *mem_alloc(size_t n, enum mem_purpose why) {
     void *p = map(NULL, n, PROT_READ | PROT_WRITE, 0);
-    if (p != NULL)
+    if (p != NULL) {
+        owned_add(p, n, why);
         move(why, MEM_SYS_ALLOC, n);
+    }
     return p;
 }
 
 void *mem_alloc_sparse(size_t n, enum mem_purpose why) {
     void *p = map(NULL, n, PROT_READ | PROT_WRITE, MAP_NORESERVE);
-    if (p != NULL)
+    if (p != NULL) {
+        owned_add(p, n, why);
         mem_adopt(n, why);
+    }
     return p;
 }
 
@@ -107,14 +115,18 @@ void *mem_grow(void *p, size_t n, size_t newn, enum mem_purpose why) {
     long r = sys_call4(SYS_mremap, (long)p, (long)n, (long)newn, MREMAP_MAYMOVE);
     if (sys_is_error(r))
         return NULL;
+    owned_remove(p, n);
+    owned_add((void *)r, newn, why);
     move(why, MEM_SYS_ALLOC, newn - n);
     return (void *)r;
 }
 
 void *mem_reserve(void *hint, size_t n, enum mem_purpose why) {
     void *p = map(hint, n, PROT_NONE, MAP_NORESERVE);
-    if (p != NULL)
+    if (p != NULL) {
+        owned_add(p, n, why);
         move(why, MEM_SYS_RESERVE, n);
+    }
     return p;
 }
 
@@ -125,6 +137,7 @@ void *mem_reserve_aligned(size_t n, size_t align, enum mem_purpose why) {
     size_t head = -(uintptr_t)p & (align - 1);
     unmap(p, head);
     unmap(p + head + n, align - head);
+    owned_add(p + head, n, why);
     move(why, MEM_SYS_RESERVE, n);
     return p + head;
 }
@@ -180,6 +193,7 @@ void mem_fault(void *p, size_t n, enum mem_purpose why) {
 void mem_free(void *p, size_t n, enum mem_purpose why, size_t reserved, size_t prepared) {
     if (reserved + prepared > n)
         throw_("mem_free: states exceed the size");
+    owned_remove(p, n); /* before another thread's mapping may take the place */
     unmap(p, n);
     move(why, MEM_SYS_FREE_RESERVED, reserved);
     move(why, MEM_SYS_FREE_PREPARED, prepared);
