@@ -12,6 +12,7 @@
 
 #include "stacks.h"
 #include "text.h"
+#include "trend.h"
 #include "view.h"
 
 enum { BY_STACK, BY_LINE, BY_FUNCTION, BY_MODULE };
@@ -44,15 +45,18 @@ static const struct column columns[] = {
 struct own {
     int by;
     bool stacks;
+    enum trend_rows growth;
     int64_t site; /* 0: all */
 };
 
-enum { OPT_STACKS = 0x300, OPT_BY, OPT_SITE };
+enum { OPT_STACKS = 0x300, OPT_BY, OPT_SITE, OPT_GROWTH };
 
 static const struct argp_option options[] = {
     {"by", OPT_BY, "WHAT", 0, "a row for each stack (default), line, function or module", 1},
     {"stacks", OPT_STACKS, NULL, 0, "the whole call stack under each row", 1},
     {"site", OPT_SITE, "N", 0, "only site N", 1},
+    {"growth", OPT_GROWTH, "all", OPTION_ARG_OPTIONAL,
+     "by the process's history: the sites that grow, fastest first; or all that are followed", 1},
     {.name = NULL}};
 
 static void option(struct command_line *line, int key, char *arg, struct argp_state *state) {
@@ -64,6 +68,11 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
         break;
     case OPT_SITE:
         own->site = option_number(arg, "--site", 1, state);
+        break;
+    case OPT_GROWTH:
+        own->growth = arg ? TREND_ALL : TREND_GROWING;
+        if (arg && strcmp(arg, "all") != 0)
+            argp_error(state, "--growth: '%s' is not \"all\"", arg);
         break;
     case OPT_BY:
         for (own->by = 0; own->by < 4 && strcmp(arg, names[own->by]) != 0;)
@@ -97,6 +106,8 @@ static const char *const sources[] = {
 static enum status show(struct command_line *line, const struct target *target,
                         struct failure *failure) {
     const struct own *own = line->own;
+    if (own->growth != TREND_NONE)
+        return trend_show(line, target, own->growth, own->site, failure);
     const struct view_binding bindings[] = {{":site", own->site, NULL}};
     const struct view_query query = {.from = sources[own->by],
                                      .where = own->site ? "site_id = :site" : NULL,
@@ -119,6 +130,10 @@ static enum status run(struct command_line *line) {
         say("--stacks goes with one row for each stack, not with --by");
         return STATUS_USAGE;
     }
+    if (own->growth != TREND_NONE && (own->stacks || own->by != BY_STACK)) {
+        say("--growth has one row for each stack, and goes with neither --by nor --stacks");
+        return STATUS_USAGE;
+    }
     enum status status = view_target(line, &target, &failure);
     if (status != STATUS_DONE)
         return say_failure(&failure);
@@ -133,10 +148,12 @@ const struct command command_verb_sites = {
     .name = "sites",
     .usage = "TARGET",
     .summary = "call sites: live and cumulative objects and bytes, biggest first",
-    .details = "Unless the recording is exact (rate 1), the figures are estimates from samples.",
+    .details = "Unless the recording is exact (rate 1), the figures are estimates from samples.\n"
+               "\n" TREND_DETAILS,
     .examples = "  goinspect sites redis-server\n"
                 "  goinspect sites redis-server --stacks --limit 3\n"
-                "  goinspect sites FILE.db --snapshot 2 --by function --sort total:desc\n",
+                "  goinspect sites FILE.db --snapshot 2 --by function --sort total:desc\n"
+                "  goinspect sites redis-server --growth\n",
     .takes = TAKES_FORMAT | TAKES_SNAPSHOT | TAKES_WRAPPERS,
     .min_words = 1,
     .max_words = 1,
@@ -146,5 +163,6 @@ const struct command command_verb_sites = {
     .own_size = sizeof(struct own),
     .columns = columns,
     .ncolumns = sizeof(columns) / sizeof(*columns),
+    .lists = trend_lists,
     .run = run,
 };

@@ -47,8 +47,10 @@ static const struct {
 
 /* upgrade_from does its work within a transaction; returns an SQLite error code. */
 static int upgrade_from(sqlite3 *db, int64_t version) {
+    static const char set_version[] = SET_USER_VERSION;
     static const char *const last[] = {schema_views_sql, schema_views_heap_sql,
-                                       schema_views_escape_sql, SET_USER_VERSION};
+                                       schema_views_escape_sql, schema_views_history_sql,
+                                       set_version};
     int rc = drop_views(db);
     for (size_t i = 0; i < sizeof lacking / sizeof lacking[0] && rc == SQLITE_OK; i++)
         if (lacking[i].version >= version)

@@ -50,6 +50,7 @@ static int create_schema(const struct db_fault *f, const char *temp) {
         schema_views_sql,
         schema_views_heap_sql,
         schema_views_escape_sql,
+        schema_views_history_sql,
         "COMMIT"};
     sqlite3 *db = NULL;
     char *name = db_name(temp);

@@ -14,7 +14,7 @@ _goinspect_words() { # what completes the current word
         return ;;
     --columns | --sort)
         compgen -W "$(goinspect help "$verb" 2>/dev/null |
-            sed -n '/^Columns/,/^$/s/^[+ ] \([a-z_]*\) .*/\1/p')" -- "$current"
+            sed -n '/^Columns/,/^$/s/^[+ ] \([a-z_]*\) .*/\1/p' | sort -u)" -- "$current"
         return ;;
     --color)
         compgen -W 'auto always never' -- "$current"

@@ -29,6 +29,24 @@ static double section_rows(const struct vtab_world *world, const struct vtab_cla
     return (double)count;
 }
 
+/* The history of one site is asked for pair by pair: its records stand together, by site. */
+static bool is_history(const struct image_table *table) {
+    return table->section == GOMALLOC_SECTION_HISTORY;
+}
+
+/* first_of returns the number of the first record of that site or a later one. */
+static size_t first_of(const struct gomalloc_history *h, size_t count, int64_t site) {
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if ((int64_t)h[mid].site < site)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
 static int section_filter(struct vtab_cursor *base, int key, int64_t value) {
     struct section_cursor *c = (struct section_cursor *)base;
     size_t count;
@@ -37,6 +55,13 @@ static int section_filter(struct vtab_cursor *base, int key, int64_t value) {
     c->end = count;
     if (key == VTAB_ALL)
         return SQLITE_OK;
+    if (key != VTAB_ROWID && is_history(base->class->table)) {
+        const struct gomalloc_history *h =
+            (const struct gomalloc_history *)(const void *)c->records;
+        c->at = first_of(h, count, value);
+        c->end = value < INT64_MAX ? first_of(h, count, value + 1) : count;
+        return SQLITE_OK;
+    }
     size_t found = key == VTAB_ROWID
                        ? (size_t)value - 1
                        : image_find(base->world->im, base->class->table->section, (uint64_t)value);
@@ -151,7 +176,7 @@ void vtab_section_class(const struct image_table *table, struct vtab_class *ret)
         .comment = table->comment,
         .columns = table->columns,
         .ncolumns = table->ncolumns,
-        .keys = keys,
+        .keys = keys | (is_history(table) ? VTAB_KEY(0) : 0),
         .unique = keys,
         .table = table,
         .cursor_size = sizeof(struct section_cursor),

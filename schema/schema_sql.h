@@ -12,5 +12,6 @@ extern const char schema_live_sql[];  /* the same as views over the virtual tabl
 extern const char schema_views_sql[]; /* the v1_* views, over either */
 extern const char schema_views_heap_sql[];
 extern const char schema_views_escape_sql[];
+extern const char schema_views_history_sql[];
 
 #endif

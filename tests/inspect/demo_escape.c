@@ -65,8 +65,9 @@ void demo_make_escape(struct maker *m, const struct demo *d, uint32_t node, uint
                                   .rss_bytes = 1 << 20};
         maker_add(m, GOMALLOC_SECTION_TICK, &t);
         add_history(m, 0, i, 1);
-        add_history(m, node, i, 40 * i);
-        if (i > 1)
-            add_history(m, table, i, i);
     }
+    uint32_t sites[2] = {node < table ? node : table, node < table ? table : node};
+    for (unsigned k = 0; k < 2; k++)
+        for (uint32_t i = sites[k] == node ? 1 : 2; i <= 3; i++)
+            add_history(m, sites[k], i, sites[k] == node ? 40 * i : i);
 }

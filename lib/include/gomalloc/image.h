@@ -490,7 +490,7 @@ struct gomalloc_tick {
 };
 
 /* history: a site at a tick.  A site has a record at each tick from the first at which it was
- * followed. */
+ * followed.  In the order of the sites' numbers; those of a site from the oldest to the newest. */
 struct gomalloc_history {
     uint32_t site;     /* 0: all sites that are not followed */
     uint32_t tick;     /* refers to section "tick" */
