@@ -17,7 +17,9 @@ struct escape escape = {.lock = MUTEX_INIT(LOCK_RANK_ESCAPE)};
 static gm_tls uint32_t thread_number; /* 0: none yet */
 
 void escape_init(enum escape_mode mode) {
-    if (mode == ESCAPE_OFF || !escape_pool_init(&escape.pool) ||
+    const uint32_t max = 8192 + ESCAPE_SITES_MAX / 8; /* records_bound(), at most */
+    if (mode == ESCAPE_OFF ||
+        !escape_pool_init(&escape.pool, mode == ESCAPE_ALL ? ESCAPE_RECORDS_MAX : max) ||
         !escape_sites_init(&escape.sites, &escape.lock))
         return;
     atomic_store_explicit(&escape.mode, mode, memory_order_release);
@@ -39,9 +41,13 @@ static bool is_all(void) {
     return atomic_load_explicit(&escape.mode, memory_order_relaxed) == ESCAPE_ALL;
 }
 
+static uint32_t least(uint32_t a, uint32_t b) {
+    return a < b ? a : b;
+}
+
 /* Records that may be made: 48 bytes each, beside what a stack costs anyway. */
 static uint32_t records_bound(void) {
-    return is_all() ? ESCAPE_RECORDS_MAX : 8192 + prof_nsites() / 8;
+    return is_all() ? ESCAPE_RECORDS_MAX : 8192 + least(prof_nsites(), ESCAPE_SITES_MAX) / 8;
 }
 
 /* Sites that may have distributions: 376 bytes each. */
@@ -75,8 +81,10 @@ static bool has_room(const struct escape_site *s) {
 
 bool escape_examine(uint32_t site, bool thin) {
     if (site >= atomic_load_explicit(&escape.sites.reach, memory_order_acquire) &&
-        !escape_sites_open(&escape.sites, site))
+        !escape_sites_open(&escape.sites, site)) {
+        atomic_fetch_add_explicit(&escape.nfull, 1, memory_order_relaxed);
         return false;
+    }
     if (is_all())
         return true;
     uint8_t *mask = &escape.sites.thin[site];

@@ -43,7 +43,7 @@ static uint32_t pop(struct escape_pool *p) {
 /* make returns the first of a batch of new records.  The lock is held. */
 static uint32_t make(struct escape_pool *p, uint32_t bound) {
     uint32_t made = p->made != 0 ? p->made : 1;
-    if (made + ESCAPE_BATCH > bound || made + ESCAPE_BATCH > ESCAPE_RECORDS_MAX ||
+    if (made + ESCAPE_BATCH > bound ||
         !mem_table_reach(&p->table, (made + ESCAPE_BATCH) * sizeof(struct escape_record)))
         return 0;
     for (uint32_t i = made; i < made + ESCAPE_BATCH - 1; i++)
@@ -67,9 +67,8 @@ static gm_noinline bool refill(struct escape_pool *p, struct escape_cache *c, ui
     return true;
 }
 
-bool escape_pool_init(struct escape_pool *p) {
-    return mem_table_init(&p->table, ESCAPE_RECORDS_MAX * sizeof(struct escape_record),
-                          MEM_RECORDER);
+bool escape_pool_init(struct escape_pool *p, uint32_t max) {
+    return mem_table_init(&p->table, max * sizeof(struct escape_record), MEM_RECORDER);
 }
 
 uint32_t escape_pool_take(struct escape_pool *p, struct escape_cache *c, uint32_t bound,

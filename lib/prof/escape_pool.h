@@ -56,10 +56,10 @@ struct escape_pool {
     _Atomic uint32_t nfree; /* records in the shared list */
 };
 
-#define ESCAPE_RECORDS_MAX ((uint32_t)1 << 22)
+#define ESCAPE_RECORDS_MAX ((uint32_t)1 << 20) /* what a tag has room for is more */
 
-/* escape_pool_init reserves address space.  False: there is none. */
-bool escape_pool_init(struct escape_pool *p);
+/* escape_pool_init reserves address space for max records.  False: there is none. */
+bool escape_pool_init(struct escape_pool *p, uint32_t max);
 
 /* escape_pool_take returns a record's number, or 0: `bound` have been made, or no memory.  The lock
  * is taken if new ones are made. */

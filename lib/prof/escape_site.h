@@ -76,7 +76,7 @@ struct escape_sites {
     _Atomic uint64_t nfull; /* objects not judged after all: bounds, or no memory */
 };
 
-#define ESCAPE_SITES_MAX ((uint32_t)1 << 24)
+#define ESCAPE_SITES_MAX ((uint32_t)1 << 20) /* later ones are not judged */
 
 /* escape_sites_init reserves address space.  False: there is none. */
 bool escape_sites_init(struct escape_sites *t, struct mutex *lock);
