@@ -66,9 +66,15 @@ void namecache_off(void) {
     off = true;
 }
 
+static bool wanted(void) {
+    const char *value = getenv("GOINSPECT_CACHE");
+    return !off && !(value && strcmp(value, "off") == 0);
+}
+
+/* path_of returns the path of a file, NULL if there is to be none. */
 static char *path_of(const struct namecache_key *key) {
     char hex[2 * 64 + 1] = "";
-    if (off || key->build_id_len < 8 || key->build_id_len > 64)
+    if (!wanted() || key->build_id_len < 8 || key->build_id_len > 64)
         return NULL;
     char *dir = cachedir_path();
     if (!dir)

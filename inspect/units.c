@@ -33,6 +33,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "blocks.h"
+#include "ranges.h"
 #include "say.h"
 #include "separate.h"
 #include "units.h"
@@ -42,19 +44,6 @@
 #define MOST_DECODED    ((uint64_t)8 << 20) /* bytes of line tables, which take tenfold as memory */
 #define MOST_LINE_BYTES ((uint64_t)64 << 20) /* of one unit's line table */
 #define MOST_STEPS      400000000            /* entries that are looked at, in all: some 20 s */
-#define MOST_RANGES     1000000              /* of one unit or function */
-
-/* Code of a unit, or of a function. */
-struct range {
-    Dwarf_Addr low, high;
-    uint32_t unit; /* its number */
-    Dwarf_Die die; /* of functions only: units are known by offset */
-};
-
-struct ranges {
-    struct range *items;
-    size_t n, room;
-};
 
 /* How deep the functions of a unit have been collected. */
 enum depth { NOT_YET, TOP, NAMESPACES, ALL, NEVER };
@@ -67,7 +56,7 @@ struct units {
     char *missing_alt;  /* its name, if it is not there; NULL */
     Dwarf_Off *offsets; /* of the units' first entries */
     size_t n;
-    struct ranges ranges; /* of all units, ascending */
+    struct ranges ranges; /* of all units; their dies are not to be used */
     uint64_t decoded;     /* bytes of line tables since the handle was opened */
     uint64_t steps;       /* entries that may still be looked at */
 
@@ -78,57 +67,11 @@ struct units {
     bool has_lines;
     char *missing; /* .dwo that is not there; NULL */
     enum depth depth;
-    struct ranges collected; /* its functions */
+    struct ranges collected; /* its functions; their numbers are places in blocks */
+    struct blocks blocks;    /* what is inlined in them */
     uint64_t bytes;          /* of its entries, so at most so many */
     uint64_t left;           /* entries that may still be looked at for one address */
 };
-
-static void add_range(struct ranges *r, Dwarf_Addr low, Dwarf_Addr high, uint32_t unit,
-                      const Dwarf_Die *die) {
-    /* what the linker has left out begins at 0, or ends before it begins */
-    if (low == 0 || low >= high)
-        return;
-    if (r->n == r->room) {
-        r->room = r->room ? r->room * 2 : 64;
-        r->items = must_realloc(r->items, r->room, sizeof(*r->items));
-    }
-    r->items[r->n] = (struct range){.low = low, .high = high, .unit = unit};
-    if (die)
-        r->items[r->n].die = *die;
-    r->n++;
-}
-
-static void add_die(struct ranges *r, Dwarf_Die *die, uint32_t unit, bool keep) {
-    Dwarf_Addr base, low, high;
-    size_t before = r->n;
-    for (ptrdiff_t at = 0; (at = dwarf_ranges(die, at, &base, &low, &high)) > 0;)
-        if (r->n - before < MOST_RANGES)
-            add_range(r, low, high, unit, keep ? die : NULL);
-}
-
-static int compare_ranges(const void *x, const void *y) {
-    const struct range *a = x, *b = y;
-    return a->low < b->low ? -1 : a->low > b->low;
-}
-
-static void sort_ranges(struct ranges *r) {
-    if (r->n)
-        qsort(r->items, r->n, sizeof(*r->items), compare_ranges);
-}
-
-/* find_range returns the one that holds address, NULL if none does.  Functions and units do not
- * overlap, so the nearest below is the only candidate. */
-static struct range *find_range(const struct ranges *r, Dwarf_Addr address) {
-    size_t low = 0, high = r->n;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (r->items[middle].low <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low && address < r->items[low - 1].high ? &r->items[low - 1] : NULL;
-}
 
 /* step counts one more entry that is looked at; false when it is enough. */
 static bool step(struct units *u) {
@@ -164,25 +107,27 @@ static void collect(struct units *u, Dwarf_Die *die, int level) {
         return;
     do {
         int tag = dwarf_tag(&child);
-        if (tag == DW_TAG_subprogram)
-            add_die(&u->collected, &child, u->unit, true);
-        if (deeper_at(tag) <= u->depth && dwarf_haschildren(&child) > 0)
+        bool declaration = tag == DW_TAG_subprogram && dwarf_hasattr(&child, DW_AT_declaration);
+        if (tag == DW_TAG_subprogram && !declaration)
+            ranges_add(&u->collected, &child, 0);
+        if (deeper_at(tag) <= u->depth && !declaration && dwarf_haschildren(&child) > 0)
             collect(u, &child, level + 1);
     } while (step(u) && dwarf_siblingof(&child, &child) == 0);
 }
 
 /* function_at returns the function that holds address, NULL if none does. */
-static Dwarf_Die *function_at(struct units *u, Dwarf_Addr address) {
-    struct range *found = find_range(&u->collected, address);
+static struct range *function_at(struct units *u, Dwarf_Addr address) {
+    struct range *found = ranges_find(&u->collected, address);
     while (!found && u->depth < ALL) {
         u->depth++;
         u->collected.n = 0;
         u->left = u->bytes;
         collect(u, &u->functions, 0);
-        sort_ranges(&u->collected);
-        found = find_range(&u->collected, address);
+        blocks_reset(&u->blocks);
+        ranges_sort(&u->collected);
+        found = ranges_find(&u->collected, address);
     }
-    return found ? &found->die : NULL;
+    return found;
 }
 
 static const char *die_name(Dwarf_Die *die) {
@@ -192,36 +137,6 @@ static const char *die_name(Dwarf_Die *die) {
         dwarf_attr_integrate(die, DW_AT_MIPS_linkage_name, &attribute))
         name = dwarf_formstring(&attribute);
     return name ? name : dwarf_diename(die);
-}
-
-static bool is_block(int tag) {
-    return tag == DW_TAG_lexical_block || tag == DW_TAG_inlined_subroutine ||
-           tag == DW_TAG_try_block || tag == DW_TAG_catch_block;
-}
-
-/* inner_block sets *ret to the block directly in die that holds address. */
-static bool inner_block(struct units *u, Dwarf_Die *die, Dwarf_Addr address, Dwarf_Die *ret) {
-    if (dwarf_child(die, ret) != 0)
-        return false;
-    do {
-        if (is_block(dwarf_tag(ret)) && dwarf_haspc(ret, address) > 0)
-            return true;
-    } while (step(u) && dwarf_siblingof(ret, ret) == 0);
-    return false;
-}
-
-/* inlined_chain fills chain with function and what is inlined in it at address, outermost first. */
-static size_t inlined_chain(struct units *u, Dwarf_Die *function, Dwarf_Addr address,
-                            Dwarf_Die *chain) {
-    Dwarf_Die die = *function, inner;
-    size_t n = 0;
-    chain[n++] = die;
-    for (int level = 0; level < MOST_NESTED * 4 && inner_block(u, &die, address, &inner); level++) {
-        die = inner;
-        if (dwarf_tag(&die) == DW_TAG_inlined_subroutine && n < MOST_INLINED)
-            chain[n++] = die;
-    }
-    return n;
 }
 
 static unsigned unsigned_attribute(Dwarf_Die *die, unsigned name) {
@@ -256,16 +171,17 @@ static void set_line(struct units *u, struct debuginfo_frame *frame, Dwarf_Addr 
 
 size_t units_lookup(struct units *u, uint64_t address, struct debuginfo_frame *frames, size_t max) {
     Dwarf_Die chain[MOST_INLINED];
-    Dwarf_Die *function = u->unit != UNITS_NONE ? function_at(u, address) : NULL;
-    if (!function && u->missing && max > 0) { /* the lines are in the skeleton */
+    if (u->unit == UNITS_NONE || max == 0)
+        return 0;
+    struct range *function = function_at(u, address);
+    if (!function) {
+        /* the unit is split, or the function was merged with one that is alike */
         frames[0] = (struct debuginfo_frame){.function = NULL};
         set_line(u, &frames[0], address);
         return frames[0].file != NULL;
     }
-    if (!function)
-        return 0;
     u->left = u->bytes;
-    size_t n = inlined_chain(u, function, address, chain), used = 0;
+    size_t n = blocks_chain(&u->blocks, function, address, chain, MOST_INLINED), used = 0;
     for (size_t i = n; i-- > 0 && used < max; used++) {
         frames[used] = (struct debuginfo_frame){.function = die_name(&chain[i]), .inlined = i > 0};
         if (i + 1 < n)
@@ -306,6 +222,7 @@ static bool open_handle(struct units *u) {
 static void leave(struct units *u) {
     u->unit = UNITS_NONE;
     u->collected.n = 0;
+    blocks_reset(&u->blocks);
     free(u->missing);
     u->missing = NULL;
 }
@@ -370,9 +287,9 @@ static void collect_units(struct units *u) {
             u->offsets = must_realloc(u->offsets, room, sizeof(*u->offsets));
         }
         u->offsets[u->n] = dwarf_dieoffset(&die);
-        add_die(&u->ranges, &die, (uint32_t)u->n++, false);
+        ranges_add(&u->ranges, &die, (uint32_t)u->n++);
     }
-    sort_ranges(&u->ranges);
+    ranges_sort(&u->ranges);
 }
 
 /* open_alt opens what dwz has moved into a file of its own. */
@@ -395,6 +312,7 @@ struct units *units_new(struct elffile *file, const char *root) {
     u->file = file;
     u->unit = UNITS_NONE;
     u->steps = MOST_STEPS;
+    u->blocks.left = &u->left;
     if (!open_handle(u)) {
         free(u);
         return NULL;
@@ -412,13 +330,14 @@ void units_free(struct units *u) {
     dwarf_end(u->alt);
     elffile_close(&u->alt_file);
     free(u->missing_alt);
-    free(u->collected.items);
-    free(u->ranges.items);
+    ranges_free(&u->collected);
+    ranges_free(&u->ranges);
+    blocks_free(&u->blocks);
     free(u->offsets);
     free(u);
 }
 
 uint32_t units_find(const struct units *u, uint64_t address) {
-    const struct range *found = find_range(&u->ranges, address);
-    return found ? found->unit : UNITS_NONE;
+    const struct range *found = ranges_find(&u->ranges, address);
+    return found ? found->number : UNITS_NONE;
 }

@@ -30,7 +30,7 @@ uint32_t units_find(const struct units *u, uint64_t address);
 void units_enter(struct units *u, uint32_t unit);
 
 /* units_lookup fills at most max frames of the code at address, innermost first, and returns their
- * number; 0 if the unit has no function there. */
+ * number; 0 if nothing is known.  A line may be known where no function is. */
 size_t units_lookup(struct units *u, uint64_t address, struct debuginfo_frame *frames, size_t max);
 
 /* units_missing returns the name of a file that the unit refers to and that is not there (.dwo of
