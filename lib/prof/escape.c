@@ -101,6 +101,14 @@ bool escape_examine(uint32_t site, bool thin) {
     return false;
 }
 
+bool escape_use_credit(struct escape_self *e, uint32_t site, uint64_t narmed) {
+    if (e->credit == 0)
+        e->credit = ESCAPE_CREDIT;
+    if (--e->credit == 0)
+        e->narmed = narmed;
+    return escape_examine(site, false);
+}
+
 static uint64_t now_ns(void) {
     struct timespec ts = {0, 0};
     sys_call3(SYS_clock_gettime, CLOCK_MONOTONIC, (long)&ts, 0);

@@ -21,6 +21,9 @@
  * programs with more than ESCAPE_EARLY sites later sites are judged from their second object on:
  * most have no more than one, and cost a byte.
  *
+ * When a watch has been set up, for whichever thread, each thread looks at its next ESCAPE_CREDIT
+ * objects: a watch is mostly spent within microseconds, and one in 16 would come too late for it.
+ *
  * With a rate above 1 all sampled objects are looked at; with escape=all every recorded one is
  * judged.
  *
@@ -38,6 +41,7 @@
 #include "prof/escape_site.h"
 #include "prof/handover.h"
 #include "prof/moment.h"
+#include "prof/watch_table.h"
 
 enum escape_mode { ESCAPE_OFF, ESCAPE_ON, ESCAPE_ALL };
 
@@ -47,6 +51,8 @@ struct escape_self {
     uint64_t rng;
     uint64_t bytes;     /* allocated and not yet added to the process's clock */
     int64_t armed;      /* mcache.next_sample as it was set last */
+    uint32_t credit;    /* objects to be looked at, whatever the draw */
+    uint64_t narmed;    /* watches set up when the last credit was used up */
     uint32_t nbegun;    /* objects judged, since the thread's name was noted last */
     uint32_t next_note; /* after so many it is noted again */
 };
@@ -66,7 +72,8 @@ struct escape {
 };
 extern struct escape escape;
 
-#define ESCAPE_EARLY 8192u /* sites */
+#define ESCAPE_EARLY  8192u /* sites */
+#define ESCAPE_CREDIT 32u   /* objects; times WATCH_RATE a second at most */
 
 /* What is noted of the stack at an allocation, by verdict.h. */
 struct escape_birth {
@@ -84,8 +91,9 @@ void escape_init(enum escape_mode mode);
  * or of its forked children's other threads has or will have; 0: they have run out. */
 uint32_t escape_thread(void);
 
-/* escape_examine is the rest of escape_looks. */
+/* escape_examine and escape_use_credit are the rest of escape_looks. */
 bool escape_examine(uint32_t site, bool thin);
+bool escape_use_credit(struct escape_self *e, uint32_t site, uint64_t narmed);
 
 /* escape_looks decides whether the thread's next object at the site is to be judged. */
 gm_inline bool escape_looks(struct escape_self *e, uint32_t site, uint64_t rate) {
@@ -95,6 +103,10 @@ gm_inline bool escape_looks(struct escape_self *e, uint32_t site, uint64_t rate)
     if (rate > 1 ||
         gm_unlikely(site >= atomic_load_explicit(&escape.sites.reach, memory_order_acquire)))
         return escape_examine(site, rate <= 1);
+    uint64_t narmed =
+        atomic_load_explicit(&watch_counters[WATCH_COUNT_ARMED], memory_order_relaxed);
+    if (gm_unlikely(narmed != e->narmed))
+        return escape_use_credit(e, site, narmed);
     uint8_t thin = __atomic_load_n(&escape.sites.thin[site], __ATOMIC_RELAXED);
     e->rng = e->rng * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     return (e->rng >> 57 & thin) == 0 && escape_examine(site, true);

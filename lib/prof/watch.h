@@ -45,7 +45,7 @@
 
 #define WATCHES          16 /* at a time in the process */
 #define WATCHES_A_THREAD 3
-#define WATCH_HITS       2 /* that a watch sees */
+#define WATCH_HITS       4 /* that a watch sees */
 #define WATCH_RATE       50
 
 enum watch_answer { WATCH_NONE, WATCH_SILENT, WATCH_FIRED };
