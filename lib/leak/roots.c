@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Where a mark begins.
+ */
+#include "leak/roots.h"
+
+#include <link.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+
+#include "leak/present.h"
+#include "sys/maps.h"
+#include "sys/owned.h"
+#include "sys/rawcall.h"
+
+#define BUFFER   ((size_t)64 << 10)
+#define RED_ZONE 128
+#define TCB_SPAN                                                                                   \
+    ((uintptr_t)64 << 10) /* libc's descriptor and static TLS stand within so much of a            \
+                             stack's end, as a rule */
+#define TCB_ALIGN 64
+
+/* The library's own data and bss: the linker gives every object this name for its ELF header. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+
+/* What all steps share; too large for a stack. */
+struct work {
+    struct mark *m;
+    const struct roots *roots;
+    struct roots_report *report;
+    struct maps_reader maps;
+    struct present present;
+    size_t nowned;
+    struct owned_range owned[OWNED_MAX];
+    struct root_region own_data;
+    uintptr_t file_end; /* where the last mapping of a file's data ended: bss may follow */
+    uint64_t buffer[BUFFER / sizeof(uint64_t)];
+};
+
+static struct root_region find_own_data(void) {
+    const ElfW(Ehdr) *ehdr = (const ElfW(Ehdr) *)__ehdr_start;
+    const ElfW(Phdr) *ph = (const ElfW(Phdr) *)(__ehdr_start + ehdr->e_phoff);
+    struct root_region ret = {UINTPTR_MAX, 0};
+    uintptr_t first = 0; /* address that the object was linked for */
+    for (unsigned i = ehdr->e_phnum; i-- > 0;)
+        if (ph[i].p_type == PT_LOAD && ph[i].p_offset == 0)
+            first = ph[i].p_vaddr;
+    for (unsigned i = 0; i < ehdr->e_phnum; i++) {
+        if (ph[i].p_type != PT_LOAD || (ph[i].p_flags & PF_W) == 0)
+            continue;
+        uintptr_t start = (uintptr_t)__ehdr_start + ph[i].p_vaddr - first;
+        uintptr_t end = align_up(start + ph[i].p_memsz, PHYS_PAGE_SIZE);
+        start = align_down(start, PHYS_PAGE_SIZE);
+        ret.start = start < ret.start ? start : ret.start;
+        ret.end = end > ret.end ? end : ret.end;
+    }
+    return ret;
+}
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+/* copy reads memory of this process that may not be there; returns the bytes had. */
+static size_t copy(void *to, uintptr_t from, size_t n) {
+    struct iovec local = {to, n};
+    struct iovec remote = {(void *)from, n};
+    long pid = sys_call3(SYS_getpid, 0, 0, 0);
+    long r = sys_call6(SYS_process_vm_readv, pid, (long)&local, 1, (long)&remote, 1, 0);
+    return r > 0 ? (size_t)r : 0;
+}
+
+static void mark_bytes(struct work *w, enum root_kind kind, const void *p, size_t n) {
+    w->report->kind[kind].bytes += n;
+    w->report->kind[kind].objects += mark_root(w->m, p, n);
+}
+
+/* A word that spans two buffers is seen only where words are looked for at multiples of 8. */
+static void mark_present(struct work *w, enum root_kind kind, uintptr_t start, uintptr_t end) {
+    while (start < end) {
+        size_t n = end - start < BUFFER ? end - start : BUFFER;
+        size_t got = copy(w->buffer, start, n);
+        mark_bytes(w, kind, w->buffer, got);
+        start += got;
+        if (got == n)
+            continue;
+        uintptr_t next = align_up(start + 1, PHYS_PAGE_SIZE); /* the page that begins at start */
+        next = next < end ? next : end;
+        w->report->unreadable_bytes += next - start;
+        start = next;
+    }
+}
+
+static void mark_range(struct work *w, enum root_kind kind, uintptr_t start, uintptr_t end) {
+    uintptr_t from = start, to;
+    w->report->kind[kind].ranges++;
+    while (present_next(&w->present, &from, end, &to)) {
+        mark_present(w, kind, from, to);
+        from = to;
+    }
+}
+
+/* ---- stacks -------------------------------------------------------------------------------- */
+
+/* lowest_sp returns the lowest stack pointer in [start, end), 0: none. */
+static uintptr_t lowest_sp(const struct roots *r, uintptr_t start, uintptr_t end) {
+    uintptr_t lowest = 0;
+    for (size_t i = 0; i < r->nthreads; i++) {
+        uintptr_t sp = r->threads[i].sp;
+        if (sp >= start && sp < end && (lowest == 0 || sp < lowest))
+            lowest = sp;
+    }
+    return lowest;
+}
+
+static bool is_living(const struct roots *r, uintptr_t tp) {
+    for (size_t i = 0; i < r->nthreads; i++)
+        if (r->threads[i].tp == tp)
+            return true;
+    return false;
+}
+
+/* find_descriptor looks for libc's descriptor of a thread in n bytes read from an address: its
+ * first and third words are its own address. */
+static uintptr_t find_descriptor(const struct work *w, uintptr_t start, size_t n) {
+    for (size_t at = n & ~(size_t)(TCB_ALIGN - 1); at >= TCB_ALIGN;) {
+        at -= TCB_ALIGN;
+        const uint64_t *p = &w->buffer[at / sizeof(uint64_t)];
+        if (p[0] == start + at && p[2] == start + at)
+            return start + at;
+    }
+    return 0;
+}
+
+/* is_dead_stack tells whether the range is the stack of a thread that has ended. */
+static bool is_dead_stack(struct work *w, uintptr_t start, uintptr_t end) {
+    uintptr_t from = end - start > TCB_SPAN ? end - TCB_SPAN : start;
+    size_t n = copy(w->buffer, from, end - from);
+    uintptr_t tcb = find_descriptor(w, from, n);
+    return tcb != 0 && !is_living(w->roots, tcb);
+}
+
+/* ---- mappings ------------------------------------------------------------------------------ */
+
+/* mark_piece marks from a piece of a mapping that is the program's. */
+static void mark_piece(struct work *w, enum root_kind kind, uintptr_t start, uintptr_t end) {
+    uintptr_t sp = lowest_sp(w->roots, start, end);
+    if (sp != 0) {
+        uintptr_t from = sp - start > RED_ZONE ? sp - RED_ZONE : start;
+        mark_range(w, ROOT_STACK, align_up(from, sizeof(uint64_t)), end);
+        return;
+    }
+    if (kind == ROOT_MAPPED && is_dead_stack(w, start, end)) {
+        w->report->dead_stacks++;
+        return;
+    }
+    if (kind != ROOT_MAPPED || w->roots->mapped)
+        mark_range(w, kind, start, end);
+}
+
+/* first_owned returns the number of the first range of the library's that ends behind p. */
+static size_t first_owned(const struct work *w, uintptr_t p) {
+    size_t lo = 0, hi = w->nowned;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (w->owned[mid].end <= p)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static bool holds(const struct root_region *r, uintptr_t p) {
+    return p >= r->start && p < r->end;
+}
+
+/* mark_mapping marks from what is not the library's of a mapping. */
+static void mark_mapping(struct work *w, enum root_kind kind, uintptr_t start, uintptr_t end) {
+    for (size_t i = first_owned(w, start); start < end; i++) {
+        bool more = i < w->nowned && w->owned[i].start < end;
+        uintptr_t to = more ? w->owned[i].start : end;
+        if (start < to)
+            mark_piece(w, kind, start, to);
+        start = more ? w->owned[i].end : end;
+    }
+}
+
+static void mark_line(struct work *w, const struct maps_line *l) {
+    const uint32_t need = PROT_READ | PROT_WRITE;
+    bool file = l->inode != 0;
+    bool bss = !file && l->path_len == 0 && l->start == w->file_end;
+    if (file && !l->shared)
+        w->file_end = l->end;
+    /* A file that is shared may be huge, and other processes write it. */
+    if ((l->prot & need) != need || (file && l->shared) || holds(&w->own_data, l->start))
+        return;
+    mark_mapping(w, file || bss ? ROOT_DATA : ROOT_MAPPED, l->start, l->end);
+}
+
+static bool mark_mappings(struct work *w) {
+    struct maps_line line;
+    if (!maps_open(&w->maps))
+        return false;
+    while (maps_next(&w->maps, &line))
+        mark_line(w, &line);
+    maps_close(&w->maps);
+    return !w->maps.failed;
+}
+
+static void mark_threads(struct work *w) {
+    for (size_t i = 0; i < w->roots->nthreads; i++) {
+        const struct root_thread *t = &w->roots->threads[i];
+        mark_range(w, ROOT_REGISTER, align_up(t->regs_lo, sizeof(uint64_t)), t->regs_hi);
+    }
+}
+
+bool roots_mark(struct mark *m, const struct roots *r, struct roots_report *ret) {
+    size_t bytes = align_up(sizeof(struct work), PHYS_PAGE_SIZE);
+    struct work *w = mem_alloc(bytes, MEM_AGENT);
+    *ret = (struct roots_report){.unknown = owned_lost()};
+    if (w == NULL)
+        return false;
+    w->m = m;
+    w->roots = r;
+    w->report = ret;
+    w->own_data = find_own_data();
+    w->nowned = owned_list(w->owned, OWNED_MAX);
+    present_open(&w->present);
+    mark_threads(w);
+    for (size_t i = 0; i < r->nregions; i++)
+        mark_range(w, ROOT_REGION, align_up(r->regions[i].start, sizeof(uint64_t)),
+                   r->regions[i].end);
+    bool ok = mark_mappings(w);
+    ret->no_mappings = !ok;
+    present_close(&w->present);
+    mem_free(w, bytes, MEM_AGENT, 0, 0);
+    return ok;
+}

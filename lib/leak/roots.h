@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Where a mark begins: everything the program can get at without following an object.
+ *
+ * That is what is writable in the process and not the library's own: data and bss of every object,
+ * what the program has mapped for itself (an interpreter's arenas, coroutine stacks), the threads'
+ * registers and stacks, and with a thread's stack or the loader's memory its static thread-local
+ * variables and the first keys of pthread_setspecific.  What else libc keeps for a thread, dynamic
+ * thread-local variables and further keys, are objects of the heap that these lead to.
+ *
+ * Of a stack only what is in use counts: what is below the stack pointer (and the 128 bytes of the
+ * red zone) is over.  libc keeps stacks of threads that have ended for new ones; nothing in them is
+ * alive, and they are known by libc's descriptor at their end that no living thread has.
+ *
+ * Memory is read as it is in the process that calls: a forked child reads its copy.  Pages that are
+ * not there (never touched, or of a file and not changed) are passed over: they hold no pointers.
+ * What cannot be read is counted, not crashed on.
+ */
+#ifndef GM_LEAK_ROOTS_H
+#define GM_LEAK_ROOTS_H
+
+#include "leak/mark.h"
+
+enum root_kind {
+    ROOT_DATA,     /* data and bss of an object */
+    ROOT_STACK,    /* a thread's, from its stack pointer on, and what stands behind it */
+    ROOT_REGISTER, /* a thread's registers */
+    ROOT_MAPPED,   /* other memory of the program */
+    ROOT_REGION    /* named by gomalloc_root_add */
+};
+
+/* A thread, stopped. */
+struct root_thread {
+    uint32_t tid;
+    uintptr_t sp;
+    uintptr_t tp;      /* thread pointer: libc's descriptor of it */
+    uintptr_t regs_lo; /* where its registers have been stored */
+    uintptr_t regs_hi;
+};
+
+struct root_region {
+    uintptr_t start;
+    uintptr_t end;
+};
+
+struct roots {
+    const struct root_thread *threads;
+    size_t nthreads;
+    const struct root_region *regions;
+    size_t nregions;
+    bool mapped; /* ROOT_MAPPED counts */
+};
+
+/* What was read, by kind and in all. */
+struct roots_report {
+    struct {
+        uint64_t ranges;
+        uint64_t bytes;   /* read */
+        uint64_t objects; /* that a word there was the first to lead to */
+    } kind[ROOT_REGION + 1];
+    uint64_t unreadable_bytes;
+    uint64_t dead_stacks; /* of ended threads, passed over */
+    uint64_t unknown; /* ranges of the library's own that it has lost count of: taken for roots */
+    bool no_mappings; /* the list of mappings could not be read to its end */
+};
+
+/* roots_mark keeps all that the roots lead to.  False: the list of mappings could not be read, or
+ * memory is short: then what the mark leaves may well be reachable. */
+bool roots_mark(struct mark *m, const struct roots *r, struct roots_report *ret);
+
+#endif

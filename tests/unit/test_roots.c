@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Where a mark begins: one object is kept by one pointer that stands in one place, and it is seen
+ * whether that place counts.  Not for sanitizers: their shadows are terabytes of what would be the
+ * program's.
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "heap/malloc.h"
+#include "leak/roots.h"
+#include "sys/owned.h"
+
+enum { PAGE = 4096 };
+
+/* The object's address is never in clear but in the place under test. */
+static uintptr_t hidden;
+#define HIDE(p) (~(uintptr_t)(p))
+
+static struct mcache *self(void) {
+    struct mcache *c = mcache_self != &mcache0 ? mcache_self : mcache_attach();
+    c->next_sample = INT64_MAX; /* there is no recorder here */
+    return c;
+}
+
+static gm_noinline void make_hidden(void) {
+    void *p = heap_alloc(self(), 80, false);
+    memset(p, 0, 80);
+    hidden = HIDE(p);
+}
+
+static gm_noinline void free_hidden(void) {
+    void *p = (void *)HIDE(hidden);
+    if (!heap_free_fast(p))
+        assert_int_equal(heap_free_slow((uintptr_t)p), FREE_OK);
+}
+
+/* Stores the address, by way of no variable that stays. */
+static gm_noinline void reveal(void *place) {
+    *(volatile uintptr_t *)place = HIDE(hidden);
+}
+
+static gm_noinline void wipe_stack(void) {
+    volatile char room[8192];
+    for (size_t i = 0; i < sizeof room; i++)
+        room[i] = 0;
+}
+
+static struct roots_report report;
+
+/* is_kept tells whether the roots lead to the object. */
+static bool is_kept(const struct roots *r) {
+    struct mark m;
+    assert_true(mark_begin(&m, &(struct mark_options){.interior = true}));
+    assert_true(roots_mark(&m, r, &report));
+    assert_true(mark_all(&m));
+    bool kept = !mark_is_unseen(&m, HIDE(hidden));
+    mark_end(&m);
+    return kept;
+}
+
+static uintptr_t thread_pointer(void) {
+    uintptr_t v;
+    __asm__("movq %%fs:0, %0" : "=r"(v));
+    return v;
+}
+
+/* The calling thread, stopped here as it were; its stack counts from sp on. */
+static struct root_thread this_thread(uintptr_t sp) {
+    return (struct root_thread){.tid = (uint32_t)gettid(), .sp = sp, .tp = thread_pointer()};
+}
+
+static bool is_kept_by_memory(void) {
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    struct root_thread t = this_thread(here + 1024); /* what calls this */
+    struct roots r = {.threads = &t, .nthreads = 1, .mapped = true};
+    wipe_stack();
+    return is_kept(&r);
+}
+
+static char *map(size_t n) {
+    char *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(p != MAP_FAILED);
+    return p;
+}
+
+static void test_nothing_keeps_an_object_that_nothing_points_to(void **state) {
+    (void)state;
+    make_hidden();
+    assert_false(is_kept_by_memory());
+    assert_false(report.no_mappings);
+    assert_int_equal(report.unknown, 0);
+    free_hidden();
+}
+
+static void test_memory_that_the_program_has_mapped_keeps_unless_told_otherwise(void **state) {
+    (void)state;
+    char *p = map(3 * PAGE);
+    make_hidden();
+    reveal(p + PAGE + 8);
+    assert_true(is_kept_by_memory());
+    struct root_thread t = this_thread(UINTPTR_MAX);
+    assert_false(is_kept(&(struct roots){.threads = &t, .nthreads = 1}));
+    struct root_region region = {(uintptr_t)p + PAGE, (uintptr_t)p + PAGE + 16};
+    assert_true(
+        is_kept(&(struct roots){.threads = &t, .nthreads = 1, .regions = &region, .nregions = 1}));
+    munmap(p, 3 * PAGE);
+    assert_false(is_kept_by_memory());
+    free_hidden();
+}
+
+static void test_unaligned_words_and_read_only_memory_do_not_keep(void **state) {
+    (void)state;
+    char *p = map(PAGE);
+    make_hidden();
+    reveal(p + 9);
+    assert_false(is_kept_by_memory());
+    reveal(p + 16);
+    assert_true(is_kept_by_memory());
+    mprotect(p, PAGE, PROT_READ);
+    assert_false(is_kept_by_memory());
+    munmap(p, PAGE);
+    free_hidden();
+}
+
+static void test_the_librarys_own_memory_does_not_keep(void **state) {
+    (void)state;
+    char *p = mem_alloc(2 * PAGE, MEM_OTHER);
+    make_hidden();
+    reveal(p + PAGE);
+    assert_false(is_kept_by_memory());
+    owned_remove(p + PAGE, PAGE); /* as if it were the program's */
+    assert_true(is_kept_by_memory());
+    owned_add(p + PAGE, PAGE, MEM_OTHER);
+    mem_free(p, 2 * PAGE, MEM_OTHER, 0, 0);
+    free_hidden();
+}
+
+static void test_terabytes_that_were_never_touched_cost_nothing(void **state) {
+    (void)state;
+    size_t n = (size_t)1 << 41;
+    char *p =
+        mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        skip();
+    make_hidden();
+    reveal(p + (n >> 9) + 24);
+    munmap(p + (n >> 8), n - (n >> 8)); /* 8 GiB stay */
+    assert_true(is_kept_by_memory());
+    assert_true(report.kind[ROOT_MAPPED].bytes < (uint64_t)1 << 30);
+    munmap(p, n >> 8);
+    free_hidden();
+}
+
+static void test_memory_whose_file_was_cut_is_passed_over(void **state) {
+    (void)state;
+    char path[] = "/tmp/roots-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && ftruncate(fd, 2 * PAGE) == 0);
+    unlink(path);
+    char *p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    assert_true(p != MAP_FAILED);
+    make_hidden();
+    reveal(p + PAGE + 64);
+    assert_true(is_kept_by_memory());
+    assert_int_equal(ftruncate(fd, 0), 0); /* its pages fault from now on */
+    assert_false(is_kept_by_memory());
+    munmap(p, 2 * PAGE);
+    close(fd);
+    free_hidden();
+}
+
+struct other {
+    pthread_barrier_t barrier;
+    struct root_thread thread;
+    uintptr_t regs[4];
+    int where;
+};
+enum { IN_STACK, BELOW_STACK, IN_TLS, IN_KEY, IN_REGISTER };
+
+static __thread uintptr_t in_tls;
+static pthread_key_t key;
+
+static gm_noinline void leave_below(void) {
+    volatile uintptr_t deep[512];
+    deep[10] = 0;
+    reveal((void *)&deep[10]);
+}
+
+static void *live(void *arg) {
+    struct other *o = arg;
+    volatile uintptr_t here = 0;
+    self();
+    if (o->where == IN_STACK)
+        reveal((void *)&here);
+    if (o->where == IN_TLS)
+        reveal(&in_tls);
+    if (o->where == IN_KEY)
+        pthread_setspecific(key, (void *)HIDE(hidden));
+    if (o->where == IN_REGISTER)
+        reveal(&o->regs[2]);
+    wipe_stack();
+    if (o->where == BELOW_STACK)
+        leave_below();
+    o->thread = (struct root_thread){.tid = (uint32_t)gettid(),
+                                     .sp = (uintptr_t)__builtin_frame_address(0) - 256,
+                                     .tp = thread_pointer(),
+                                     .regs_lo = (uintptr_t)o->regs,
+                                     .regs_hi = (uintptr_t)(o->regs + 4)};
+    pthread_barrier_wait(&o->barrier);
+    pthread_barrier_wait(&o->barrier);
+    pthread_setspecific(key, NULL);
+    return NULL;
+}
+
+/* The registers are stored in memory that is no root itself. */
+static bool is_kept_by_thread(int where) {
+    static struct other *o;
+    pthread_t thread;
+    o = mem_alloc(PAGE, MEM_OTHER);
+    o->where = where;
+    pthread_barrier_init(&o->barrier, NULL, 2);
+    assert_int_equal(pthread_create(&thread, NULL, live, o), 0);
+    pthread_barrier_wait(&o->barrier);
+    struct root_thread threads[2] = {this_thread((uintptr_t)__builtin_frame_address(0)), o->thread};
+    wipe_stack();
+    bool kept = is_kept(&(struct roots){.threads = threads, .nthreads = 2, .mapped = true});
+    pthread_barrier_wait(&o->barrier);
+    pthread_join(thread, NULL);
+    mem_free(o, PAGE, MEM_OTHER, 0, 0);
+    return kept;
+}
+
+static void test_a_threads_stack_registers_and_own_variables_keep(void **state) {
+    (void)state;
+    make_hidden();
+    assert_true(is_kept_by_thread(IN_STACK));
+    assert_true(is_kept_by_thread(IN_TLS));
+    assert_true(is_kept_by_thread(IN_KEY));
+    assert_true(is_kept_by_thread(IN_REGISTER));
+    assert_int_equal(report.kind[ROOT_REGISTER].objects, 1);
+    free_hidden();
+}
+
+static void test_what_is_below_the_stack_pointer_does_not_keep(void **state) {
+    (void)state;
+    make_hidden();
+    assert_false(is_kept_by_thread(BELOW_STACK));
+    free_hidden();
+}
+
+static void test_the_kept_stack_of_a_thread_that_has_ended_does_not_keep(void **state) {
+    (void)state;
+    make_hidden();
+    assert_true(is_kept_by_thread(IN_STACK));
+    assert_false(is_kept_by_memory());
+    assert_true(report.dead_stacks >= 1);
+    free_hidden();
+}
+
+int main(void) {
+    pthread_key_create(&key, NULL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nothing_keeps_an_object_that_nothing_points_to),
+        cmocka_unit_test(test_memory_that_the_program_has_mapped_keeps_unless_told_otherwise),
+        cmocka_unit_test(test_unaligned_words_and_read_only_memory_do_not_keep),
+        cmocka_unit_test(test_the_librarys_own_memory_does_not_keep),
+        cmocka_unit_test(test_terabytes_that_were_never_touched_cost_nothing),
+        cmocka_unit_test(test_memory_whose_file_was_cut_is_passed_over),
+        cmocka_unit_test(test_a_threads_stack_registers_and_own_variables_keep),
+        cmocka_unit_test(test_what_is_below_the_stack_pointer_does_not_keep),
+        cmocka_unit_test(test_the_kept_stack_of_a_thread_that_has_ended_does_not_keep),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
