@@ -470,10 +470,10 @@ static int use_inherited(void *arg) {
     if (watch_note((uintptr_t)o->word) != 0)
         return 2;
     watch_start();
-    uint32_t mine = watch_note((uintptr_t)o->word);
+    watch_note((uintptr_t)o->word);
     clock_ns += SECOND;
     watch_turn(clock_ns);
-    mine = watch_note((uintptr_t)o->word);
+    uint32_t mine = watch_note((uintptr_t)o->word);
     if ((mine != 0) != allowed || watch_ask(o->ticket) != WATCH_NONE)
         return 3;
     if (allowed && watch_ask(mine) != WATCH_SILENT)

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Stopping all threads: whom to ask, and how long to wait.
+ *
+ *      pass 1   everybody in the list is asked; wait for the answers
+ *      pass 2   again, for who was born meanwhile; and so on
+ *      pass n   nobody new: all who can be stopped are, and nobody can be born but by a thread that
+ *               is missing
+ *
+ * The list shows threads in the order in which they were made, so a pass that has seen those before
+ * meets them in the same order: who is known is found at once.
+ */
+#include "leak/stop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "leak/stop_signal.h"
+#include "sys/maps.h"
+#include "sys/mem.h"
+#include "sys/rawcall.h"
+
+#define SLICE_NS    UINT64_C(1000000)    /* waited for answers before it is looked who has ended */
+#define LEAVING_NS  UINT64_C(1000000000) /* waited for all to go on */
+#define MAX_PASSES  100
+#define RED_ZONE    128
+#define TABLE_BYTES ((sizeof(struct stop_record) * STOP_MAX + 4095) & ~(size_t)4095)
+
+/* Of the stopper; a stop at a time. */
+static struct {
+    struct mem_table table; /* records */
+    uint32_t n;             /* in use */
+    uint32_t next;          /* where the thread after the one found last is expected */
+    uint32_t self;          /* the stopper's tid */
+    uint64_t deadline_ns;   /* CLOCK_MONOTONIC */
+    int dir;                /* /proc/self/task */
+    struct maps_reader maps;
+} stop;
+
+/* What getdents64 writes. */
+struct entry {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t size;
+    uint8_t type;
+    char name[];
+};
+
+static struct stop_record *record(uint32_t i) {
+    return &stop_shared.records[i];
+}
+
+static enum stop_state state_of(uint32_t i) {
+    return stop_state_of(atomic_load_explicit(&record(i)->word, memory_order_acquire));
+}
+
+static uint32_t number(void) {
+    return atomic_load_explicit(&stop_shared.number, memory_order_relaxed);
+}
+
+/* resolve gives a thread that has not answered its state; false: it has answered just now. */
+static bool resolve(uint32_t i, enum stop_state state) {
+    uint64_t asked = stop_word(number(), STOP_ASKED);
+    return atomic_compare_exchange_strong_explicit(&record(i)->word, &asked,
+                                                   stop_word(number(), state), memory_order_acq_rel,
+                                                   memory_order_acquire);
+}
+
+/* ---- whom to ask -------------------------------------------------------------------------- */
+
+/* has_ended tells whether the thread is no more, or is a first thread that has ended before the
+ * others, which stays in the list ("123 (name) Z ..."). */
+static bool has_ended(uint32_t tid) {
+    char text[256], name[16], *p = name + sizeof name;
+    if (sys_call3(SYS_tgkill, sys_call3(SYS_getpid, 0, 0, 0), tid, 0) == -ESRCH)
+        return true;
+    for (memcpy(p -= 6, "/stat", 6); tid != 0; tid /= 10)
+        *--p = (char)('0' + tid % 10);
+    int fd = (int)sys_call4(SYS_openat, stop.dir, (long)p, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return fd == -ENOENT;
+    long n = sys_call3(SYS_read, fd, (long)text, sizeof text - 1);
+    sys_call3(SYS_close, fd, 0, 0);
+    if (n == -ESRCH)
+        return true;
+    text[n > 0 ? n : 0] = '\0';
+    p = strrchr(text, ')');
+    return p != NULL && (p[2] == 'Z' || p[2] == 'X');
+}
+
+/* is_known tells whether the thread has been asked.  One that had ended may be in the list for
+ * long, or its number may be another's by now. */
+static bool is_known(uint32_t tid) {
+    for (uint32_t k = 0; k < stop.n; k++) {
+        uint32_t i = (stop.next + k) % stop.n;
+        if (record(i)->tid == tid && (state_of(i) != STOP_ENDED || has_ended(tid))) {
+            stop.next = i + 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ask adds the thread's record and sends it the signal.  The kernel may have no room for one more
+ * signal (RLIMIT_SIGPENDING): then the thread is missing. */
+static enum stop_error ask(uint32_t tid) {
+    if (stop.n == STOP_MAX)
+        return STOP_TOO_MANY;
+    if (!mem_table_reach(&stop.table, (stop.n + 1) * sizeof(struct stop_record)))
+        return STOP_NO_MEMORY;
+    uint32_t i = stop.n++;
+    struct stop_record *t = record(i);
+    memset(t, 0, sizeof *t);
+    t->tid = tid;
+    atomic_store_explicit(&t->word, stop_word(number(), STOP_ASKED), memory_order_release);
+    int error = stop_signal_send(i);
+    if (error != 0)
+        resolve(i, error == -ESRCH ? STOP_ENDED : STOP_MISSING);
+    return STOP_OK;
+}
+
+static uint32_t number_in(const char *name) {
+    uint32_t n = 0;
+    for (; *name >= '0' && *name <= '9'; name++)
+        n = n * 10 + (uint32_t)(*name - '0');
+    return n;
+}
+
+/* pass reads the list once and asks who is new; *ret_new tells how many those were. */
+static enum stop_error pass(uint32_t *ret_new) {
+    char buf[8192] __attribute__((aligned(8)));
+    bool met_self = false;
+    long n;
+    uint32_t before = stop.n;
+    stop.next = 0;
+    sys_call3(SYS_lseek, stop.dir, 0, SEEK_SET);
+    while ((n = sys_call3(SYS_getdents64, stop.dir, (long)buf, sizeof buf)) > 0) {
+        const struct entry *e;
+        for (long at = 0; at < n; at += e->size) {
+            e = (const struct entry *)(buf + at);
+            uint32_t tid = number_in(e->name);
+            met_self |= tid == stop.self;
+            if (tid == 0 || tid == stop.self || (before != 0 && is_known(tid)))
+                continue;
+            enum stop_error error = ask(tid);
+            if (error != STOP_OK)
+                return error;
+        }
+    }
+    *ret_new = stop.n - before;
+    return n < 0 || !met_self ? STOP_NO_LIST : STOP_OK;
+}
+
+/* ---- how long to wait --------------------------------------------------------------------- */
+
+static uint32_t count(enum stop_state state) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < stop.n; i++)
+        n += state_of(i) == state;
+    return n;
+}
+
+/* wait_for_answers returns when nobody is still to answer: has, has ended, or is missing. */
+static void wait_for_answers(void) {
+    struct stop_shared *s = &stop_shared;
+    for (;;) {
+        uint32_t answered = atomic_load_explicit(&s->nanswered, memory_order_seq_cst);
+        uint32_t left = count(STOP_ASKED);
+        if (left == 0)
+            return;
+        atomic_store_explicit(&s->wanted, answered + left, memory_order_seq_cst);
+        stop_futex_wait(&s->nanswered, answered, SLICE_NS);
+        if (atomic_load_explicit(&s->nanswered, memory_order_seq_cst) != answered)
+            continue;
+        bool late = stop_now_ns() >= stop.deadline_ns;
+        for (uint32_t i = 0; i < stop.n; i++)
+            if (state_of(i) == STOP_ASKED && (late || has_ended(record(i)->tid)))
+                resolve(i, late ? STOP_MISSING : STOP_ENDED);
+    }
+}
+
+static enum stop_error stop_them(struct stop_result *r) {
+    uint32_t fresh = 1;
+    stop.deadline_ns = stop_now_ns() + STOP_TIMEOUT_NS;
+    while (fresh != 0 && r->npasses < MAX_PASSES) {
+        r->npasses++;
+        enum stop_error error = pass(&fresh);
+        if (error != STOP_OK)
+            return error;
+        wait_for_answers();
+    }
+    return STOP_OK;
+}
+
+/* ---- and on ------------------------------------------------------------------------------- */
+
+static void let_go(uint64_t now_ns) {
+    struct stop_shared *s = &stop_shared;
+    uint64_t until_ns = now_ns + LEAVING_NS;
+    for (uint32_t i = 0; i < stop.n; i++) /* after an error some may not have answered */
+        resolve(i, STOP_MISSING);
+    atomic_store_explicit(&s->hold, 0, memory_order_release);
+    stop_futex_wake(&s->hold);
+    for (uint32_t n; (n = atomic_load_explicit(&s->ninside, memory_order_seq_cst)) != 0;) {
+        stop_futex_wait(&s->ninside, n, SLICE_NS);
+        if (stop_now_ns() > until_ns)
+            break;
+    }
+}
+
+static void note_pauses(struct stop_result *r, uint64_t end_ns) {
+    for (uint32_t i = 0; i < stop.n; i++) {
+        const struct stop_record *t = record(i);
+        uint64_t left_ns = atomic_load_explicit(&t->left_ns, memory_order_relaxed);
+        if (state_of(i) != STOP_STOPPED)
+            continue;
+        if (end_ns - t->entered_ns > r->held_ns)
+            r->held_ns = end_ns - t->entered_ns;
+        uint64_t pause_ns = (left_ns != 0 ? left_ns : stop_now_ns()) - t->entered_ns;
+        if (pause_ns > r->longest_ns) {
+            r->longest_ns = pause_ns;
+            r->longest_tid = t->tid;
+        }
+    }
+}
+
+static enum stop_error prepare(void) {
+    struct stop_shared *s = &stop_shared;
+    if (atomic_load_explicit(&s->ninside, memory_order_seq_cst) != 0)
+        return STOP_BUSY;
+    if (stop.table.base == NULL && !mem_table_init(&stop.table, TABLE_BYTES, MEM_OTHER))
+        return STOP_NO_MEMORY;
+    if (!mem_table_reach(&stop.table, sizeof(struct stop_record)))
+        return STOP_NO_MEMORY;
+    stop.dir = (int)sys_call4(SYS_openat, AT_FDCWD, (long)"/proc/self/task",
+                              O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (stop.dir < 0)
+        return STOP_NO_LIST;
+    stop.n = 0;
+    stop.self = (uint32_t)sys_call3(SYS_gettid, 0, 0, 0);
+    s->records = (struct stop_record *)stop.table.base;
+    s->last_number += s->last_number == UINT32_MAX ? 2 : 1; /* 0 is none */
+    atomic_store_explicit(&s->nanswered, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->wanted, UINT32_MAX, memory_order_relaxed);
+    atomic_store_explicit(&s->hold, s->last_number, memory_order_relaxed);
+    atomic_store_explicit(&s->number, s->last_number, memory_order_seq_cst);
+    return STOP_OK;
+}
+
+static void run_stopped(void (*run)(void *arg), void *arg, struct stop_result *r) {
+    uint64_t start_ns = stop_now_ns();
+    r->error = stop_them(r);
+    uint64_t stopped_ns = stop_now_ns();
+    r->stopping_ns = stopped_ns - start_ns;
+    if (r->error == STOP_OK) {
+        run(arg);
+        r->running_ns = stop_now_ns() - stopped_ns;
+    }
+    uint64_t end_ns = stop_now_ns();
+    let_go(end_ns);
+    note_pauses(r, end_ns);
+}
+
+struct stop_result stop_all(void (*run)(void *arg), void *arg) {
+    struct stop_result r = {.error = prepare()};
+    if (r.error != STOP_OK)
+        return r;
+    if (!stop_signal_install())
+        r.error = STOP_NO_SIGNAL;
+    else
+        run_stopped(run, arg, &r);
+    r.nstopped = count(STOP_STOPPED);
+    r.nmissing = count(STOP_MISSING);
+    r.nended = count(STOP_ENDED);
+    atomic_store_explicit(&stop_shared.number, 0, memory_order_seq_cst);
+    stop_signal_restore(r.nmissing == 0);
+    sys_call3(SYS_close, stop.dir, 0, 0);
+    return r;
+}
+
+uint32_t stop_nthreads(void) {
+    return stop.n;
+}
+
+struct stop_thread stop_thread(uint32_t i) {
+    const struct stop_record *t = record(i);
+    struct stop_thread ret = {.tid = t->tid, .state = state_of(i)};
+    if (ret.state == STOP_STOPPED) {
+        ret.sp = t->sp;
+        ret.pc = t->pc;
+        ret.tp = t->tp;
+        ret.regs_lo = t->regs_lo;
+        ret.regs_hi = t->regs_hi;
+        ret.stack_lo = t->stack_lo;
+        ret.stack_hi = t->stack_hi;
+    }
+    return ret;
+}
+
+bool stop_find_stacks(void) {
+    struct maps_line l;
+    if (!maps_open(&stop.maps))
+        return false;
+    while (maps_next(&stop.maps, &l))
+        for (uint32_t i = 0; i < stop.n; i++) {
+            struct stop_record *t = record(i);
+            if (t->sp < l.start || t->sp >= l.end || state_of(i) != STOP_STOPPED)
+                continue;
+            t->stack_lo = t->sp - l.start > RED_ZONE ? t->sp - RED_ZONE : l.start;
+            t->stack_hi = l.end;
+        }
+    maps_close(&stop.maps);
+    return !stop.maps.failed;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Stopping all threads of the process for a moment.
+ *
+ * One thread, the library's own, stops the others by a signal: its handler notes where the thread
+ * is, says so, and waits.  When all have answered, a function of the caller's runs; then they are
+ * let go.  What the function may do is what can be done while any lock of the program, of libc or
+ * of the allocator may be held by a stopped thread: system calls.
+ *
+ * Threads are found in /proc/self/task.  That is read again until it shows nobody new: threads that
+ * are not stopped yet may make others, and those that are may not.  A thread that does not answer
+ * in time is missing: it blocks the signal (by a system call; libc does not let it be blocked), or
+ * is in the kernel, waiting for a disk, or for its child in vfork.  It runs on meanwhile, and so
+ * may its children: who draws conclusions must say so.
+ *
+ * What the program notices: the pause; and that calls which signals interrupt are interrupted.  The
+ * kernel restarts most (SA_RESTART), but poll, select, epoll_wait, nanosleep and some others return
+ * EINTR, as after any signal.
+ */
+#ifndef GM_LEAK_STOP_H
+#define GM_LEAK_STOP_H
+
+#include "sys/compiler.h"
+
+#define STOP_TIMEOUT_NS UINT64_C(100000000) /* for all to answer */
+#define STOP_MAX        32768               /* threads */
+
+enum stop_state {
+    STOP_ASKED,   /* not at rest: no answer yet */
+    STOP_STOPPED, /* waits in the handler, or has */
+    STOP_MISSING, /* did not answer in time, or could not be asked */
+    STOP_ENDED    /* was no more when it was asked, or before it answered */
+};
+
+/* One thread that was met. */
+struct stop_thread {
+    uint32_t tid;
+    enum stop_state state;
+
+    /* If it is STOPPED: where it was interrupted.  Its registers, the vector registers too, lie in
+     * memory, at [regs_lo, regs_hi), on its stack or its alternate signal stack. */
+    uint64_t sp;
+    uint64_t pc;
+    uint64_t tp; /* thread pointer */
+    uint64_t regs_lo;
+    uint64_t regs_hi;
+
+    /* The stack that it was on, from its red zone to the mapping's end; 0, 0: unknown.  See
+     * stop_find_stacks. */
+    uint64_t stack_lo;
+    uint64_t stack_hi;
+};
+
+enum stop_error {
+    STOP_OK,
+    STOP_BUSY,      /* a thread of the last stop has not come out of it yet */
+    STOP_NO_MEMORY, /* for the list of threads */
+    STOP_NO_LIST,   /* /proc/self/task can't be read, or is another namespace's */
+    STOP_NO_SIGNAL, /* the kernel refuses a handler */
+    STOP_TOO_MANY   /* threads: more than STOP_MAX */
+};
+
+struct stop_result {
+    enum stop_error error; /* if not OK, the function has not run, and all threads run on */
+    uint32_t nstopped;
+    uint32_t nmissing;
+    uint32_t nended;
+    uint32_t npasses;     /* how often the list was read */
+    uint64_t stopping_ns; /* from the first signal until all had answered or the time was over */
+    uint64_t running_ns;  /* after that: the function */
+    uint64_t held_ns;     /* from the first thread's arrival until all were let go */
+    uint64_t longest_ns;  /* the longest pause, as its thread saw it: in the handler, and until it
+                             got a processor again */
+    uint32_t longest_tid; /* whose that was */
+};
+
+/* stop_all stops all threads but the calling one, calls run(arg), and lets them go.  From one
+ * thread at a time, which holds no lock, has the signals blocked that libc can block, and has a
+ * descriptor table of its own. */
+struct stop_result stop_all(void (*run)(void *arg), void *arg);
+
+/* stop_nthreads and stop_thread tell whom the stop has met: within run, in a copy of the process
+ * made there, and afterwards until the next stop. */
+uint32_t stop_nthreads(void);
+struct stop_thread stop_thread(uint32_t i);
+
+/* stop_find_stacks looks the threads' stacks up in the process's mappings.  Within run, or, better,
+ * in a copy.  False: they can't be read. */
+bool stop_find_stacks(void);
+
+#endif
