@@ -199,6 +199,8 @@ static uint64_t line_bytes(struct units *u, Dwarf_Die *die) {
     size_t size;
     uint32_t length;
     const uint8_t *lines = elffile_section(u->file, ".debug_line", &size);
+    if (!lines && elffile_section(u->file, ".zdebug_line", &size))
+        return size; /* the old way of compressing; only libdw sees through it */
     if (!lines || !dwarf_attr(die, DW_AT_stmt_list, &attribute) ||
         dwarf_formudata(&attribute, &offset) != 0 || offset > size || size - offset < 16)
         return 0;

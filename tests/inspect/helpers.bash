@@ -5,7 +5,8 @@
 
 common_setup() {
     work=$(mktemp -d)
-    export GOMALLOC_DIR=$work/run LC_ALL=C.UTF-8 TZ=UTC
+    export GOMALLOC_DIR=$work/run XDG_CACHE_HOME=$work/cache LC_ALL=C.UTF-8 TZ=UTC
+    unset GOINSPECT_CACHE GOINSPECT_DEBUGINFOD DEBUGINFOD_URLS
     unset COLUMNS NO_COLOR XDG_RUNTIME_DIR GOMALLOC LD_PRELOAD GOINSPECT_TIMEOUT
     mkdir -m 700 "$GOMALLOC_DIR"
     cd "$work" || return 1
