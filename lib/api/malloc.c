@@ -18,6 +18,7 @@
 #include "api/start.h"
 #include "heap/malloc.h"
 #include "heap/mtiny.h"
+#include "prof/exact.h"
 #include "prof/prof.h"
 
 /* What an allocation asks for, beyond its size. */
@@ -94,15 +95,61 @@ static void *allocate(const struct request *r) {
     return gm_likely(p != NULL) ? p : allocate_slow(c, r);
 }
 
+/* What malloc_exact leaves: a class without a slot at hand, a span without a table, an object that
+ * is to be judged.  p: the object, 0: still to be had. */
+static gm_noinline void *exact_slow(struct mcache *c, uintptr_t p, const struct request *r,
+                                    const struct prof_sample *sample) {
+    int saved = errno;
+    agent_poke();
+    if (p == 0) {
+        exact_now_and_then(c);
+        p = (uintptr_t)serve(c, r);
+    }
+    if (p != 0)
+        prof_record(c, (void *)p, r->size, sample);
+    errno = p != 0 ? saved : ENOMEM;
+    return (void *)p;
+}
+
+/* malloc_exact and calloc_exact serve small objects where every one is recorded.  The stack is
+ * captured first, as no lock of ours may be held then; errno stays what it is. */
+gm_inline void *allocate_exact(struct mcache *c, size_t size, bool zero) {
+    struct prof_sample sample;
+    bool judged;
+    uint32_t site = exact_site(c, size, &judged, &sample);
+    struct mcache_entry *e = mcache_entry_of(c, size);
+    uintptr_t p = 0;
+    bool ok = zero ? mcache_take_zeroed(e, size, &p) : mcache_take(e, &p);
+    if (gm_likely(ok && !judged) && gm_likely(exact_record(c, p, size, site)))
+        return (void *)p;
+    if (!judged)
+        sample = (struct prof_sample){.site = site, .rate = 1};
+    return exact_slow(c, ok ? p : 0, &(struct request){.size = size, .zero = zero}, &sample);
+}
+
+static gm_noinline void *malloc_exact(struct mcache *c, size_t size) {
+    return allocate_exact(c, size, false);
+}
+
+static gm_noinline void *calloc_exact(struct mcache *c, size_t size) {
+    return allocate_exact(c, size, true);
+}
+
+static gm_noinline void *malloc_slow(struct mcache *c, size_t size) {
+    return allocate_slow(c, &(struct request){.size = size});
+}
+
 /* What malloc leaves: larger objects, samples, and classes that have no slot at hand. */
 static gm_noinline void *malloc_more(size_t size, struct mcache *c) {
     uintptr_t p;
-    if (gm_likely(c->next_sample >= 0 && size <= MAX_SMALL_SIZE) &&
-        gm_likely(mcache_take(mcache_entry_of(c, size), &p)))
+    if (gm_unlikely(c->next_sample < 0))
+        return exact_ready(c) && size <= MAX_SMALL_SIZE ? malloc_exact(c, size)
+                                                        : malloc_slow(c, size);
+    if (gm_likely(size <= MAX_SMALL_SIZE) && gm_likely(mcache_take(mcache_entry_of(c, size), &p)))
         return (void *)p;
-    if (c->next_sample >= 0 && mcache_take_large(c, size, &p))
+    if (mcache_take_large(c, size, &p))
         return (void *)p;
-    return allocate_slow(c, &(struct request){.size = size});
+    return malloc_slow(c, size);
 }
 
 gm_export void *malloc(size_t size) {
@@ -126,9 +173,17 @@ static gm_noinline void free_slow(void *p) {
         crime_committed(r == FREE_DOUBLE ? CRIME_double_free : CRIME_invalid_free, p, "free");
 }
 
-gm_export void free(void *p) {
-    if (gm_unlikely(!heap_free_fast(p)))
+/* What free leaves: first of all objects that may be recorded. */
+static gm_noinline void free_more(void *p, struct mspan *s, struct mcache *c) {
+    if (gm_unlikely(!heap_free_recorded(p, s, c)))
         free_slow(p);
+}
+
+gm_export void free(void *p) {
+    struct mspan *s = mheap_span_guess((uintptr_t)p);
+    struct mcache *c = mcache_self;
+    if (gm_unlikely(!heap_free_own(p, s, c)))
+        free_more(p, s, c);
 }
 
 gm_export void cfree(void *p);
@@ -162,6 +217,8 @@ gm_export void *calloc(size_t n, size_t size) {
     if (gm_likely(!wants_sample(c, bytes) && bytes <= MAX_SMALL_SIZE) &&
         gm_likely(mcache_take_zeroed(mcache_entry_of(c, bytes), bytes, &p)))
         return (void *)p;
+    if (c->next_sample < 0 && exact_ready(c) && bytes <= MAX_SMALL_SIZE)
+        return calloc_exact(c, bytes);
     return allocate_slow(c, &(struct request){.size = bytes, .zero = true});
 }
 

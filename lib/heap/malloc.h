@@ -11,6 +11,7 @@
 #include "heap/mheap.h"
 #include "heap/mslots.h"
 #include "heap/msize.h"
+#include "heap/mtiny.h"
 
 enum free_result {
     FREE_OK,
@@ -149,12 +150,11 @@ gm_inline void mcache_note_free(struct mcache *c, struct mspan *s, uintptr_t p,
     }
 }
 
-/* heap_free_fast frees the object that begins at ptr if it lies in a span of the thread's own in
- * which nothing is recorded.  False: it has done nothing, heap_free_slow is to be asked. */
-gm_inline bool heap_free_fast(void *ptr) {
+/* heap_free_own frees the object that begins at ptr if it lies in a span of the thread's own in
+ * which nothing is recorded.  False: it has done nothing, heap_free_slow is to be asked.  s: what
+ * mheap_span_guess says of ptr; c: the thread's mcache. */
+gm_inline bool heap_free_own(void *ptr, struct mspan *s, struct mcache *c) {
     uintptr_t p = (uintptr_t)ptr;
-    struct mspan *s = mheap_span_guess(p);
-    struct mcache *c = mcache_self;
     if (gm_unlikely(s == NULL || !word_is(&s->owner, (uintptr_t)c)))
         return false;
     size_t i;
@@ -165,6 +165,38 @@ gm_inline bool heap_free_fast(void *ptr) {
     uint64_t v = __atomic_load_n(word, __ATOMIC_RELAXED);
     if (gm_unlikely(bit_set(&v, bit_addr)))
         return false;
+    __atomic_store_n(word, v, __ATOMIC_RELAXED);
+    mcache_note_free(c, s, p, bit_addr);
+    return true;
+}
+
+gm_inline bool heap_free_fast(void *ptr) {
+    return heap_free_own(ptr, mheap_span_guess((uintptr_t)ptr), mcache_self);
+}
+
+/* heap_free_recorded frees the object that begins at ptr if it lies in a span of the thread's own
+ * in which something is recorded.  Otherwise as heap_free_own. */
+gm_inline bool heap_free_recorded(void *ptr, struct mspan *s, struct mcache *c) {
+    uintptr_t p = (uintptr_t)ptr;
+    size_t i;
+    if (s == NULL || !word_is(&s->owner, (uintptr_t)c + SPAN_RECORDED) ||
+        !mspan_small_slot(s, p, &i))
+        return false;
+    uint32_t *tags = atomic_load_explicit(&s->sites, memory_order_relaxed);
+    if (gm_unlikely(tags == NULL || s->spc.v == TINY_SPAN_CLASS))
+        return false;
+    uintptr_t bit_addr = s->bit_base + i;
+    uint64_t *word = (uint64_t *)(bit_addr >> 6 << 3);
+    uint64_t v = __atomic_load_n(word, __ATOMIC_RELAXED);
+    uint32_t tag = __atomic_load_n(&tags[i], __ATOMIC_RELAXED);
+    if (gm_unlikely((tag & MSLOTS_ASK) != 0 || bit_set(&v, bit_addr)))
+        return false;
+    if (tag != 0) {
+        __atomic_store_n(&tags[i], 0, __ATOMIC_RELAXED);
+        /* A thread that records everything (next_sample < 0) would settle in vain. */
+        if (__atomic_load_n(&c->next_sample, __ATOMIC_RELAXED) >= 0)
+            mslots_settle(s);
+    }
     __atomic_store_n(word, v, __ATOMIC_RELAXED);
     mcache_note_free(c, s, p, bit_addr);
     return true;

@@ -77,6 +77,8 @@ struct mcache {
     bool attached;                /* a living thread uses it */
     bool orphan;                  /* its thread was lost in a fork: lists must be rebuilt */
     _Atomic uint32_t rate_gen;    /* the recorder's rate generation that next_sample follows */
+    _Atomic uint32_t exact_gen;   /* the one for which all is recorded by the short path; 0: it is
+                                     not.  See prof/exact.h */
     _Atomic uint32_t in_recorder; /* the recorder is at work in this thread: do not record */
     uint64_t rng;                 /* recorder's random state */
     void *prof;                   /* recorder's per-thread counts, lasting as long as the mcache */

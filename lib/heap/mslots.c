@@ -51,6 +51,11 @@ static inline uint32_t *load_sites(const struct mspan *s) {
     return atomic_load_explicit(&s->sites, memory_order_acquire);
 }
 
+static inline size_t capped(const struct mspan *s, size_t slack) {
+    size_t most = s->elem_size <= MSLOTS_BYTE_SLACK ? UINT8_MAX : UINT16_MAX;
+    return slack < most ? slack : most;
+}
+
 static uint32_t *take_table(unsigned cls) {
     mutex_lock(&mslots_lock);
     struct free_table *f = free_tables[cls];
@@ -90,7 +95,7 @@ bool mslots_record(struct mspan *s, size_t i, uint32_t tag, size_t slack) {
         atomic_fetch_or_explicit(&s->owner, SPAN_RECORDED, memory_order_release);
     if (s->elem_size == 0)
         __atomic_store_n(&s->large_requested, mspan_elem_bytes(s) - slack, __ATOMIC_RELAXED);
-    mslots_put(s, sites, i, tag, slack);
+    mslots_put(s, sites, i, tag, capped(s, slack));
     return true;
 }
 
@@ -101,7 +106,7 @@ void mslots_resize(struct mspan *s, size_t i, size_t slack) {
     if (s->elem_size == 0)
         __atomic_store_n(&s->large_requested, mspan_elem_bytes(s) - slack, __ATOMIC_RELAXED);
     else if (sites != NULL)
-        mslots_put_slack(s, sites, i, slack);
+        mslots_put_slack(s, sites, i, capped(s, slack));
 }
 
 uint32_t mslots_tag(const struct mspan *s, size_t i) {

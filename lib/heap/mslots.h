@@ -71,19 +71,16 @@ gm_inline uint16_t *mslots_slacks(const struct mspan *s, uint32_t *tags) {
     return mslots_epochs(s, tags) + s->nelems;
 }
 
-/* mslots_put_slack writes the slack of an entry, capped at what its array holds. */
+/* mslots_put_slack writes the slack of an entry, which its array can hold. */
 gm_inline void mslots_put_slack(const struct mspan *s, uint32_t *tags, size_t i, size_t slack) {
     uint16_t *slacks = mslots_slacks(s, tags);
-    if (s->elem_size <= MSLOTS_BYTE_SLACK) {
-        uint8_t v = slack < UINT8_MAX ? (uint8_t)slack : UINT8_MAX;
-        __atomic_store_n((uint8_t *)slacks + i, v, __ATOMIC_RELAXED);
-    } else {
-        uint16_t v = slack < UINT16_MAX ? (uint16_t)slack : UINT16_MAX;
-        __atomic_store_n(&slacks[i], v, __ATOMIC_RELAXED);
-    }
+    if (s->elem_size <= MSLOTS_BYTE_SLACK)
+        __atomic_store_n((uint8_t *)slacks + i, (uint8_t)slack, __ATOMIC_RELAXED);
+    else
+        __atomic_store_n(&slacks[i], (uint16_t)slack, __ATOMIC_RELAXED);
 }
 
-/* mslots_put writes an entry of the span's table. */
+/* mslots_put writes an entry of the span's table, whose slack its array can hold. */
 gm_inline void mslots_put(const struct mspan *s, uint32_t *tags, size_t i, uint32_t tag,
                           size_t slack) {
     __atomic_store_n(&mslots_epochs(s, tags)[i], mepoch_now(), __ATOMIC_RELAXED);

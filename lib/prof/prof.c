@@ -121,6 +121,15 @@ static void count_bytes(const struct mcache *c, struct prof_thread *t, size_t si
     escape_allocated(&t->escape, known ? (uint64_t)(t->escape.armed - left) : size);
 }
 
+/* note_exact lets the next allocations take the path of exact.h, if all is ready for it. */
+static void note_exact(struct mcache *c, const struct prof_thread *t, uint32_t site) {
+    if (t->rate != 1 || site == PROF_SITE_NONE || t->capture.replay == NULL ||
+        t->capture.verify != NULL)
+        return;
+    uint32_t gen = atomic_load_explicit(&c->rate_gen, memory_order_relaxed);
+    atomic_store_explicit(&c->exact_gen, gen, memory_order_relaxed);
+}
+
 bool prof_sample(struct mcache *c, size_t size, struct prof_sample *ret) {
     if (gm_unlikely(c == &mcache0))
         return false;
@@ -144,6 +153,7 @@ bool prof_sample(struct mcache *c, size_t size, struct prof_sample *ret) {
     ret->rate = t->rate;
     ret->chain = 0;
     find_site(c, t, ret);
+    note_exact(c, t, ret->site);
     return true;
 }
 

@@ -29,7 +29,10 @@ static void *alloc(size_t size) {
 }
 
 static enum free_result release(void *p) {
-    return heap_free_fast(p) ? FREE_OK : heap_free_slow((uintptr_t)p);
+    struct mspan *s = mheap_span_guess((uintptr_t)p);
+    return heap_free_fast(p) || heap_free_recorded(p, s, mcache_self)
+               ? FREE_OK
+               : heap_free_slow((uintptr_t)p);
 }
 
 static void assert_heap_consistent(void) {
@@ -200,6 +203,34 @@ static void frees_are_fast_again_when_the_last_recorded_object_is_gone(void **st
     assert_false(heap_free_fast(c));
     assert_int_equal(mslots_tag(s, mspan_object_index(s, (uintptr_t)c)), 9);
     assert_int_equal(heap_free_slow((uintptr_t)c), FREE_OK);
+}
+
+static bool free_recorded(void *p) {
+    return heap_free_recorded(p, mheap_span_guess((uintptr_t)p), mcache_self);
+}
+
+static void the_short_path_of_recorded_objects_does_as_the_long_one(void **state) {
+    (void)state;
+    char *a = alloc(448);
+    char *b = alloc(448);
+    struct mspan *s = mheap_span_of((uintptr_t)a);
+    size_t i = mspan_object_index(s, (uintptr_t)a), k;
+    assert_false(free_recorded(a)); /* nothing is recorded in the span */
+    mslots_record(s, i, 7, 0);
+    assert_false(free_recorded(a + 1));
+    assert_true(free_recorded(b)); /* not recorded itself */
+    assert_false(free_recorded(b));
+    assert_int_equal(heap_free_slow((uintptr_t)b), FREE_DOUBLE);
+    assert_true(free_recorded(a));
+    assert_int_equal(mslots_tag(s, i), 0);
+    assert_int_equal(s->owner & SPAN_RECORDED, 0); /* it was the last one */
+    b = alloc(448);
+    k = mspan_object_index(s, (uintptr_t)b);
+    mslots_record(s, k, MSLOTS_ASK | 5, 0);
+    assert_false(free_recorded(b));
+    assert_true(mslots_replace(s, k, MSLOTS_ASK | 5, 5));
+    assert_true(free_recorded(b));
+    assert_heap_consistent();
 }
 
 struct free_elsewhere {
@@ -915,6 +946,7 @@ int main(void) {
         cmocka_unit_test(a_late_note_to_a_large_span_does_not_hide_later_marks),
         cmocka_unit_test(a_late_note_to_a_threads_large_span_is_dropped),
         cmocka_unit_test(frees_are_fast_again_when_the_last_recorded_object_is_gone),
+        cmocka_unit_test(the_short_path_of_recorded_objects_does_as_the_long_one),
         cmocka_unit_test(a_tag_that_asks_stays_until_it_is_replaced),
         cmocka_unit_test(random_work_agrees_with_a_model),
         cmocka_unit_test(threads_free_each_others_objects_and_nothing_is_lost),
