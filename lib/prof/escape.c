@@ -57,7 +57,9 @@ static uint32_t many_bound(void) {
 
 static uint8_t mask_of(uint32_t seen) {
     unsigned log = seen < 64 ? 0 : 26 - (unsigned)__builtin_clz(seen);
-    return (uint8_t)(SEEN | ((1u << (log < 4 ? log : 4)) - 1));
+    if (log >= 4) /* one in 16 from 512 on, one in 64 from 8192 on */
+        log = seen < 8192 ? 4 : 6;
+    return (uint8_t)(SEEN | ((1u << log) - 1));
 }
 
 /* note_seen makes the draw at the site finer. */

@@ -11,11 +11,12 @@
  *
  * Who is judged.  A verdict costs two looks at the clock and a walk of the stack at free, so in
  * exact mode not every object is: of a site the first 64 are looked at, then one in 2, 4, 8 at
- * random, and one in 16 when 512 have been; and of these none is taken while 16 of the site, and
- * half of those that have been freed, live.  Whether an object is taken is decided at its
- * allocation, by a random number and by the fate of others: never by its own.  So of each moment's
+ * random, one in 16 when 512 have been, and one in 64 when 8192 have been, which is after 130,000
+ * objects; and of these none is taken while 16 of the site, and half of those that have been freed,
+ * live.  Whether an object is taken is decided at its allocation, by a random number and by the
+ * fate of others: never by its own.  So of each moment's
  * objects those judged are a fair draw.  What is not fair is time: the first objects of a site
- * weigh up to 16 times as much as later ones, which matters less and less as these become many; and
+ * weigh up to 64 times as much as later ones, which matters less and less as these become many; and
  * while long-lived ones take all the room nothing new is seen.  That room grows with what has been
  * freed, so a site whose objects come and go is not shut out.  What was passed over is counted.  In
  * programs with more than ESCAPE_EARLY sites later sites are judged from their second object on:

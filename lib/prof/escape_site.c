@@ -275,20 +275,28 @@ bool escape_site_read(struct escape_sites *t, uint32_t site, struct escape_summa
     return ret->judged != 0;
 }
 
-uint32_t escape_site_usual(struct escape_sites *t, uint32_t site) {
-    struct escape_summary s = {0};
-    const struct escape_outlived *most = NULL;
-    mutex_lock(t->lock);
-    const struct escape_figures *f =
-        atomic_load_explicit(&escape_site_at(t, site)->figures, memory_order_relaxed);
-    if (f != NULL && f->n <= FEW)
-        read_few(f, &s);
-    else if (f != NULL)
-        read_many(f->many, &s);
-    mutex_unlock(t->lock);
-    for (uint32_t i = 0; i < s.noutlived; i++) {
-        if (most == NULL || s.outlived[i].objects > most->objects)
-            most = &s.outlived[i];
+/* The lock is held. */
+static uint32_t usual(const struct escape_figures *f) {
+    if (f->n == 0)
+        return 0;
+    if (f->n <= FEW) {
+        struct escape_end last = end_of(&f->few[f->n - 1]);
+        return last.frames;
     }
-    return most != NULL ? most->frames : 0;
+    const struct escape_outlived *most = f->many->outlived;
+    for (uint32_t i = 1; i < f->many->noutlived; i++) {
+        if (f->many->outlived[i].objects > most->objects)
+            most = &f->many->outlived[i];
+    }
+    return most->frames;
+}
+
+uint32_t escape_site_usual(struct escape_sites *t, uint32_t site) {
+    const struct escape_site *s = escape_site_at(t, site);
+    if (atomic_load_explicit(&s->figures, memory_order_relaxed) == NULL)
+        return 0;
+    mutex_lock(t->lock);
+    uint32_t frames = usual(atomic_load_explicit(&s->figures, memory_order_relaxed));
+    mutex_unlock(t->lock);
+    return frames;
 }

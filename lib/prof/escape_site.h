@@ -97,8 +97,8 @@ bool escape_site_end(struct escape_sites *t, uint32_t site, const struct escape_
  * a signal handler may have interrupted who holds it. */
 void escape_site_stopped(struct escape_sites *t, uint32_t site);
 
-/* escape_site_usual returns how many frames an object of the site has outlived most often; 0 if
- * none has been freed. */
+/* escape_site_usual returns how many frames the site's objects have outlived most often, or one
+ * that has if they are few; 0 if none has been freed. */
 uint32_t escape_site_usual(struct escape_sites *t, uint32_t site);
 
 /* What is known of a site. */

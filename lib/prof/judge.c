@@ -19,10 +19,8 @@ static uint64_t clock_of(const struct mcache *c, const struct prof_thread *t) {
     return now + t->escape.bytes;
 }
 
-void judge_look(struct prof_thread *t, struct prof_sample *s) {
-    s->judged = escape_looks(&t->escape, s->site, t->rate);
-    if (gm_unlikely(s->judged))
-        verdict_note(&t->capture, s->site, &s->birth);
+void judge_note(struct prof_thread *t, struct prof_sample *s) {
+    verdict_note(&t->capture, s->site, &s->birth);
 }
 
 /* lose ends a chain that can't be followed.  The thread may be in the recorder. */

@@ -14,9 +14,17 @@
 #include "prof/prof.h"
 #include "prof/thread.h"
 
-/* judge_look decides whether the object whose stack has just been captured is to be judged, and
- * notes what is needed for that.  Within the recorder. */
-void judge_look(struct prof_thread *t, struct prof_sample *s);
+/* judge_note notes what is needed of an object that is to be judged. */
+void judge_note(struct prof_thread *t, struct prof_sample *s);
+
+/* judge_look decides whether the object whose stack has just been captured is.  Within the
+ * recorder.
+ */
+gm_inline void judge_look(struct prof_thread *t, struct prof_sample *s) {
+    s->judged = escape_looks(&t->escape, s->site, t->rate);
+    if (gm_unlikely(s->judged))
+        judge_note(t, s);
+}
 
 /* judge_begin returns the tag for an object at p that is to be judged or goes on with a chain; its
  * site if there is no record to be had, or the chain ends. */
