@@ -26,6 +26,7 @@
     X(sql)                                                                                         \
     X(snapshot)                                                                                    \
     X(growth)                                                                                      \
+    X(export)                                                                                      \
     X(import)                                                                                      \
     X(profile)                                                                                     \
     X(help)

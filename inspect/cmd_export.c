@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * goinspect export: the sites as a profile for another program: pprof, or what draws flame graphs.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "pprof.h"
+#include "samples.h"
+#include "savefile.h"
+#include "text.h"
+#include "view.h"
+
+enum { AS_NOTHING, AS_PPROF, AS_FOLDED };
+
+struct own {
+    int as;
+    int value;        /* enum sample_value, of folded stacks */
+    bool chosen;      /* by --sample */
+    const char *file; /* NULL: standard output */
+};
+
+enum { OPT_PPROF = 0x300, OPT_FOLDED, OPT_SAMPLE };
+
+static const struct argp_option options[] = {
+    {"pprof", OPT_PPROF, NULL, 0, "a heap profile for pprof, compressed", 1},
+    {"folded", OPT_FOLDED, NULL, 0, "a line for each stack, for flame graphs", 1},
+    {"sample", OPT_SAMPLE, "WHAT", 0,
+     "of --folded: inuse_space (default), inuse_objects, alloc_space or alloc_objects", 1},
+    {"output", 'o', "FILE", 0, "write it there, not to standard output", 1},
+    {.name = NULL}};
+
+static int value_named(const char *name) {
+    static const char *const names[SAMPLE_NVALUES] = {[ALLOC_OBJECTS] = "alloc_objects",
+                                                      [ALLOC_SPACE] = "alloc_space",
+                                                      [INUSE_OBJECTS] = "inuse_objects",
+                                                      [INUSE_SPACE] = "inuse_space"};
+    for (int i = 0; i < SAMPLE_NVALUES; i++)
+        if (strcmp(name, names[i]) == 0)
+            return i;
+    return -1;
+}
+
+static void option(struct command_line *line, int key, char *arg, struct argp_state *state) {
+    struct own *own = line->own;
+    switch (key) {
+    case OPT_PPROF:
+    case OPT_FOLDED:
+        if (own->as != AS_NOTHING)
+            argp_error(state, "--pprof and --folded: one of them");
+        own->as = key == OPT_PPROF ? AS_PPROF : AS_FOLDED;
+        break;
+    case OPT_SAMPLE:
+        own->chosen = true;
+        own->value = value_named(arg);
+        if (own->value < 0)
+            argp_error(state,
+                       "--sample: '%s' is none of inuse_space, inuse_objects, alloc_space "
+                       "and alloc_objects",
+                       arg);
+        break;
+    default:
+        own->file = arg;
+        break;
+    }
+}
+
+/* ---- folded stacks ------------------------------------------------------------------------ */
+
+/* The functions of a stack, innermost first. */
+struct names {
+    char **names;
+    size_t n;
+    size_t room;
+};
+
+/* add_name keeps a name in which nothing separates frames or lines. */
+static void add_name(const struct sample_line *line, void *arg) {
+    struct names *s = arg;
+    char *name = text_clean(line->function, strlen(line->function), true);
+    for (char *p = name; *p; p++)
+        if (*p == ';')
+            *p = ':';
+    if (s->n == s->room) {
+        s->room = s->room ? 2 * s->room : 64;
+        s->names = must_realloc(s->names, s->room, sizeof(*s->names));
+    }
+    s->names[s->n++] = name;
+}
+
+static void print_folded(FILE *out, struct samples *samples, const struct sample *sample,
+                         int value) {
+    struct names s = {NULL, 0, 0};
+    if (sample->values[value] == 0)
+        return;
+    for (size_t i = 0; i < sample->nframes; i++)
+        samples_lines(samples, sample->frames[i], add_name, &s);
+    if (s.n == 0)
+        add_name(&(struct sample_line){.function = sample->name}, &s);
+    for (size_t i = s.n; i-- > 0; free(s.names[i]))
+        fprintf(out, "%s%c", s.names[i], i ? ';' : ' ');
+    fprintf(out, "%lld\n", (long long)sample->values[value]);
+    free(s.names);
+}
+
+static enum status folded_make(const struct target *target, int value, void **ret_bytes,
+                               size_t *ret_size, struct failure *failure) {
+    struct samples *samples;
+    struct sample sample;
+    char *text = NULL;
+    enum status status = samples_open(target, &samples, failure);
+    if (status != STATUS_DONE)
+        return status;
+    FILE *out = open_memstream(&text, ret_size);
+    while (out && samples_next(samples, &sample))
+        print_folded(out, samples, &sample, value);
+    status = samples_close(samples, failure);
+    if ((!out || fclose(out) != 0) && status == STATUS_DONE)
+        status = fail(failure, STATUS_FAILURE, "%s", strerror(ENOMEM));
+    *ret_bytes = text;
+    return status;
+}
+
+/* ---- the verb ----------------------------------------------------------------------------- */
+
+static enum status deliver(const struct own *own, const void *bytes, size_t size,
+                           struct failure *failure) {
+    int error = own->file ? savefile(own->file, bytes, size) : 0;
+    if (error)
+        return fail(failure, status_of_error(error), "%s: cannot write: %s; nothing was changed",
+                    own->file, strerror(-error));
+    if (!own->file && (fwrite(bytes, 1, size, stdout) != size || fflush(stdout) != 0))
+        return fail(failure, STATUS_FAILURE, "standard output: %s", strerror(errno));
+    if (own->file && own->as == AS_PPROF)
+        say("%s: next: go tool pprof -top %s", own->file, own->file);
+    return STATUS_DONE;
+}
+
+static enum status show(const struct command_line *line, const struct target *target,
+                        struct failure *failure) {
+    const struct own *own = line->own;
+    void *bytes = NULL;
+    size_t size = 0;
+    enum status status =
+        own->as == AS_PPROF
+            ? pprof_make(target, &bytes, &size, failure)
+            : folded_make(target, own->chosen ? own->value : INUSE_SPACE, &bytes, &size, failure);
+    if (status == STATUS_DONE)
+        status = deliver(own, bytes, size, failure);
+    free(bytes);
+    return status;
+}
+
+static enum status run(struct command_line *line) {
+    const struct own *own = line->own;
+    if (own->as == AS_NOTHING) {
+        say("export: say as what: --pprof or --folded");
+        return STATUS_USAGE;
+    }
+    if (own->chosen && own->as == AS_PPROF) {
+        say("export: a profile for pprof holds all four; --sample goes with --folded");
+        return STATUS_USAGE;
+    }
+    if (own->as == AS_PPROF && !own->file && isatty(STDOUT_FILENO)) {
+        say("export: a profile for pprof is no text; write it to a file with -o FILE");
+        return STATUS_USAGE;
+    }
+    return view_on_target(line, show);
+}
+
+const struct command command_verb_export = {
+    .name = "export",
+    .usage = "TARGET",
+    .summary = "call sites as a profile for pprof or for flame graphs",
+    .details = "The profile for pprof has the sample types of Go's heap profiles, and on each\n"
+               "sample the labels site (its number) and escape (what became of its objects).\n"
+               "Folded stacks are lines \"main;load;read_line 4096\".",
+    .examples = "  goinspect export redis-server --pprof -o heap.pb.gz\n"
+                "  go tool pprof -http=: heap.pb.gz\n"
+                "  goinspect export heap.gmi --folded --sample alloc_space | flamegraph.pl\n",
+    .takes = TAKES_SNAPSHOT | TAKES_WRAPPERS,
+    .min_words = 1,
+    .max_words = 1,
+    .options = options,
+    .option = option,
+    .own_size = sizeof(struct own),
+    .run = run,
+};
