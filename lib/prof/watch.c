@@ -90,22 +90,31 @@ static bool begin_life(void) {
     return watch_life != 0;
 }
 
+/* claim makes a request the caller's to write: a free one, else one that waits, by turns.  What was
+ * asked for last is most likely to be of use when it is there.  NULL: others are writing. */
+static struct watch_request *claim(struct watch_table *t) {
+    uint32_t first = atomic_fetch_add_explicit(&t->next_request, 1, memory_order_relaxed);
+    for (uint32_t i = 0; i < 2 * WATCH_REQUESTS; i++) {
+        struct watch_request *q = &t->requests[(first + i) % WATCH_REQUESTS];
+        uint32_t state = i < WATCH_REQUESTS ? WATCH_FREE : WATCH_READY;
+        if (atomic_compare_exchange_strong_explicit(&q->state, &state, WATCH_TAKEN,
+                                                    memory_order_acquire, memory_order_relaxed))
+            return q;
+    }
+    return NULL;
+}
+
 static gm_cold void request(struct watch_table *t, uint64_t slot) {
     if (!begin_life() || is_asked(t, slot))
         return;
-    for (unsigned i = 0; i < WATCH_REQUESTS; i++) {
-        struct watch_request *q = &t->requests[i];
-        uint32_t free = WATCH_FREE;
-        if (!atomic_compare_exchange_strong_explicit(&q->state, &free, WATCH_WRITING,
-                                                     memory_order_acquire, memory_order_relaxed))
-            continue;
-        atomic_store_explicit(&q->slot, slot, memory_order_relaxed);
-        atomic_store_explicit(&q->life, watch_life, memory_order_relaxed);
-        atomic_store_explicit(&q->tid, own_tid(), memory_order_relaxed);
-        atomic_store_explicit(&q->tp, thread_pointer(), memory_order_relaxed);
-        atomic_store_explicit(&q->state, WATCH_READY, memory_order_release);
+    struct watch_request *q = claim(t);
+    if (q == NULL)
         return;
-    }
+    atomic_store_explicit(&q->slot, slot, memory_order_relaxed);
+    atomic_store_explicit(&q->life, watch_life, memory_order_relaxed);
+    atomic_store_explicit(&q->tid, own_tid(), memory_order_relaxed);
+    atomic_store_explicit(&q->tp, thread_pointer(), memory_order_relaxed);
+    atomic_store_explicit(&q->state, WATCH_READY, memory_order_release);
 }
 
 uint32_t watch_note(uint64_t slot) {

@@ -53,9 +53,9 @@ struct watch {
     uint64_t armed_ns; /* CLOCK_MONOTONIC */
 };
 
-/* A slot that is to be watched.  Who makes `state` WRITING out of FREE writes it; the library's
- * thread reads what is READY and makes it FREE. */
-enum watch_request_state { WATCH_FREE, WATCH_WRITING, WATCH_READY };
+/* A slot that is to be watched.  Who makes it TAKEN writes it, and makes it READY, or reads it, and
+ * makes it FREE. */
+enum watch_request_state { WATCH_FREE, WATCH_TAKEN, WATCH_READY };
 struct watch_request {
     _Atomic uint32_t state;
     _Atomic uint32_t life;
@@ -67,6 +67,7 @@ struct watch_request {
 struct watch_table {
     _Atomic uint32_t open; /* notes and questions are welcome */
     _Atomic uint32_t tick; /* the library's thread's turns */
+    _Atomic uint32_t next_request;
     struct watch watches[WATCHES];
     struct watch_request requests[WATCH_REQUESTS];
 };

@@ -7,8 +7,8 @@
  * when a watch is made.  So they are not in any second, whatever the program does.
  *
  * A watch that is silent stays.  Only if another is asked for, and there is no room in the process,
- * the thread or the bound, the one that was not used for longest goes: after a second, or, if
- * objects are out whose end it may yet prove, after some more.
+ * the thread or the bound, the one that was not used for longest goes: soon if it has never been of
+ * use, late if objects are out whose end it may yet prove.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -19,13 +19,11 @@
 #include "sys/mem.h"
 #include "sys/rawcall.h"
 
-#define SECOND_NS     UINT64_C(1000000000)
-#define TURN_NS       (SECOND_NS / 50) /* between two turns while watches are asked for */
-#define KEEP_NS       SECOND_NS        /* a watch that nothing waits for */
-#define KEEP_NOTED_NS (10 * SECOND_NS) /* one that objects wait for */
-#define TABLE_BYTES   4096
-#define MAX_GEN       ((UINT32_C(1) << 26) - 1) /* a ticket has room for that */
-#define NSTACKS       16
+#define SECOND_NS   UINT64_C(1000000000)
+#define TURN_NS     (SECOND_NS / 50) /* between two turns while watches are asked for */
+#define TABLE_BYTES 4096
+#define MAX_GEN     ((UINT32_C(1) << 26) - 1) /* a ticket has room for that */
+#define NSTACKS     16
 
 /* A thread's own stack, as far as it has been looked up. */
 struct own_stack {
@@ -121,10 +119,16 @@ static void close_ended(struct watch_table *t, uint64_t now_ns) {
     }
 }
 
+/* What a watch is kept for, at least: that has never been of use; that has; that objects wait for.
+ */
+#define KEEP_UNUSED_NS (SECOND_NS / 10)
+#define KEEP_NS        SECOND_NS
+#define KEEP_NOTED_NS  (10 * SECOND_NS)
+
 static bool may_go(const struct watch *w, uint64_t now_ns) {
-    uint32_t out = atomic_load_explicit(&w->nnoted, memory_order_relaxed) -
-                   atomic_load_explicit(&w->nasked, memory_order_relaxed);
-    return now_ns - w->armed_ns >= (out != 0 ? KEEP_NOTED_NS : KEEP_NS);
+    uint32_t noted = atomic_load_explicit(&w->nnoted, memory_order_relaxed);
+    bool out = noted != atomic_load_explicit(&w->nasked, memory_order_relaxed);
+    return now_ns - w->armed_ns >= (out ? KEEP_NOTED_NS : noted != 0 ? KEEP_NS : KEEP_UNUSED_NS);
 }
 
 /* make_way takes the watch away that was not used for longest, of one thread or (life 0) of all.
@@ -263,7 +267,9 @@ static bool serve(struct watch_table *t, uint64_t now_ns) {
     bool met = false;
     for (uint32_t i = 0; i < WATCH_REQUESTS; i++) {
         struct watch_request *q = &t->requests[i];
-        if (atomic_load_explicit(&q->state, memory_order_acquire) != WATCH_READY)
+        uint32_t ready = WATCH_READY;
+        if (!atomic_compare_exchange_strong_explicit(&q->state, &ready, WATCH_TAKEN,
+                                                     memory_order_acquire, memory_order_relaxed))
             continue;
         if (atomic_load_explicit(&t->open, memory_order_relaxed) != 0)
             met |= arm(t, q, now_ns);
