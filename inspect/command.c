@@ -17,6 +17,7 @@
     X(ps)                                                                                          \
     X(status)                                                                                      \
     X(sites)                                                                                       \
+    X(escape)                                                                                      \
     X(classes)                                                                                     \
     X(spans)                                                                                       \
     X(arenas)                                                                                      \

@@ -8,6 +8,7 @@
  *                                                        alloc::string::String::clone
  *      operator new[](unsigned long)                     operator new[]
  *      xmalloc.part.0                                    xmalloc
+ *      __GI___strdup (a name within glibc)               __strdup
  *
  * It is a walk over the characters that knows brackets, and "operator", after which brackets may be
  * part of the name.  A name that it does not understand comes out odd, and matches no pattern.
@@ -155,6 +156,8 @@ static void begin_rust(struct plain *p) {
 char *wrapper_plain_name(const char *function, char *buf, size_t size) {
     struct plain p = {.at = function, .buf = buf, .size = size};
     buf[0] = '\0';
+    if (begins(function, "__GI_"))
+        p.at += strlen("__GI_");
     if (function[0] == '<' && function[1] != '<')
         begin_rust(&p);
     while (take(&p))

@@ -53,9 +53,11 @@ CREATE VIEW stack AS
 SELECT stack AS stack_id, parent AS parent_id, code AS frame_id, depth, caller AS caller_id
 FROM image_stack;
 
+-- The casts say that keys are integers: without, a join by them would not find rows by an index.
 CREATE VIEW site AS
-SELECT 1 AS snapshot_id, 0 AS site_id, 0 AS stack_id, 0 AS truncated, 0 AS stopped, 0 AS samples,
-       0 AS sample_bytes, 0.0 AS alloc_objects, 0.0 AS alloc_bytes
+SELECT 1 AS snapshot_id, CAST(0 AS INTEGER) AS site_id, CAST(0 AS INTEGER) AS stack_id,
+       0 AS truncated, 0 AS stopped, 0 AS samples, 0 AS sample_bytes, 0.0 AS alloc_objects,
+       0.0 AS alloc_bytes
 UNION ALL
 SELECT 1, site, frame, flags & 1, (flags >> 1) & 1, samples, sample_bytes, alloc_objects,
        alloc_bytes

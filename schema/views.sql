@@ -9,9 +9,9 @@
 -- stands for 1 / (1 - exp(-size / rate)) objects (site_live.weight).  At rate 1 the weight is 1,
 -- and the figures of sites, spans, classes and status add up exactly: see v1_balance.
 
--- The first function outside of the allocator on each stack.  Inner joins only, which find rows by
--- key over virtual tables, too: so over an image names are looked up for what is asked about and for
--- nothing else.
+-- The first function on each stack that is neither malloc nor a wrapper.  Inner joins only, which
+-- find rows by key over virtual tables, too: so over an image names are looked up for what is asked
+-- about and for nothing else.
 CREATE VIEW stack_name AS
 SELECT k.stack_id,
        f.frame_id,
@@ -370,13 +370,7 @@ UNION ALL SELECT snapshot_id, 50, 'recorder.rate', rate, 'bytes',
 UNION ALL SELECT snapshot_id, 51, 'recorder.sites', sum(site_id > 0), 'sites',
        'call stacks that have allocated' FROM site GROUP BY snapshot_id
 UNION ALL SELECT snapshot_id, 52, 'recorder.samples', sum(samples), 'samples',
-       'allocations recorded since the start' FROM site GROUP BY snapshot_id
-UNION ALL SELECT snapshot_id, 53, name, value, unit,
-       'stacks deeper than the bound (stack=): some of their frames are missing' FROM counter
-       WHERE name = 'recorder.truncated'
-UNION ALL SELECT snapshot_id, 54, name, value, unit,
-       'allocations without a stack: the stack table was full (frames=)' FROM counter
-       WHERE name = 'recorder.stack_table_full';
+       'allocations recorded since the start' FROM site GROUP BY snapshot_id;
 
 -- Bits set in the bitmap of each span, counted digit by digit of its hexadecimal form.
 CREATE VIEW span_bits AS

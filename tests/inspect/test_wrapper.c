@@ -21,6 +21,7 @@ static void test_names_lose_what_tells_instances_apart(void **state) {
         {"xmalloc.part.0", "xmalloc"},
         {"Perl_sv_grow.constprop.12.isra.0", "Perl_sv_grow"},
         {"main.loop", "main.loop"},
+        {"__GI___strdup", "__strdup"},
         {"operator new", "operator new"},
         {"operator new[](unsigned long)", "operator new[]"},
         {"operator delete(void*, unsigned long)", "operator delete"},
