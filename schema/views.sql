@@ -370,7 +370,13 @@ UNION ALL SELECT snapshot_id, 50, 'recorder.rate', rate, 'bytes',
 UNION ALL SELECT snapshot_id, 51, 'recorder.sites', sum(site_id > 0), 'sites',
        'call stacks that have allocated' FROM site GROUP BY snapshot_id
 UNION ALL SELECT snapshot_id, 52, 'recorder.samples', sum(samples), 'samples',
-       'allocations recorded since the start' FROM site GROUP BY snapshot_id;
+       'allocations recorded since the start' FROM site GROUP BY snapshot_id
+UNION ALL SELECT snapshot_id, 53, name, value, unit,
+       'stacks deeper than the bound (stack=): some of their frames are missing' FROM counter
+       WHERE name = 'recorder.truncated'
+UNION ALL SELECT snapshot_id, 54, name, value, unit,
+       'allocations without a stack: the stack table was full (frames=)' FROM counter
+       WHERE name = 'recorder.stack_table_full';
 
 -- Bits set in the bitmap of each span, counted digit by digit of its hexadecimal form.
 CREATE VIEW span_bits AS
