@@ -180,8 +180,7 @@ static gm_noinline bool store_judged(struct mcache *c, struct prof_thread *t, vo
 
 void prof_record(struct mcache *c, void *p, size_t size, const struct prof_sample *s) {
     struct prof_thread *t = prof_thread_of(c);
-    bool ok = t != NULL &&
-              prof_thread_add_sample(t, s->site, size, sampling_weight(size, s->rate));
+    bool ok = t != NULL && prof_thread_add_sample(t, s->site, size, sampling_weight(size, s->rate));
     if (gm_unlikely(t != NULL && (s->judged || s->chain != 0)))
         ok = store_judged(c, t, p, size, s) && ok;
     else
