@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "prof/watch_event.h"
 #include "prof/watch_table.h"
@@ -19,11 +20,12 @@
 #include "sys/mem.h"
 #include "sys/rawcall.h"
 
-#define SECOND_NS   UINT64_C(1000000000)
-#define TURN_NS     (SECOND_NS / 50) /* between two turns while watches are asked for */
-#define TABLE_BYTES 4096
-#define MAX_GEN     ((UINT32_C(1) << 26) - 1) /* a ticket has room for that */
-#define NSTACKS     16
+#define SECOND_NS    UINT64_C(1000000000)
+#define TURN_NS      (SECOND_NS / 50) /* between two turns while watches are asked for */
+#define TABLE_BYTES  4096
+#define MAX_GEN      ((UINT32_C(1) << 26) - 1) /* a ticket has room for that */
+#define NSTACKS      16
+#define LOOK_UP_REST 50
 
 /* A thread's own stack, as far as it has been looked up. */
 struct own_stack {
@@ -41,6 +43,7 @@ static struct {
     struct own_stack stacks[NSTACKS];
     uint32_t next_stack;
     uint32_t next_watch;
+    uint64_t look_up_ns; /* CLOCK_MONOTONIC: not before */
     struct maps_reader maps;
 } turn;
 
@@ -170,16 +173,32 @@ static bool look_up_stack(const struct watch_request *q, struct own_stack *ret) 
     return slot < tp && tp < l.end;
 }
 
-static bool is_on_own_stack(const struct watch_request *q) {
-    struct own_stack s;
+static bool is_on_known_stack(const struct watch_request *q) {
     for (uint32_t i = 0; i < NSTACKS; i++)
         if (turn.stacks[i].life == q->life &&
             q->slot - turn.stacks[i].lo < turn.stacks[i].hi - turn.stacks[i].lo)
             return true;
-    if (!look_up_stack(q, &s))
-        return false;
-    turn.stacks[turn.next_stack++ % NSTACKS] = s;
-    return true;
+    return false;
+}
+
+static uint64_t clock_ns(void) {
+    struct timespec t = {0, 0};
+    sys_call3(SYS_clock_gettime, CLOCK_MONOTONIC, (long)&t, 0);
+    return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
+}
+
+/* is_on_own_stack looks it up if need be, and then not again for fifty times as long as it took:
+ * programs have up to 65530 mappings. */
+static bool is_on_own_stack(const struct watch_request *q, uint64_t now_ns) {
+    struct own_stack s;
+    if (is_on_known_stack(q))
+        return true;
+    uint64_t start_ns = clock_ns();
+    bool own = look_up_stack(q, &s);
+    turn.look_up_ns = now_ns + LOOK_UP_REST * (clock_ns() - start_ns);
+    if (own)
+        turn.stacks[turn.next_stack++ % NSTACKS] = s;
+    return own;
 }
 
 /* take_free returns a free watch, by turns, so that spent ones tell of it for long; NULL: none. */
@@ -239,7 +258,7 @@ static bool arm(struct watch_table *t, const struct watch_request *q, uint64_t n
         give_up(t);
         return false;
     }
-    if (!is_on_own_stack(q)) {
+    if (!is_on_own_stack(q, now_ns)) {
         watch_count(WATCH_COUNT_FOREIGN);
         return false;
     }
@@ -271,9 +290,12 @@ static bool serve(struct watch_table *t, uint64_t now_ns) {
         if (!atomic_compare_exchange_strong_explicit(&q->state, &ready, WATCH_TAKEN,
                                                      memory_order_acquire, memory_order_relaxed))
             continue;
-        if (atomic_load_explicit(&t->open, memory_order_relaxed) != 0)
+        uint32_t state = WATCH_FREE;
+        if (now_ns < turn.look_up_ns && !is_on_known_stack(q))
+            state = WATCH_READY; /* at a later turn */
+        else if (atomic_load_explicit(&t->open, memory_order_relaxed) != 0)
             met |= arm(t, q, now_ns);
-        atomic_store_explicit(&q->state, WATCH_FREE, memory_order_release);
+        atomic_store_explicit(&q->state, state, memory_order_release);
     }
     return met;
 }
@@ -294,6 +316,7 @@ void watch_start(void) {
         turn.stacks[i].life = 0;
     turn.nevents = 0;
     turn.busy_until = 0;
+    turn.look_up_ns = 0;
     turn.table = t;
     watch_event_start();
     atomic_store_explicit(&t->open, 1, memory_order_release);
