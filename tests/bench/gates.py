@@ -134,15 +134,34 @@ def of_macro(suite):
     return found
 
 
+def overhead(programs, name, who):
+    """What a contender's wall time is above glibc's, as a part of that; never none at all."""
+    return max(program_ratio(programs, name, GLIBC, "wall", who) - 1, 0.001)
+
+
+def rss_ratio(suite, name):
+    """What recording takes of memory, against what it may: 8 bytes a live object, and 1 MiB for 10,000 stacks."""
+    by, recorded = suite["programs"][name], suite["recorded"][name]
+    extra = stats.median([a - b for a, b in zip(by["rate=1"]["rss"], by["rate=0"]["rss"])])
+    return extra / (8 * recorded["objects"] + (1 << 20) * recorded["stacks"] / 10000)
+
+
 def of_record(suite):
-    programs, base = suite["programs"], "rate=0"
-    found = [gate("CPU time at the default rate against rate=0, geometric mean",
-                  program_geomean(programs, base, "cpu", "default rate"), 1.02)]
+    programs = suite["programs"]
+    name = worst_program(programs, GLIBC, "wall", "rate=1")
+    found = [gate("every allocation recorded, against glibc without, wall time, geometric mean",
+                  program_geomean(programs, GLIBC, "wall", "rate=1"), 1.25),
+             gate(f"the same, the worst program ({name})", program_ratio(programs, name, GLIBC, "wall", "rate=1"), 2.0),
+             gate("CPU time at the default rate against rate=0, geometric mean",
+                  program_geomean(programs, "rate=0", "cpu", "default rate"), 1.02)]
     if "heaptrack" in contenders(programs):
-        for figure in ("wall", "cpu"):
-            name = worst_program(programs, "heaptrack", figure, "rate=1")
-            found.append(gate(f"rate=1 against heaptrack, {figure} time, the worst program ({name})",
-                              program_ratio(programs, name, "heaptrack", figure, "rate=1"), 1.0))
+        ratio = {p: overhead(programs, p, "heaptrack") / overhead(programs, p, "rate=1") for p in programs}
+        name = min(ratio, key=ratio.get)
+        found.append(gate(f"heaptrack's wall time above glibc's, against that of rate=1, the worst program ({name})",
+                          ratio[name], 4.0, "at least"))
+    name = max(programs, key=lambda p: rss_ratio(suite, p))
+    found.append(gate(f"peak RSS of rate=1 above rate=0, against 8 B a live object and 1 MiB for 10,000 stacks, "
+                      f"the worst program ({name})", rss_ratio(suite, name), 1.0))
     return found
 
 

@@ -47,10 +47,15 @@ def find_library(pattern):
     return None
 
 
+def glibc():
+    """glibc is preloaded as well, because programs that link another allocator (redis-server:
+    jemalloc) would run with that."""
+    return Contender(GLIBC, find_library("libc.so.6"))
+
+
 def allocators(library):
-    """glibc, ours, and those of the others that are installed.  glibc is preloaded as well, because
-    programs that link another allocator (redis-server: jemalloc) would run with that."""
-    found = [Contender(GLIBC, find_library("libc.so.6")), Contender(OURS, library, "rate=0")]
+    """glibc, ours, and those of the others that are installed."""
+    found = [glibc(), Contender(OURS, library, "rate=0")]
     for name, pattern in zip(PEERS, ("libjemalloc.so.2", "libmimalloc.so.[23]*", "libtcmalloc_minimal.so.4")):
         path = find_library(pattern)
         if path:

@@ -221,3 +221,10 @@ def make_programs(runner, build_dir, quick):
     if shutil.which("redis-server") and shutil.which("redis-benchmark"):
         programs.append(Redis(runner, 60000 // part))
     return programs
+
+
+def recorded_programs(runner, build_dir, quick):
+    """Those that the cost of recording is measured on: of the above, and a C++ program of two threads."""
+    names = ("redis-server", "python3", "sqlite3", "cc1", "jq")
+    found = [p for p in make_programs(runner, build_dir, quick) if p.name in names]
+    return found + [Command(runner, "C++ index", [os.path.join(build_dir, "tests/bench/index"), "2" if quick else "150"])]

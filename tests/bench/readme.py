@@ -47,9 +47,9 @@ def _record(suite):
     programs = suite["programs"]
     ratio = lambda who, base, figure: gates.program_geomean(programs, base, figure, who)
     text = (f"Recording at the default rate: {ratio('default rate', 'rate=0', 'cpu'):.3f} of the CPU time without; "
-            f"every allocation recorded: {ratio('rate=1', 'rate=0', 'cpu'):.1f}")
+            f"every allocation recorded: {ratio('rate=1', GLIBC, 'wall'):.2f} of the wall time with glibc")
     if "heaptrack" in gates.contenders(programs):
-        text += f" (heaptrack: {ratio('heaptrack', 'rate=0', 'cpu'):.1f})"
+        text += f" (heaptrack: {ratio('heaptrack', GLIBC, 'wall'):.1f})"
     return text + "."
 
 

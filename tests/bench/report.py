@@ -113,7 +113,14 @@ def macro(suite):
 
 
 def record(suite):
-    return "rate=1 with a heap image at exit, heaptrack with its file.\n\n" + _program_tables(suite["programs"], "rate=0")
+    rows = [["program", "live objects", "stacks", "peak RSS above rate=0", "allowed"]]
+    for name, by in suite["programs"].items():
+        recorded = suite["recorded"][name]
+        extra = stats.median([a - b for a, b in zip(by["rate=1"]["rss"], by["rate=0"]["rss"])])
+        rows.append([name, f"{recorded['objects']:,.0f}", f"{recorded['stacks']:,}", absolute(extra, "rss"),
+                     absolute(extra / gates.rss_ratio(suite, name) if extra else 0, "rss")])
+    return ("rate=1 with a heap image at exit, heaptrack with its file.\n\n" + _program_tables(suite["programs"], GLIBC)
+            + "\n\n### Memory for records\n\nLive objects: the most that were seen in one of some moments, or at the end.\n\n" + table(rows))
 
 
 # ---- growth and threads -----------------------------------------------------------------------------

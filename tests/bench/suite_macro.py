@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Real programs: under each allocator (macro), and with the recorder at work (record)."""
 
+import glob
+import json
 import os
 import shutil
+import subprocess
+import threading
 
 import measure
 import programs
@@ -23,18 +27,63 @@ def run_macro(args, runner):
                                            args.rounds or (1 if args.quick else 7), 620)}
 
 
-def run_record(args, runner):
+def _record_contenders(args, runner):
     file = os.path.join(runner.cwd, "exit")
-    contenders = [Contender("rate=0", args.library, "rate=0"),
+    contenders = [measure.glibc(), Contender("rate=0", args.library, "rate=0"),
                   Contender("default rate", args.library),
                   Contender("rate=1", args.library, f"rate=1,exit={file}.%p.gmi")]
     if shutil.which("heaptrack"):
         contenders.append(Contender("heaptrack", wrapper=["heaptrack", "-o", file]))
     else:
         say("heaptrack is not installed: left out")
-    # Those with a load from outside, or so many allocations that only rate=1 would be measured.
-    leave_out = ("redis-server", "larson", "exchange", "stress", "bignum")
-    chosen = _chosen(args, runner, leave_out)
-    if args.quick:  # heaptrack takes a second to start
-        chosen = [p for p in chosen if p.name in ("sqlite3", "git log", "json", args.only)]
-    return {"programs": measure.interleave(chosen, contenders, args.rounds or (1 if args.quick else 7), 240)}
+    return contenders
+
+
+LIVE = "SELECT (SELECT count(*) FROM image_site) AS stacks, " \
+       "(SELECT ifnull(sum(live), 0) FROM image_span WHERE state = 1) AS objects"
+
+
+def _ask(goinspect, folder, *words):
+    """The rows of an answer; none if there is none: the process may have ended."""
+    done = subprocess.run([goinspect, *words, "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                          env={**measure.clean_environment(), "GOMALLOC_DIR": folder}, check=False)
+    return json.loads(done.stdout)["rows"] if done.returncode == 0 else []
+
+
+def _watch(goinspect, folder, seen, ended):
+    """Looks at the processes of a folder some times a second."""
+    while not ended.wait(0.05):
+        for process in _ask(goinspect, folder, "ps"):
+            seen.extend(_ask(goinspect, folder, "sql", str(process["pid"]), LIVE))
+
+
+def _recorded(args, runner, program):
+    """How much a program gives to record: distinct stacks, and the most objects that were seen to live
+    while it ran or when it ended.  Not measured."""
+    goinspect = os.path.join(args.build_dir, "inspect/goinspect")
+    folder = os.path.join(runner.cwd, "sockets")
+    os.makedirs(folder)
+    contender = Contender("rate=1", args.library, f"rate=1,exit={folder}/%p.gmi")
+    contender.env["GOMALLOC_DIR"] = folder
+    seen, ended = [], threading.Event()
+    watcher = threading.Thread(target=_watch, args=(goinspect, folder, seen, ended))
+    watcher.start()
+    program.run(contender)
+    ended.set()
+    watcher.join()
+    for image in glob.glob(os.path.join(folder, "*.gmi")):
+        seen.extend(_ask(goinspect, folder, "sql", image, LIVE))
+    shutil.rmtree(folder)
+    return {"stacks": max(s["stacks"] for s in seen), "objects": max(s["objects"] for s in seen)}
+
+
+def run_record(args, runner):
+    made = programs.recorded_programs(runner, args.build_dir, args.quick)
+    chosen = [p for p in made if args.only in (None, p.name)]
+    if not chosen:
+        raise RuntimeError(f"no program named {args.only}; there are: " + ", ".join(p.name for p in made))
+    if args.quick and not args.only:  # heaptrack takes a second to start
+        chosen = [p for p in chosen if p.name in ("sqlite3", "jq", "C++ index")]
+    rounds = args.rounds or (1 if args.quick else 7)
+    return {"recorded": {p.name: _recorded(args, runner, p) for p in chosen},
+            "programs": measure.interleave(chosen, _record_contenders(args, runner), rounds, 400)}
