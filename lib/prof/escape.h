@@ -58,11 +58,13 @@ struct escape_self {
     uint32_t next_note; /* after so many it is noted again */
 };
 
+/* What every recorded allocation looks at stands first, and not beside what others write at their
+ * judged objects. */
 struct escape {
-    struct mutex lock;     /* LOCK_RANK_ESCAPE */
     _Atomic uint32_t mode; /* enum escape_mode */
-    struct escape_pool pool;
     struct escape_sites sites;
+    struct mutex lock __attribute__((aligned(128))); /* LOCK_RANK_ESCAPE */
+    struct escape_pool pool;
     struct handover_table handovers;
     _Atomic uint64_t bytes;   /* the process's clock */
     _Atomic uint32_t threads; /* numbers given to threads */
