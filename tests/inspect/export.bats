@@ -33,6 +33,12 @@ dump() {
     jq -e '.mapping[0] | .filename == "/opt/demo/bin/demo" and .build_id[:8] == "41424344" and .has_functions == null' profile
 }
 
+@test "pprof: samples say what became of the objects" {
+    dump demo.gmi >profile
+    jq -e '[.sample[] | select(.label.site == 1) | .label.escape] == ["escapes 1 call up"]' profile
+    jq -e '[.sample[] | select(.label.site == 2) | .label.escape] == ["never freed"]' profile
+}
+
 @test "pprof: image and database give the same" {
     "$GOINSPECT" snapshot demo.gmi -o demo.db 2>/dev/null
     for target in demo.gmi demo.db; do

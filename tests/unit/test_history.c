@@ -16,6 +16,7 @@
 #include "heap/malloc.h"
 #include "prof/history.h"
 #include "prof/prof.h"
+#include "sys/lock.h"
 
 #define MINUTE UINT64_C(60000000000)
 
@@ -345,6 +346,7 @@ static void a_forked_child_begins_anew(void **state) {
     pid_t pid = fork();
     if (pid == 0) {
         history_fork_child();
+        mutex_forget_held();
         bool ok = kept_ticks() == 0;
         history_turn(now_ns, rss); /* now the interval begins */
         release(allocate(1));
