@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "code.h"
+#include "callers.h"
 #include "db_private.h"
 #include "schema_sql.h"
 #include "site_live.h"
@@ -65,6 +66,8 @@ static int make_tables(sqlite3 *db, const struct image *im) {
     int rc = own_world(db, w); /* frees it when it fails */
     if (rc == SQLITE_OK)
         rc = vtab_create_all(db, &w->vtab);
+    if (rc == SQLITE_OK)
+        rc = callers_create(db, w->vtab.code);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(db, schema_live_sql, NULL, NULL, NULL);
     return rc;
@@ -237,7 +240,7 @@ int db_open_file(const char *path, sqlite3 **ret, char *err, size_t errlen) {
         rc = db_verify(&f, db, "main");
         if (!rc)
             rc = check_length(&f, db);
-        if (!rc && db_restrict(db) != SQLITE_OK)
+        if (!rc && (callers_create(db, NULL) != SQLITE_OK || db_restrict(db) != SQLITE_OK))
             rc = db_fault_sqlite(&f, db);
     }
     sqlite3_free(name);
@@ -259,6 +262,8 @@ bool db_is_database(const char *path) {
 }
 
 void db_close(sqlite3 *db) {
+    while (db && sqlite3_next_stmt(db, NULL)) /* that of callers() */
+        sqlite3_finalize(sqlite3_next_stmt(db, NULL));
     sqlite3_close_v2(db);
 }
 

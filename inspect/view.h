@@ -23,19 +23,8 @@ struct view_query {
     bool all_snapshots; /* no "snapshot_id = :snapshot" */
 };
 
-/* An expression over a row with a stack_id: the next three functions outwards of the innermost that
- * is not the allocator's, "parse < load < main". */
-#define VIEW_CALLERS                                                                               \
-    "(WITH RECURSIVE up(id, n) AS (SELECT stack_id, 0 UNION ALL "                                  \
-    "SELECT k.parent_id, n + 1 FROM up JOIN stack k ON k.stack_id = up.id "                        \
-    "WHERE k.parent_id <> 0 AND n < 15) "                                                          \
-    "SELECT group_concat(f, ' < ') FROM (SELECT coalesce(y.function, "                             \
-    "replace(f.module, rtrim(f.module, replace(f.module, '/', '')), '') "                          \
-    "|| printf('+0x%x', f.module_offset)) AS f "                                                   \
-    "FROM up CROSS JOIN stack k ON k.stack_id = up.id "                                            \
-    "CROSS JOIN frame f ON f.frame_id = k.frame_id "                                               \
-    "CROSS JOIN symbol y ON y.frame_id = k.frame_id "                                              \
-    "WHERE NOT y.allocator ORDER BY up.n, y.inline_depth LIMIT 3 OFFSET 1))"
+/* An expression over a row with a stack_id: callers.h. */
+#define VIEW_CALLERS "callers(stack_id)"
 
 /* view_show queries line->command's columns from target and prints the rows.  Returns STATUS_DONE
  * or *failure. */

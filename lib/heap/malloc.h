@@ -69,8 +69,8 @@ gm_inline bool mcache_pop(struct mcache_entry *e, uintptr_t *ret_p) {
         e->fresh = 0;
         return false;
     }
+    *ret_p = mcache_visible(h->p);
     __atomic_store_n(word, v, __ATOMIC_RELAXED);
-    *ret_p = h->p;
     return true;
 }
 
@@ -87,8 +87,8 @@ gm_inline bool mcache_next_free(struct mcache_entry *e, uintptr_t *ret_p) {
     uint64_t v = __atomic_load_n(e->word, __ATOMIC_RELAXED);
     if (gm_unlikely(v == 0))
         return false;
+    *ret_p = mcache_visible(e->word_base + (unsigned)__builtin_ctzll(v) * e->elem_size);
     __atomic_store_n(e->word, v & (v - 1), __ATOMIC_RELAXED);
-    *ret_p = e->word_base + (unsigned)__builtin_ctzll(v) * e->elem_size;
     return true;
 }
 

@@ -41,8 +41,9 @@ static uintptr_t take_from_word(struct mcache_entry *e, struct mspan *s, size_t 
     e->word = word;
     e->word_base = s->base + w * 64 * e->elem_size;
     s->freeindex = (uint16_t)w;
+    uintptr_t p = mcache_visible(e->word_base + (size_t)__builtin_ctzll(v) * e->elem_size);
     __atomic_store_n(word, v & (v - 1), __ATOMIC_RELAXED);
-    return e->word_base + (size_t)__builtin_ctzll(v) * e->elem_size;
+    return p;
 }
 
 /* Looks through all words of the current span, from where the search stands and round. */

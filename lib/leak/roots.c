@@ -131,12 +131,15 @@ static uintptr_t find_descriptor(const struct work *w, uintptr_t start, size_t n
     return 0;
 }
 
-/* is_dead_stack tells whether the range is the stack of a thread that has ended. */
+/* is_dead_stack tells whether the range is the stack of a thread that has ended, or of the one that
+ * marks. */
 static bool is_dead_stack(struct work *w, uintptr_t start, uintptr_t end) {
     uintptr_t from = end - start > TCB_SPAN ? end - TCB_SPAN : start;
     size_t n = copy(w->buffer, from, end - from);
     uintptr_t tcb = find_descriptor(w, from, n);
-    return tcb != 0 && !is_living(w->roots, tcb);
+    if (tcb == 0 || is_living(w->roots, tcb))
+        return false;
+    return !w->roots->some_missing || tcb == w->roots->self_tp;
 }
 
 /* ---- mappings ------------------------------------------------------------------------------ */

@@ -44,8 +44,11 @@ struct root_region {
 };
 
 struct roots {
-    const struct root_thread *threads;
+    const struct root_thread *threads; /* all but the one that marks */
     size_t nthreads;
+    uintptr_t self_tp; /* thread pointer of the one that marks; 0: it is one of them */
+    bool some_missing; /* there are more threads: what looks like the stack of one that has ended
+                          may be theirs, and counts */
     const struct root_region *regions;
     size_t nregions;
     bool mapped; /* ROOT_MAPPED counts */

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A leak check of the running process.
+ */
+#include "leak/leak.h"
+
+#include <sys/mman.h>
+#include <time.h>
+
+#include "leak/stop_signal.h"
+#include "prof/prof.h"
+#include "sys/persistent.h"
+#include "sys/rawcall.h"
+
+#define PAUSE_TRIES 1000 /* to hear how long the pause was, at a distance of: */
+#define PAUSE_STEP  ((struct timespec){.tv_nsec = 1000000})
+
+/* Between the process and its copy: how long the pause was is known after it only. */
+struct leak_shared {
+    _Atomic uint32_t known;
+    struct leak_pause pause;
+};
+
+/* What the function that runs while the threads are stopped needs. */
+struct begin {
+    const struct leak_options *options;
+    const struct leak_report *report;
+    struct leak_check *check;
+};
+
+/* In the order of fork: nobody else holds any of them, or the copy could not go on. */
+static void lock_all(void) {
+    mheap_lock_all(&mheap_);
+    prof_fork_prepare();
+    mutex_lock(&persistent_lock);
+}
+
+static void unlock_all(void) {
+    mutex_unlock(&persistent_lock);
+    prof_fork_parent();
+    mheap_unlock_all(&mheap_);
+}
+
+static void note_missing(struct leak_pause *p) {
+    uint32_t n = stop_nthreads();
+    p->nmissing = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct stop_thread t = stop_thread(i);
+        if (t.state != STOP_MISSING)
+            continue;
+        if (p->nmissing < LEAK_MISSING_TIDS)
+            p->missing[p->nmissing] = t.tid;
+        p->nmissing++;
+    }
+}
+
+/* ---- marking ------------------------------------------------------------------------------- */
+
+static uintptr_t thread_pointer(void) {
+    uintptr_t v;
+    __asm__("movq %%fs:0, %0" : "=r"(v));
+    return v;
+}
+
+/* list_threads fills `to` with those that are stopped; returns their number. */
+static size_t list_threads(struct root_thread *to) {
+    uint32_t n = stop_nthreads();
+    size_t k = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct stop_thread t = stop_thread(i);
+        if (t.state == STOP_STOPPED)
+            to[k++] = (struct root_thread){
+                .tid = t.tid, .sp = t.sp, .tp = t.tp, .regs_lo = t.regs_lo, .regs_hi = t.regs_hi};
+    }
+    return k;
+}
+
+static bool mark_from_roots(const struct leak_options *o, struct leak_findings *f) {
+    size_t bytes = align_up((stop_nthreads() + 1) * sizeof(struct root_thread), PHYS_PAGE_SIZE);
+    struct root_thread *threads = mem_alloc(bytes, MEM_AGENT);
+    if (threads == NULL)
+        return false;
+    const struct roots roots = {.threads = threads,
+                                .nthreads = list_threads(threads),
+                                .self_tp = thread_pointer(),
+                                .some_missing = f->pause.nmissing != 0,
+                                .mapped = o->mapped};
+    bool ok = roots_mark(&f->mark, &roots, &f->roots);
+    mem_free(threads, bytes, MEM_AGENT, 0, 0);
+    return ok && mark_all(&f->mark);
+}
+
+/* hear_pause learns how long the pause was, in the copy; the process knows by the time that the
+ * mark is done. */
+static void hear_pause(const struct leak_shared *shared, struct leak_pause *ret) {
+    const struct timespec step = PAUSE_STEP;
+    for (int i = 0; i < PAUSE_TRIES && ret->copying_ns == 0; i++) {
+        if (atomic_load_explicit(&shared->known, memory_order_acquire) != 0)
+            *ret = shared->pause;
+        else
+            sys_call3(SYS_nanosleep, (long)&step, 0, 0);
+    }
+}
+
+/* examine finds what has leaked and has it reported. */
+static int examine(const struct begin *b, struct leak_findings *f, int fd) {
+    uint64_t begin = stop_now_ns();
+    if (!mark_begin(&f->mark, &b->options->mark))
+        return LEAK_CHECK_FAILED;
+    bool ok = mark_from_roots(b->options, f);
+    uint64_t marked = stop_now_ns();
+    ok = ok && leaks_find(&f->mark, &f->leaks);
+    f->mark_ns = marked - begin;
+    f->group_ns = stop_now_ns() - marked;
+    if (!b->options->in_place)
+        hear_pause(b->check->shared, &f->pause);
+    int result = ok ? b->report->run(b->report->arg, f, fd) : LEAK_CHECK_FAILED;
+    leaks_free(&f->leaks);
+    mark_end(&f->mark);
+    return result;
+}
+
+static int examine_new(const struct begin *b, int fd) {
+    size_t bytes = align_up(sizeof(struct leak_findings), PHYS_PAGE_SIZE);
+    struct leak_findings *f = mem_alloc(bytes, MEM_AGENT);
+    if (f == NULL)
+        return LEAK_CHECK_FAILED;
+    f->pause = b->check->pause;
+    int result = examine(b, f, fd);
+    mem_free(f, bytes, MEM_AGENT, 0, 0);
+    return result;
+}
+
+/* in_copy is what the copy does. */
+static int in_copy(void *arg, int fd) {
+    unlock_all();
+    return examine_new(arg, fd);
+}
+
+/* ---- while the threads are stopped --------------------------------------------------------- */
+
+static void make_copy(struct begin *b) {
+    struct leak_check *c = b->check;
+    uint64_t begin = stop_now_ns();
+    int error = fork_copy_start(&c->copy, in_copy, b, b->report->keep);
+    c->pause.copying_ns = stop_now_ns() - begin;
+    if (error != 0) {
+        c->error = LEAK_COPY;
+        c->detail = error;
+    }
+}
+
+static void while_stopped(void *arg) {
+    struct begin *b = arg;
+    note_missing(&b->check->pause);
+    if (!b->options->in_place) {
+        make_copy(b);
+        return;
+    }
+    unlock_all(); /* the report takes them */
+    b->check->result = examine_new(b, -1);
+}
+
+static struct leak_shared *new_shared(void) {
+    long r = sys_call6(SYS_mmap, 0, PHYS_PAGE_SIZE, PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return sys_is_error(r) ? NULL : (struct leak_shared *)r;
+}
+
+static void free_shared(struct leak_check *c) {
+    sys_call3(SYS_munmap, (long)c->shared, PHYS_PAGE_SIZE, 0);
+    c->shared = NULL;
+}
+
+/* tell_pause lets the copy know what the stop has found. */
+static void tell_pause(struct leak_check *c, const struct stop_result *r) {
+    c->pause.longest_ns = r->longest_ns;
+    c->pause.longest_tid = r->longest_tid;
+    c->pause.stopping_ns = r->stopping_ns;
+    c->pause.nstopped = r->nstopped;
+    c->shared->pause = c->pause;
+    atomic_store_explicit(&c->shared->known, 1, memory_order_release);
+}
+
+struct leak_check leak_begin(const struct leak_options *o, const struct leak_report *report) {
+    struct leak_check c = {.copy = {.fd = -1}, .shared = new_shared()};
+    struct begin b = {.options = o, .report = report, .check = &c};
+    if (c.shared == NULL) {
+        c.error = LEAK_MEMORY;
+        return c;
+    }
+    lock_all();
+    struct stop_result r = stop_all(while_stopped, &b);
+    if (r.error != STOP_OK || !o->in_place)
+        unlock_all();
+    if (r.error != STOP_OK) {
+        c.error = LEAK_STOP;
+        c.detail = (int)r.error;
+    }
+    if (c.error != LEAK_OK)
+        free_shared(&c);
+    else
+        tell_pause(&c, &r);
+    return c;
+}
+
+enum fork_copy_end leak_end(struct leak_check *c, bool kill, int *ret_result) {
+    enum fork_copy_end end = FORK_COPY_DONE;
+    *ret_result = c->result;
+    if (c->copy.pid != 0)
+        end = fork_copy_finish(&c->copy, kill, ret_result);
+    free_shared(c);
+    return end;
+}

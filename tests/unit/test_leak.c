@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The leak check of a whole process: what a copy finds while the process goes on, what the process
+ * has of it (a short pause), and what is said where the copy is refused.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "heap/malloc.h"
+#include "leak/leak.h"
+
+enum { OBJECTS = 400, THREADS = 4 };
+
+/* Objects that the test looks at; known by their complements only. */
+static uintptr_t hidden[OBJECTS];
+static void *volatile kept[OBJECTS];
+
+/* What a copy says. */
+struct words {
+    uint64_t nlive, nreached, nleaks, ndirect, known, longest_ns, mark_ns;
+    uint32_t nmissing;
+};
+
+static struct mcache *self(void) {
+    struct mcache *c = mcache_self != &mcache0 ? mcache_self : mcache_attach();
+    c->next_sample = INT64_MAX; /* there is no recorder here */
+    return c;
+}
+
+static void *allocate(size_t n) {
+    void *p = heap_alloc(self(), n, false);
+    assert_non_null(p);
+    return memset(p, 0, n);
+}
+
+static void release(void *p) {
+    if (!heap_free_fast(p))
+        assert_int_equal(heap_free_slow((uintptr_t)p), FREE_OK);
+}
+
+static void fill_words(struct words *w, const struct leak_findings *f) {
+    *w = (struct words){.nlive = f->mark.nlive,
+                        .nreached = f->mark.nreached,
+                        .nleaks = f->leaks.n,
+                        .ndirect = f->leaks.ndirect,
+                        .longest_ns = f->pause.longest_ns,
+                        .mark_ns = f->mark_ns,
+                        .nmissing = f->pause.nmissing};
+    for (size_t i = 0; i < f->leaks.n; i++)
+        for (unsigned k = 0; k < OBJECTS; k++)
+            w->known += f->leaks.all[i].address == ~hidden[k];
+}
+
+static int say(void *arg, const struct leak_findings *f, int fd) {
+    struct words w;
+    (void)arg;
+    fill_words(&w, f);
+    return fork_copy_write(fd, &w, sizeof w) ? 0 : 1;
+}
+
+static int note(void *arg, const struct leak_findings *f, int fd) {
+    assert_int_equal(fd, -1);
+    fill_words(arg, f);
+    return 7;
+}
+
+static const struct leak_options usual = {.mark = {.interior = true}, .mapped = true};
+
+/* The check is made by a thread with a descriptor table of its own. */
+struct request {
+    struct leak_options options;
+    struct leak_check check;
+    enum fork_copy_end end;
+    int result;
+    struct words words;
+    long got;
+};
+
+static void *check(void *arg) {
+    struct request *q = arg;
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    assert_int_equal(unshare(CLONE_FILES), 0);
+    const struct leak_report report = {
+        .run = q->options.in_place ? note : say, .arg = &q->words, .keep = -1};
+    q->check = leak_begin(&q->options, &report);
+    if (q->check.error != LEAK_OK)
+        return NULL;
+    if (!q->options.in_place)
+        q->got = fork_copy_read(&q->check.copy, &q->words, sizeof q->words, 60000);
+    q->end = leak_end(&q->check, false, &q->result);
+    return NULL;
+}
+
+static void run(struct request *q) {
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, check, q), 0);
+    pthread_join(thread, NULL);
+}
+
+static gm_noinline void make_objects(unsigned nkept) {
+    for (unsigned i = 0; i < OBJECTS; i++) {
+        void **p = allocate(16 + i * 8);
+        hidden[i] = ~(uintptr_t)p;
+        if (i < nkept)
+            kept[i] = p;
+        else if (i % 4 != 0) /* three of four hang on the fourth */
+            *(void **)~hidden[i - 1] = p;
+    }
+}
+
+static gm_noinline void free_objects(void) {
+    for (unsigned i = 0; i < OBJECTS; i++) {
+        release((void *)~hidden[i]);
+        kept[i] = NULL;
+    }
+}
+
+/* Stale words explain what a conservative mark keeps: they are taken away, those in vector
+ * registers too. */
+static gm_noinline void wipe_stack(void) {
+    volatile char room[16384];
+    for (size_t i = 0; i < sizeof room; i++)
+        room[i] = 0;
+    __asm__ volatile("pxor %%xmm0, %%xmm0\n\tpxor %%xmm1, %%xmm1\n\tpxor %%xmm2, %%xmm2\n\t"
+                     "pxor %%xmm3, %%xmm3\n\tpxor %%xmm4, %%xmm4\n\tpxor %%xmm5, %%xmm5\n\t"
+                     "pxor %%xmm6, %%xmm6\n\tpxor %%xmm7, %%xmm7\n\tpxor %%xmm8, %%xmm8\n\t"
+                     "pxor %%xmm9, %%xmm9\n\tpxor %%xmm10, %%xmm10\n\tpxor %%xmm11, %%xmm11\n\t"
+                     "pxor %%xmm12, %%xmm12\n\tpxor %%xmm13, %%xmm13\n\tpxor %%xmm14, %%xmm14\n\t"
+                     "pxor %%xmm15, %%xmm15" ::
+                         : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+                           "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+}
+
+/* The kept ones stand in an object that this thread's stack keeps, as the program's own data are
+ * the library's in this test. */
+static void with_objects(struct request *q, unsigned nkept) {
+    void *volatile *list = allocate(sizeof kept);
+    make_objects(nkept);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        list[i] = kept[i];
+    wipe_stack();
+    run(q);
+    release((void *)list);
+    free_objects();
+}
+
+static void test_a_copy_finds_what_is_lost_and_nothing_else(void **state) {
+    (void)state;
+    struct request q = {.options = usual};
+    with_objects(&q, 200);
+    assert_int_equal(q.check.error, LEAK_OK);
+    assert_int_equal(q.end, FORK_COPY_DONE);
+    assert_int_equal(q.result, 0);
+    assert_int_equal(q.got, sizeof q.words);
+    assert_int_equal(q.words.known, 200);
+    assert_int_equal(q.words.nleaks, 200);
+    assert_int_equal(q.words.ndirect, 50);
+    assert_int_equal(q.words.nlive, OBJECTS + 1);
+    assert_int_equal(q.words.nmissing, 0);
+    assert_true(q.words.longest_ns > 0 && q.words.mark_ns > 0);
+}
+
+static void test_in_place_the_same_is_found(void **state) {
+    (void)state;
+    struct request q = {.options = usual};
+    q.options.in_place = true;
+    with_objects(&q, 100);
+    assert_int_equal(q.check.error, LEAK_OK);
+    assert_int_equal(q.result, 7);
+    assert_int_equal(q.words.known, 300);
+    assert_int_equal(q.words.nleaks, 300);
+}
+
+static _Atomic bool over;
+static _Atomic uint64_t turns;
+
+/* Allocates, moves pointers about, and frees. */
+static void *work(void *arg) {
+    void *mine[64] = {NULL};
+    (void)arg;
+    for (unsigned i = 0; !over; i++) {
+        void **slot = &mine[i % 64];
+        if (*slot != NULL)
+            release(*slot);
+        *slot = allocate(24 + i % 2000);
+        void *p = mine[i * 7 % 64];
+        mine[i * 7 % 64] = mine[i * 13 % 64];
+        mine[i * 13 % 64] = p;
+        turns++;
+    }
+    for (unsigned i = 0; i < 64; i++)
+        if (mine[i] != NULL)
+            release(mine[i]);
+    return NULL;
+}
+
+static void test_threads_at_work_lose_nothing_and_go_on(void **state) {
+    (void)state;
+    pthread_t threads[THREADS];
+    over = false;
+    for (unsigned i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, work, NULL), 0);
+    for (int round = 0; round < 20; round++) {
+        struct request q = {.options = usual};
+        uint64_t before = turns;
+        run(&q);
+        assert_int_equal(q.check.error, LEAK_OK);
+        assert_int_equal(q.result, 0);
+        assert_int_equal(q.words.nmissing, 0);
+        /* what a thread has just taken, or is about to free, is in a register at least */
+        assert_int_equal(q.words.nleaks, 0);
+        while (turns == before)
+            sched_yield();
+    }
+    over = true;
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+}
+
+static void test_a_copy_that_is_refused_is_told_and_changes_nothing(void **state) {
+    (void)state;
+    struct rlimit old, none = {0, 0};
+    struct request q = {.options = usual};
+    if (geteuid() == 0) {
+        /* root is not limited */
+        skip();
+    }
+    assert_int_equal(getrlimit(RLIMIT_NPROC, &old), 0);
+    none.rlim_max = old.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NPROC, &none), 0);
+    /* this thread itself: no new one may be made */
+    const struct leak_report report = {.run = say, .keep = -1};
+    q.check = leak_begin(&q.options, &report);
+    setrlimit(RLIMIT_NPROC, &old);
+    assert_int_equal(q.check.error, LEAK_COPY);
+    assert_int_equal(q.check.detail, -EAGAIN);
+    release(allocate(64)); /* no lock is held */
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_copy_finds_what_is_lost_and_nothing_else),
+        cmocka_unit_test(test_in_place_the_same_is_found),
+        cmocka_unit_test(test_threads_at_work_lose_nothing_and_go_on),
+        cmocka_unit_test(test_a_copy_that_is_refused_is_told_and_changes_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
