@@ -15,11 +15,17 @@
 
 #define MAX_LIST (1u << 20) /* bytes of a user's file */
 
+enum what {
+    PLAIN, /* name without parameters and the like */
+    WHOLE, /* name as it is shown */
+    FILES, /* source file with its path */
+    MODULE /* name of the program or library, without its path */
+};
+
 struct pattern {
     char *text;
-    bool negative; /* what fits is no wrapper */
-    bool module;   /* compared with the file's name */
-    bool whole;    /* compared with the name as it is shown */
+    enum what what; /* it is compared with */
+    bool negative;  /* what fits is no wrapper */
 };
 
 static struct pattern *patterns; /* NULL = nothing has been read yet */
@@ -41,8 +47,11 @@ static void add(const char *text, size_t n, bool negative, bool module) {
         patterns = must_realloc(patterns, room, sizeof *patterns);
     }
     char *copy = must_dup_n(text, n);
-    patterns[npatterns++] = (struct pattern){copy, negative, module,
-                                             !module && (strchr(copy, '<') || strchr(copy, '('))};
+    enum what what = module                                   ? MODULE
+                     : copy[0] == '/'                         ? FILES
+                     : strchr(copy, '<') || strchr(copy, '(') ? WHOLE
+                                                              : PLAIN;
+    patterns[npatterns++] = (struct pattern){copy, what, negative};
 }
 
 static bool is_blank(char c) {
@@ -167,19 +176,18 @@ static bool fits(const char *pattern, const char *text) {
     return pattern[strspn(pattern, "*")] == '\0';
 }
 
-bool wrapper_matches(const char *function, const char *module) {
+bool wrapper_matches(const char *function, const char *file, const char *module) {
     char plain[4096];
     const char *slash = module ? strrchr(module, '/') : NULL;
+    const char *texts[] = {
+        [PLAIN] = NULL, [WHOLE] = function, [FILES] = file, [MODULE] = slash ? slash + 1 : module};
     bool found = false;
     need_builtin();
-    if (slash)
-        module = slash + 1;
     if (function)
-        wrapper_plain_name(function, plain, sizeof plain);
+        texts[PLAIN] = wrapper_plain_name(function, plain, sizeof plain);
     for (size_t i = 0; i < npatterns; i++) {
         const struct pattern *p = &patterns[i];
-        const char *text = p->module ? module : !function ? NULL : p->whole ? function : plain;
-        if (text && found == p->negative && fits(p->text, text))
+        if (texts[p->what] && found == p->negative && fits(p->text, texts[p->what]))
             found = !p->negative;
     }
     return found;

@@ -27,8 +27,9 @@ enum status wrapper_add(const char *name, const char *text, size_t n, struct fai
 /* wrapper_reset forgets all that was added, for tests. */
 void wrapper_reset(void);
 
-/* wrapper_matches says whether a function (NULL = not known) in a file (NULL = none) is one. */
-bool wrapper_matches(const char *function, const char *module);
+/* wrapper_matches says whether a function of a source file in a program or library is one; NULL
+ * stands for what is not known. */
+bool wrapper_matches(const char *function, const char *file, const char *module);
 
 /* wrapper_plain_name writes function without parameters, template arguments, return type and a
  * compiler's suffixes to buf, cut to size, and returns buf. */

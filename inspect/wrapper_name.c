@@ -54,18 +54,27 @@ static bool begins(const char *s, const char *prefix) {
     return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
+/* symbols returns the length of the operator at s: "<<=" and the like, or one character. */
+static size_t symbols(const char *s) {
+    static const char *const operators[] = {
+        "<=>", "<<=", ">>=", "->*", "<<", ">>", "<=", ">=", "==", "!=", "&&", "||", "++",
+        "--",  "+=",  "-=",  "*=",  "/=", "%=", "^=", "&=", "|=", "->", "()", "[]"};
+    for (size_t i = 0; i < sizeof operators / sizeof operators[0]; i++)
+        if (begins(s, operators[i]))
+            return strlen(operators[i]);
+    return *s && strchr("<>=!+-*/%^&|~,", *s) ? 1 : 0;
+}
+
 /* take_operator copies "operator" and what belongs to it. */
 static void take_operator(struct plain *p) {
     size_t n = strlen("operator");
-    if (begins(p->at + n, "()"))
-        n += 2;
-    else if (p->at[n] == ' ') {
+    if (p->at[n] == ' ') {
         for (n++; identifies(p->at[n]) || p->at[n] == ':';)
             n++;
         if (begins(p->at + n, "[]"))
             n += 2;
     } else
-        n += strspn(p->at + n, "<>=!+-*/%^&|~,[]");
+        n += symbols(p->at + n);
     put(p, p->at, n);
     p->at += n;
 }

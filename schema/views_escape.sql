@@ -339,9 +339,12 @@ SELECT by_place, stacks, snapshot_id, site_id, function, location, verdict,
             WHEN verdict = 'escapes to thread' THEN
                 'a pool that both threads use would save the malloc and the free'
             WHEN verdict = 're-entered' THEN 'keep the buffer for the next call'
+            WHEN verdict = 'no escape observed' AND within < 3 THEN NULL
             WHEN verdict = 'no escape observed' AND sample_bytes <= 16384 * samples THEN
                 CASE WHEN within_proved > 0 THEN 'could be a local of '
                      ELSE 'perhaps a local of ' END || size_text || ' in ' || local_function
+                || CASE WHEN local_function <> function
+                        THEN ', into which ' || function || ' is inlined' ELSE '' END
             WHEN verdict = 'no escape observed' THEN
                 'could be one buffer of ' || local_function || ', kept between calls'
             WHEN verdict = 'escapes' AND owner_function = 'main' THEN 'only main outlives it'

@@ -33,6 +33,9 @@ static void test_names_lose_what_tells_instances_apart(void **state) {
         {"std::ostream& std::operator<< <std::char_traits<char> >(std::ostream&, char const*)",
          "std::operator<<"},
         {"a::operator->() const", "a::operator->"},
+        {"std::operator+<char, std::char_traits<char> >", "std::operator+"},
+        {"a::operator[](int)", "a::operator[]"},
+        {"a::operator<=><int>(b)", "a::operator<=>"},
         {"bool a::operator< <int>(int)", "a::operator<"},
         {"a::operator()(int) const", "a::operator()"},
         {"a::operator std::string() const", "a::operator std::string"},
@@ -110,14 +113,16 @@ static void test_the_built_in_list_knows_wrappers_and_no_more(void **state) {
         "a::strdup", "my::vector::grow", "stdx::push", "std_vector_", "??",   ""};
     wrapper_reset();
     for (size_t i = 0; i < sizeof wrappers / sizeof wrappers[0]; i++)
-        if (!wrapper_matches(wrappers[i], "/usr/bin/x"))
+        if (!wrapper_matches(wrappers[i], NULL, "/usr/bin/x"))
             fail_msg("%s is none", wrappers[i]);
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        if (wrapper_matches(others[i], "/usr/bin/x"))
+        if (wrapper_matches(others[i], NULL, "/usr/bin/x"))
             fail_msg("%s is one", others[i]);
-    assert_true(wrapper_matches(NULL, "/usr/lib/libgomalloc.so.0.1"));
-    assert_false(wrapper_matches(NULL, "/usr/lib/libgomalloc/x"));
-    assert_false(wrapper_matches(NULL, NULL));
+    assert_true(wrapper_matches(NULL, NULL, "/usr/lib/libgomalloc.so.0.1"));
+    assert_false(wrapper_matches(NULL, NULL, "/usr/lib/libgomalloc/x"));
+    assert_false(wrapper_matches(NULL, NULL, NULL));
+    assert_true(wrapper_matches("thread<x>", "/usr/include/c++/12/bits/std_thread.h", NULL));
+    assert_false(wrapper_matches("thread<x>", "/usr/include/curl/curl.h", NULL));
 }
 
 static void add(const char *text) {
@@ -129,23 +134,26 @@ static void add(const char *text) {
 static void test_users_add_and_take_back(void **state) {
     (void)state;
     wrapper_reset();
-    add("# mine\n\n  pool_*get  # comment\r\n!strdup\n@libpool.so*\nf(int)\n{closure#0}\n");
-    assert_true(wrapper_matches("pool_get", NULL));
-    assert_true(wrapper_matches("pool_and_get", NULL));
-    assert_false(wrapper_matches("pool_get_", NULL));
-    assert_false(wrapper_matches("strdup", NULL));
-    assert_true(wrapper_matches("strndup", NULL));
-    assert_true(wrapper_matches(NULL, "/opt/libpool.so.3"));
-    assert_true(wrapper_matches("anything", "libpool.so"));
-    assert_true(wrapper_matches("f(int)", NULL));
-    assert_false(wrapper_matches("f(long)", NULL));
-    assert_true(wrapper_matches("{closure#0}", NULL));
+    add("# mine\n\n  pool_*get  # "
+        "comment\r\n!strdup\n@libpool.so*\nf(int)\n{closure#0}\n/opt/*.h\n");
+    assert_true(wrapper_matches("anything", "/opt/pool/a.h", NULL));
+    assert_false(wrapper_matches("anything", "/opt/pool/a.c", NULL));
+    assert_true(wrapper_matches("pool_get", NULL, NULL));
+    assert_true(wrapper_matches("pool_and_get", NULL, NULL));
+    assert_false(wrapper_matches("pool_get_", NULL, NULL));
+    assert_false(wrapper_matches("strdup", NULL, NULL));
+    assert_true(wrapper_matches("strndup", NULL, NULL));
+    assert_true(wrapper_matches(NULL, NULL, "/opt/libpool.so.3"));
+    assert_true(wrapper_matches("anything", NULL, "libpool.so"));
+    assert_true(wrapper_matches("f(int)", NULL, NULL));
+    assert_false(wrapper_matches("f(long)", NULL, NULL));
+    assert_true(wrapper_matches("{closure#0}", NULL, NULL));
     add("!pool_get\nstrdup");
-    assert_false(wrapper_matches("pool_get", NULL));
-    assert_true(wrapper_matches("pool_or_get", NULL));
-    assert_true(wrapper_matches("strdup", NULL));
+    assert_false(wrapper_matches("pool_get", NULL, NULL));
+    assert_true(wrapper_matches("pool_or_get", NULL, NULL));
+    assert_true(wrapper_matches("strdup", NULL, NULL));
     wrapper_reset();
-    assert_false(wrapper_matches("pool_or_get", NULL));
+    assert_false(wrapper_matches("pool_or_get", NULL, NULL));
 }
 
 static void test_a_malformed_list_is_refused_with_its_line(void **state) {
@@ -186,7 +194,7 @@ static void test_many_stars_take_no_time(void **state) {
     memset(name, 'a', sizeof name - 1);
     name[sizeof name - 1] = '\0';
     add("*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*b");
-    assert_false(wrapper_matches(name, NULL));
+    assert_false(wrapper_matches(name, NULL, NULL));
     wrapper_reset();
 }
 
