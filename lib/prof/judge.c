@@ -103,7 +103,10 @@ static void end(struct mcache *c, uint32_t record, size_t size) {
 void prof_freed(void *p) {
     size_t slot;
     struct mspan *s = heap_find(p, &slot);
-    uint32_t record = s != NULL ? take(s, slot) : 0;
+    if (s == NULL)
+        return;
+    size_t size = mspan_elem_bytes(s) - mslots_slack(s, slot); /* as long as there is a tag */
+    uint32_t record = take(s, slot);
     if (record == 0)
         return;
     struct mcache *c = mcache_self;
@@ -111,7 +114,6 @@ void prof_freed(void *p) {
         escape_end_inside(record);
         return;
     }
-    size_t size = mspan_elem_bytes(s) - mslots_slack(s, slot);
     if (c != &mcache0)
         prof_enter(c);
     end(c, record, size);
