@@ -227,6 +227,10 @@ static void note_pauses(struct stop_result *r, uint64_t end_ns) {
 
 static enum stop_error prepare(void) {
     struct stop_shared *s = &stop_shared;
+    uint32_t pid = (uint32_t)sys_call3(SYS_getpid, 0, 0, 0);
+    if (s->pid != pid) /* a child of a fork in the middle of a stop: nobody is inside here */
+        atomic_store_explicit(&s->ninside, 0, memory_order_relaxed);
+    s->pid = pid;
     if (atomic_load_explicit(&s->ninside, memory_order_seq_cst) != 0)
         return STOP_BUSY;
     if (stop.table.base == NULL && !mem_table_init(&stop.table, TABLE_BYTES, MEM_OTHER))

@@ -351,6 +351,40 @@ static void a_first_thread_that_has_ended_is_not_waited_for(void **state) {
     assert_int_equal(status, 0);
 }
 
+/* A child may come out of the middle of a stop, and has its own. */
+static void *fork_again_and_again(void *arg) {
+    uintptr_t i = (uintptr_t)arg;
+    tids[i] = gettid();
+    sem_post(&ready);
+    while (!atomic_load(&end)) {
+        int status = 0;
+        pid_t pid = fork();
+        if (pid == 0) {
+            struct stop_result r = stop_all(nothing, NULL);
+            _exit(r.error == STOP_OK && r.nmissing == 0 && r.nstopped == 0 ? 0 : 1);
+        }
+        while (waitpid(pid, &status, 0) == -1 && errno == EINTR)
+            continue;
+        if (status != 0)
+            atomic_store(&strange, 1);
+    }
+    return NULL;
+}
+
+static void forks_meanwhile_make_whole_children(void **state) {
+    (void)state;
+    if (SANITIZED)
+        skip(); /* they lock what is theirs only in their own fork */
+    start(fork_again_and_again, 3);
+    for (int i = 0; i < 50; i++) {
+        struct stop_result r = stop_all(nothing, NULL);
+        assert_int_equal(r.error, STOP_OK);
+        assert_int_equal(r.nmissing, 0);
+    }
+    join(3);
+    assert_int_equal(atomic_load(&strange), 0);
+}
+
 /* setuid is carried out in every thread by the same signal. */
 static void *change_user(void *arg) {
     tids[(uintptr_t)arg] = gettid();
@@ -519,6 +553,7 @@ int main(void) {
         cmocka_unit_test(who_waits_for_all_signals_sees_none),
         cmocka_unit_test(threads_may_be_born_and_die_meanwhile),
         cmocka_unit_test(a_first_thread_that_has_ended_is_not_waited_for),
+        cmocka_unit_test(forks_meanwhile_make_whole_children),
         cmocka_unit_test(setuid_meanwhile_is_done),
         cmocka_unit_test(a_copy_shows_the_process_as_it_stood),
         cmocka_unit_test(a_copy_can_be_given_up),
