@@ -121,6 +121,8 @@ void fuzz_add_jumps(struct fuzz *f);
 void fuzz_add_slow(struct fuzz *f); /* a stack with it can't be remembered */
 void fuzz_add_signals(struct fuzz *f);
 void fuzz_add_coroutines(struct fuzz *f);
+void fuzz_add_reload(struct fuzz *f, const char *a, const char *b); /* plugins */
+void fuzz_add_deep(struct fuzz *f);
 #ifdef __cplusplus
 }
 #endif
