@@ -195,16 +195,13 @@ static enum status check(const struct target *target, struct failure *failure) {
                     "%s: nothing is recorded (rate=0): start the program with GOMALLOC=rate=1%s",
                     target->word,
                     target->kind == TARGET_PROCESS ? ", or try goinspect profile start" : "");
-    if (integer(target,
-                "SELECT value FROM v1_counter WHERE snapshot_id = :snapshot"
-                " AND name = 'escape.mode'",
-                1) == 0)
+    if (integer(target, "SELECT sum(samples) FROM site WHERE snapshot_id = :snapshot", 0) > 0)
         return fail(failure, STATUS_FAILURE,
-                    "%s: no object is judged (escape=off): start the program with "
+                    "%s: no recorded object is judged (escape=off): start the program with "
                     "GOMALLOC=rate=1,escape=on",
                     target->word);
     return fail(failure, STATUS_FAILURE,
-                "%s: no object was judged yet; GOMALLOC=rate=1 records every allocation",
+                "%s: nothing has been recorded yet: GOMALLOC=rate=1 records every allocation",
                 target->word);
 }
 

@@ -224,7 +224,7 @@ static enum status put_stack(FILE *out, const struct target *target, const struc
     enum status status = view_prepare(target, sql, query, &stmt, failure);
     if (status != STATUS_DONE)
         return status;
-    fputs("\nstack, and what had ended when most of the freed were freed\n", out);
+    fputs("\nstack, and which calls had ended when most objects were freed\n", out);
     while ((step = sqlite3_step(stmt)) == SQLITE_ROW) {
         fputs(sqlite3_column_int(stmt, 3) ? "    ended  " : "           ", out);
         put(out, stmt, 1, "??");

@@ -260,9 +260,9 @@ SELECT e.*,
                  || CASE calls_up_max WHEN 1 THEN ' call up' ELSE ' calls up' END
                  || coalesce(', to ' || owner_function || ' (' || owner_location || ')',
                              ', to ' || owner_location, '') END AS upwards,
-       CASE WHEN verdict = 'escapes' AND outlived > coalesce(calls_up_objects, outlived)
+       CASE WHEN tells_upwards AND outlived > coalesce(calls_up_objects, outlived)
             THEN printf(', %,d to other callers', outlived - calls_up_objects) ELSE '' END
-       || CASE WHEN verdict <> 'escapes' AND outlived > 0
+       || CASE WHEN NOT tells_upwards AND outlived > 0
                THEN printf(', %,d to callers', outlived) ELSE '' END
        || CASE WHEN verdict <> 'escapes to thread' AND other_thread > 0
                THEN printf(', %,d to %s', other_thread, thread_text) ELSE '' END
@@ -278,7 +278,9 @@ SELECT e.*,
        CASE verdict WHEN 'escapes' THEN coalesce(calls_up_objects, outlived)
                     WHEN 'escapes to thread' THEN other_thread
                     WHEN 're-entered' THEN reentered END AS share
-FROM escape_verdict e;
+FROM (SELECT *, verdict = 'escapes' OR (verdict = 'realloc chain' AND outlived > 0
+                AND outlived >= other_thread AND outlived >= reentered) AS tells_upwards
+      FROM escape_verdict) e;
 
 -- Figures and words, of sites and places.
 CREATE VIEW escape_text AS
@@ -306,8 +308,7 @@ SELECT by_place, stacks, snapshot_id, site_id, function, location, verdict,
                              (2 * growths + chains) / (2 * chains),
                              CASE (2 * growths + chains) / (2 * chains) WHEN 1 THEN '' ELSE 's' END,
                              final_text)
-           || CASE WHEN escaped > 0 AND outlived >= other_thread AND outlived >= reentered
-                   THEN '; ' || upwards ELSE '' END
+           || CASE WHEN tells_upwards THEN '; ' || upwards ELSE '' END
            || CASE also WHEN '' THEN '' ELSE ' (' || substr(also, 3) || ')' END
        WHEN 'unknown' THEN
            subject || CASE WHEN freed = 0 THEN printf('unknown: %,d freed before they could be judged',
