@@ -88,18 +88,34 @@ unsigned capture_room(void) {
 }
 
 bool capture_self_init(struct capture_self *t) {
-    if (t->pcs == NULL)
+    if (!capture.options.backend->init_thread(t))
+        return false;
+    if (t->pcs == NULL) /* behind what the unwinder uses most of its own: on the same page */
         t->pcs = persistent_alloc(capture_room() * sizeof *t->pcs, 64, MEM_RECORDER);
-    if (t->pcs == NULL || !capture.options.backend->init_thread(t))
+    if (t->pcs == NULL)
         return false;
     return capture.options.verify == 0 || verify_init_thread(t, capture.options.depth);
 }
 
+/* by_replay is a call less than by the backend. */
+static inline void by_replay(struct capture_self *t, uint64_t fp, struct capture_stack *ret) {
+    const struct replay_stack *s = replay_capture(t->replay, fp, t->pcs, capture.options.depth);
+    ret->pcs = t->pcs;
+    ret->n = s->n;
+    ret->known = s->known;
+    ret->flags = s->flags;
+    ret->total = s->total;
+}
+
 bool capture_take(struct capture_self *t, struct capture_stack *ret) {
-    *ret = (struct capture_stack){.pcs = t->pcs};
-    if (capture_state() != CAPTURE_READY)
+    uint64_t fp = (uintptr_t)__builtin_frame_address(0);
+    ret->n = 0;
+    if (gm_unlikely(capture_state() != CAPTURE_READY))
         return false;
-    capture.options.backend->capture(t, ret);
+    if (gm_likely(t->replay != NULL))
+        by_replay(t, fp, ret);
+    else
+        capture.options.backend->capture(t, fp, ret);
     if (gm_unlikely(t->verify != NULL))
         verify_capture(t, ret);
     return ret->n != 0;
@@ -115,7 +131,8 @@ struct replay_moment capture_moment(const struct capture_self *t) {
 }
 
 bool capture_observe(struct capture_self *t) {
-    return t->replay != NULL && capture_state() == CAPTURE_READY && replay_observe(t->replay);
+    return t->replay != NULL && capture_state() == CAPTURE_READY &&
+           replay_observe(t->replay, (uintptr_t)__builtin_frame_address(0));
 }
 
 enum replay_verdict capture_ended(const struct capture_self *t, struct replay_moment m,

@@ -45,8 +45,8 @@ struct capture_backend {
     bool (*init)(void);
     /* init_thread gives the thread what it needs.  False: no memory. */
     bool (*init_thread)(struct capture_self *t);
-    /* capture captures its caller's stack.  ret is zero, but for pcs. */
-    void (*capture)(struct capture_self *t, struct capture_stack *ret);
+    /* capture captures its caller's stack.  fp: the caller's frame pointer. */
+    void (*capture)(struct capture_self *t, uint64_t fp, struct capture_stack *ret);
     bool fork_safe;     /* may be used in the forked child of a process of several threads */
     bool at_thread_end; /* allots nothing of libc's to a thread, which one that ends would keep */
 };

@@ -144,8 +144,10 @@ static gm_noinline unsigned credible(const uint64_t *pcs, unsigned n) {
     return i;
 }
 
-static void libunwind_capture(struct capture_self *t, struct capture_stack *ret) {
+static void libunwind_capture(struct capture_self *t, uint64_t fp, struct capture_stack *ret) {
     uint64_t *buf = t->pcs;
+    (void)fp; /* it finds its own */
+    *ret = (struct capture_stack){.pcs = t->pcs};
     unsigned n = unwind(buf, capture_room());
     unsigned own = 0;
     while (own < n && own_code(buf[own]))

@@ -12,12 +12,13 @@ static bool replay_init_thread(struct capture_self *t) {
     return t->replay != NULL;
 }
 
-static void replay_take(struct capture_self *t, struct capture_stack *ret) {
-    struct replay_stack s = replay_capture(t->replay, ret->pcs, capture_depth());
-    ret->n = s.n;
-    ret->known = s.known;
-    ret->flags = s.flags;
-    ret->total = s.total;
+static void replay_take(struct capture_self *t, uint64_t fp, struct capture_stack *ret) {
+    const struct replay_stack *s = replay_capture(t->replay, fp, t->pcs, capture_depth());
+    ret->pcs = t->pcs;
+    ret->n = s->n;
+    ret->known = s->known;
+    ret->flags = s->flags;
+    ret->total = s->total;
 }
 
 const struct capture_backend capture_replay = {

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Verified replay.
+ *
+ * What costs time here is what the processor can't foresee, and a word that is read while a
+ * narrower store to it is under way.  So the state of a walk is kept in whole words and in
+ * registers, a step's choices are made without branches, and new frames are put to the remembered
+ * ones in one loop.
  */
 #include "prof/replay.h"
 
 #include <assert.h>
 #include <limits.h>
-#include <string.h>
 
 #include "gomalloc/image.h"
 #include "prof/own.h"
@@ -17,9 +21,11 @@ struct search {
     struct replay *r;
     uint64_t *pcs; /* of the innermost frames */
     unsigned depth;
-    uint32_t nnew;           /* frames walked; the last REPLAY_NEW of them are in a ring */
-    uint32_t at;             /* remembered frames from here on may still be met */
-    struct replay_frame now; /* row not set */
+    uint32_t nnew;             /* frames walked; the last REPLAY_NEW of them are in the ring */
+    uint32_t handed;           /* of these, in pcs; at nnew == handed + REPLAY_NEW it is time */
+    struct replay_frame *at;   /* remembered frames from here on may still be met */
+    struct replay_frame *sure; /* from the first remembered to here, all is as it was */
+    struct replay_step now;    /* row: no more than REPLAY_INTERRUPTED */
     struct codeobj_seen seen;
 };
 
@@ -32,29 +38,50 @@ enum outcome {
     STALE /* code was replaced: what is remembered is not to be trusted */
 };
 
+static struct replay_frame *outermost(struct replay *r) {
+    return &r->frames[REPLAY_REMEMBERED];
+}
+
 static bool is_end(uint64_t ra) {
     return ra < WALK_LEAST_PC || ra >> ROW_ADDRESS_BITS != 0;
 }
 
-/* add appends the state to the new frames. */
-static inline void add(struct search *s, const struct replay_frame *f) {
-    s->r->frames[s->nnew % REPLAY_NEW] = *f;
-    if (s->nnew < s->depth)
-        s->pcs[s->nnew] = f->ra;
-    s->nnew++;
+/* put_step stores a step, word by word: copying a struct would read its words two by two. */
+static inline void put_step(struct replay_step *to, uint64_t sp, uint64_t ra, uint64_t rbp,
+                            uint64_t row) {
+    to->sp = sp;
+    to->ra = ra;
+    to->rbp = rbp;
+    to->row = row;
 }
 
-static inline bool is_same(struct search *s, uint64_t addr, uint64_t value) {
+/* hand stores the return addresses of the new frames that have not been, as long as all are in the
+ * ring. */
+static inline void hand(struct search *s) {
+    for (; s->handed < s->nnew; s->handed++) {
+        if (s->handed < s->depth)
+            s->pcs[s->handed] = s->r->steps[s->handed % REPLAY_NEW].ra;
+    }
+}
+
+/* add appends a step to the new ones. */
+static void add(struct search *s, uint64_t sp, uint64_t ra, uint64_t rbp, uint64_t row) {
+    if (gm_unlikely(s->nnew == s->handed + REPLAY_NEW))
+        hand(s);
+    put_step(&s->r->steps[s->nnew++ % REPLAY_NEW], sp, ra, rbp, row);
+}
+
+static bool is_same(struct search *s, uint64_t addr, uint64_t value) {
     uint64_t v;
     return stackmem_load(&s->r->memory, addr, &v) && v == value;
 }
 
 /* What is compared of a remembered frame: the words from which its caller's state was read. */
-static inline bool same_words(struct search *s, const struct replay_frame *f) {
+static bool same_words(struct search *s, const struct replay_frame *f) {
     const struct replay_frame *out = f + 1;
-    switch (f->row.kind) {
+    switch (row_kind(f->row)) {
     case ROW_DRAP:
-        return is_same(s, f->rbp - 8 * (uint64_t)f->row.offset, out->sp) &&
+        return is_same(s, f->rbp - 8 * row_offset(f->row), out->sp) &&
                is_same(s, f->rbp, out->rbp) && is_same(s, out->sp - 8, out->ra);
     case ROW_SIGNAL:
         return is_same(s, f->sp + UCONTEXT_RSP, out->sp) &&
@@ -62,97 +89,113 @@ static inline bool same_words(struct search *s, const struct replay_frame *f) {
                is_same(s, f->sp + UCONTEXT_RBP, out->rbp);
     default:
         return is_same(s, out->sp - 8, out->ra) &&
-               (f->row.rbp == 0 || is_same(s, out->sp - 8 * (uint64_t)f->row.rbp, out->rbp));
+               (row_rbp(f->row) == 0 || is_same(s, out->sp - 8 * row_rbp(f->row), out->rbp));
     }
 }
 
-static uint64_t lookup_pc(const struct replay_frame *f) {
-    return walk_lookup_pc(f->ra, (f->row.flags & REPLAY_INTERRUPTED) != 0);
+static uint64_t lookup_pc(uint64_t ra, uint64_t row) {
+    return walk_lookup_pc(ra, (row & REPLAY_INTERRUPTED) != 0);
 }
 
 /* same_row tells whether the code at a remembered frame, which is on the stack, is what it was. */
-static gm_noinline bool same_row(struct search *s, const struct replay_frame *f) {
-    uint64_t pc = lookup_pc(f);
-    if ((f->row.flags & ROW_CHECKED) != 0)
+static bool same_row(struct search *s, const struct replay_frame *f) {
+    const uint64_t flags =
+        ROW_CHECKED | ROW_FLEETING | REPLAY_INTERRUPTED | REPLAY_RBP | REPLAY_FAR;
+    uint64_t pc = lookup_pc(f->ra, f->row);
+    if ((f->row & ROW_CHECKED) != 0)
         return codeobj_same(&s->seen, pc);
-    struct row row = rowcache_find(pc);
-    return row.kind == f->row.kind && row.offset == f->row.offset && row.rbp == f->row.rbp;
+    return ((rowcache_find(pc) ^ f->row) & ~flags) == 0;
 }
 
-/* A row's first bytes as one word: kind, flags, rbp.  UNUSUAL is in those that are of other kinds
- * than nearly all, ROW_RSP and ROW_RBP, or may not be believed, or whose words may be gone.
- * ROW_SLOW is not remembered. */
-#define UNUSUAL (ROW_DRAP | (ROW_CHECKED | ROW_FLEETING | REPLAY_FAR) << 8)
+/* UNUSUAL is in rows that are of other kinds than nearly all, ROW_RSP and ROW_RBP, or may not be
+ * believed, or whose words may be gone.  ROW_SLOW is not remembered. */
+#define UNUSUAL (ROW_DRAP | ROW_CHECKED | ROW_FLEETING | REPLAY_FAR)
 
 static_assert((ROW_DRAP & (ROW_RSP | ROW_RBP)) == 0 && (ROW_DRAP & ROW_SIGNAL & ROW_END) != 0 &&
                   (ROW_DRAP & ROW_LOST) != 0,
               "one bit tells them apart");
 
-static inline uint32_t row_word(const struct row *row) {
-    uint32_t w;
-    memcpy(&w, row, sizeof w);
-    return w;
+/* saved_at returns the address for a frame with such a row and the next one outwards. */
+static inline uint64_t saved_at(uint64_t row, const struct replay_frame *out) {
+    static const uint64_t other[2] = {0, 1}; /* than rbp */
+    if (gm_unlikely((row & UNUSUAL) != 0))
+        return (uintptr_t)&other[out->rbp == 0];
+    return row_rbp(row) != 0 ? out->sp - 8 * row_rbp(row) : (uintptr_t)&out->rbp;
 }
 
-/* compare goes outwards from a remembered frame i whose state is the present one.  Returns the
- * first frame from which the way on is not as it was; REPLAY_ROOM: none. */
-static uint32_t compare(struct search *s, uint32_t i) {
-    const struct replay_frame *f = &s->r->frames[i];
-    for (;; f++) {
-        uint32_t row = row_word(&f->row);
-        if (gm_likely((row & UNUSUAL) == 0)) {
-            uint64_t sp = f[1].sp;
-            uint64_t saved = row >> 16;
-            if (stackmem_word(sp - 8) != f[1].ra ||
-                (saved != 0 && stackmem_word(sp - 8 * saved) != f[1].rbp))
-                break;
-            continue;
-        }
-        if ((f->row.flags & (ROW_CHECKED | ROW_FLEETING)) != 0 && !same_row(s, f))
-            break;
-        if (f->row.kind >= ROW_END)
-            return REPLAY_ROOM;
-        if (!same_words(s, f))
-            break;
+/* same_usual tells whether the frame is usual, and its words are the same.  The order of reading
+ * does not matter: a step reads both. */
+static inline bool same_usual(const struct replay_frame *f) {
+    return gm_likely(stackmem_is(f->saved_at, 0, f[1].rbp)) &&
+           gm_likely(stackmem_is(f[1].sp, -8, f[1].ra));
+}
+
+/* same_unusual is for a frame that same_usual has refused.  *ret_end: the walk would end here. */
+static gm_noinline bool same_unusual(struct search *s, const struct replay_frame *f,
+                                     bool *ret_end) {
+    if ((f->row & (ROW_CHECKED | ROW_FLEETING)) != 0 && !same_row(s, f))
+        return false;
+    *ret_end = row_kind(f->row) >= ROW_END;
+    return *ret_end || same_words(s, f);
+}
+
+/* skip_usual returns the first frame from this one on for which that does not hold. */
+static inline struct replay_frame *skip_usual(struct replay_frame *f) {
+    for (;; f += 4) {
+        if (!same_usual(f))
+            return f;
+        if (!same_usual(f + 1))
+            return f + 1;
+        if (!same_usual(f + 2))
+            return f + 2;
+        if (!same_usual(f + 3))
+            return f + 3;
     }
-    return (uint32_t)(f - s->r->frames);
 }
 
-/* pass_rbp corrects rbp in the remembered frames that have it from frame i: it did not matter
- * there, so it was not compared. */
-static void pass_rbp(struct replay *r, uint32_t i, uint64_t rbp) {
-    for (struct replay_frame *f = &r->frames[i]; f->rbp != rbp; f++) {
+/* compare goes outwards from a remembered frame whose state is the present one.  Returns the first
+ * frame from which the way on is not as it was; NULL: none. */
+static inline struct replay_frame *compare(struct search *s, struct replay_frame *f) {
+    for (bool end = false;; f++) {
+        f = skip_usual(f);
+        if ((f->row & UNUSUAL) == 0 || !same_unusual(s, f, &end))
+            return f;
+        if (end)
+            return NULL;
+    }
+}
+
+/* pass_rbp corrects rbp in the remembered frames that have it from f: it did not matter there, so
+ * it was not compared. */
+static gm_noinline void pass_rbp(const struct replay *r, struct replay_frame *f, uint64_t rbp) {
+    for (; f->rbp != rbp; f++) {
         f->rbp = rbp;
-        if (f->row.kind >= ROW_DRAP || f->row.rbp != 0)
+        if (f > r->frames)
+            f[-1].saved_at = saved_at(f[-1].row, f);
+        if (row_kind(f->row) >= ROW_DRAP || row_rbp(f->row) != 0)
             return;
     }
 }
 
 /* is_now tells whether the remembered frame's state is the present one. */
-static inline bool is_now(const struct replay_frame *f, const struct replay_frame *now) {
-    return f->ra == now->ra && f->sp == now->sp &&
-           (f->row.flags & REPLAY_INTERRUPTED) == now->row.flags &&
-           (f->rbp == now->rbp || (f->row.flags & REPLAY_RBP) == 0);
+static inline bool is_now(const struct replay_frame *f, uint64_t sp, uint64_t ra, uint64_t rbp,
+                          uint64_t row) {
+    return f->sp == sp && f->ra == ra && (f->row & REPLAY_INTERRUPTED) == row &&
+           (f->rbp == rbp || (f->row & REPLAY_RBP) == 0);
 }
 
-/* meet looks whether the present state is a remembered one.  True: all from s->at on is as it was.
- * Otherwise the present state is the last that is known to be right. */
-static bool meet(struct search *s) {
-    struct replay *r = s->r;
-    while (s->at < REPLAY_ROOM && r->frames[s->at].sp < s->now.sp)
-        s->at++;
-    if (s->at == REPLAY_ROOM || !is_now(&r->frames[s->at], &s->now))
-        return false;
-    uint32_t from = s->at;
-    if (gm_unlikely(r->frames[from].rbp != s->now.rbp))
-        pass_rbp(r, from, s->now.rbp);
-    uint32_t to = compare(s, from);
-    if (to == REPLAY_ROOM)
+/* meet is for when s->at is the present state.  True: all from there on is as it was.  Otherwise
+ * the present state is the last that is known to be right. */
+static inline bool meet(struct search *s, uint64_t rbp) {
+    struct replay_frame *f = s->at;
+    if (gm_unlikely(f->rbp != rbp))
+        pass_rbp(s->r, f, rbp);
+    struct replay_frame *to = compare(s, f < s->sure ? s->sure : f);
+    if (gm_likely(to == NULL))
         return true;
-    for (uint32_t i = from; i < to; i++)
-        add(s, &r->frames[i]);
-    s->now = r->frames[to];
-    s->now.row.flags &= REPLAY_INTERRUPTED;
+    for (; f < to; f++)
+        add(s, f->sp, f->ra, f->rbp, f->row);
+    put_step(&s->now, to->sp, to->ra, to->rbp, to->row & REPLAY_INTERRUPTED);
     s->at = to + 1;
     return false;
 }
@@ -162,88 +205,124 @@ static bool load(struct search *s, uint64_t addr, uint64_t *ret) {
 }
 
 /* read_out reads the caller's state.  False: unreadable. */
-static inline bool read_out(struct search *s, const struct replay_frame *f,
-                            struct replay_frame *out) {
-    out->row.flags = 0;
-    switch (f->row.kind) {
+static bool read_out(struct search *s, const struct replay_step *f, struct replay_step *out) {
+    out->row = 0;
+    switch (row_kind(f->row)) {
     case ROW_RSP:
-        out->sp = f->sp + 8 * (uint64_t)f->row.offset;
+        out->sp = f->sp + 8 * row_offset(f->row);
         break;
     case ROW_RBP:
-        out->sp = f->rbp + 8 * (uint64_t)f->row.offset;
+        out->sp = f->rbp + 8 * row_offset(f->row);
         break;
     case ROW_DRAP:
-        return load(s, f->rbp - 8 * (uint64_t)f->row.offset, &out->sp) &&
-               load(s, f->rbp, &out->rbp) && load(s, out->sp - 8, &out->ra);
+        return load(s, f->rbp - 8 * row_offset(f->row), &out->sp) && load(s, f->rbp, &out->rbp) &&
+               load(s, out->sp - 8, &out->ra);
     default: /* ROW_SIGNAL */
-        out->row.flags = REPLAY_INTERRUPTED;
+        out->row = REPLAY_INTERRUPTED;
         return load(s, f->sp + UCONTEXT_RSP, &out->sp) && load(s, f->sp + UCONTEXT_RIP, &out->ra) &&
                load(s, f->sp + UCONTEXT_RBP, &out->rbp);
     }
     out->rbp = f->rbp;
     return load(s, out->sp - 8, &out->ra) &&
-           (f->row.rbp == 0 || load(s, out->sp - 8 * (uint64_t)f->row.rbp, &out->rbp));
+           (row_rbp(f->row) == 0 || load(s, out->sp - 8 * row_rbp(f->row), &out->rbp));
 }
 
 /* is_near tells whether the words of a step of kind ROW_RSP or ROW_RBP are on the stack in use. */
-static inline bool is_near(const struct stackmem *m, const struct replay_frame *f,
-                           const struct replay_frame *out) {
+static bool is_near(const struct stackmem *m, const struct replay_step *f,
+                    const struct replay_step *out) {
     uint64_t n = m->hi - m->lo;
     return out->sp - 8 - m->lo < n &&
-           (f->row.rbp == 0 || out->sp - 8 * (uint64_t)f->row.rbp - m->lo < n);
+           (row_rbp(f->row) == 0 || out->sp - 8 * row_rbp(f->row) - m->lo < n);
 }
 
-/* step notes the present frame and goes to its caller's. */
-static inline enum outcome step(struct search *s) {
-    struct replay_frame *now = &s->now;
-    struct replay_frame out;
-    uint8_t interrupted = now->row.flags;
-    now->row = rowcache_find(walk_lookup_pc(now->ra, interrupted != 0));
-    if (gm_unlikely((now->row.flags & ROW_CHECKED) != 0) &&
-        !codeobj_same(&s->seen, walk_lookup_pc(now->ra, interrupted != 0)))
+/* add_now appends the present state with its row. */
+static void add_now(struct search *s, const struct replay_step *now) {
+    add(s, now->sp, now->ra, now->rbp, now->row);
+}
+
+/* step notes the present frame, whose row is given, and goes to its caller's; for any row. */
+static gm_noinline enum outcome step(struct search *s, uint64_t row) {
+    struct replay_step *now = &s->now;
+    struct replay_step out;
+    uint64_t interrupted = now->row;
+    now->row = row | interrupted;
+    if ((row & ROW_CHECKED) != 0 && !codeobj_same(&s->seen, lookup_pc(now->ra, interrupted)))
         return STALE;
-    now->row.flags |= interrupted;
-    if (gm_unlikely(now->row.kind == ROW_SLOW))
+    if (row_kind(row) == ROW_SLOW)
         return IS_SLOW;
-    if (now->row.kind < ROW_END) {
+    if (row_kind(row) < ROW_END) {
         if (!read_out(s, now, &out)) {
-            now->row.kind = ROW_LOST; /* the words are not compared, so: */
-            now->row.flags |= ROW_FLEETING;
+            now->row |= ROW_LOST | ROW_FLEETING; /* the words are not compared */
         } else {
-            if (gm_unlikely(!is_near(&s->r->memory, now, &out)))
-                now->row.flags |= REPLAY_FAR;
+            if (!is_near(&s->r->memory, now, &out))
+                now->row |= REPLAY_FAR;
             if (is_end(out.ra)) {
-                add(s, now);
-                out.row = (struct row){.kind = ROW_END};
-                add(s, &out); /* so that the word is compared */
+                add_now(s, now);
+                out.row = ROW_END;
+                add_now(s, &out); /* so that the word is compared */
                 return ENDED;
             }
         }
     }
-    add(s, now);
-    if (now->row.kind >= ROW_END)
+    add_now(s, now);
+    if (row_kind(now->row) >= ROW_END)
         return ENDED;
     *now = out;
-    return gm_likely(s->nnew < REPLAY_MAX_WALK) ? GOES_ON : ENDLESS;
+    return s->nnew < REPLAY_MAX_WALK ? GOES_ON : ENDLESS;
 }
 
-static enum outcome walk(struct search *s) {
+/* walk goes from the present state to the end, or to what is remembered. */
+static inline enum outcome walk(struct search *s) {
+    struct replay *r = s->r;
+    struct replay_frame *at = s->at;
+    uint64_t sp = s->now.sp, ra = s->now.ra, rbp = s->now.rbp, interrupted = s->now.row;
     for (;;) {
-        if (meet(s))
-            return MET;
-        enum outcome o = step(s);
+        while (at->sp < sp)
+            at++;
+        if (is_now(at, sp, ra, rbp, interrupted)) {
+            s->at = at;
+            if (meet(s, rbp))
+                return MET;
+            at = s->at;
+            sp = s->now.sp, ra = s->now.ra, rbp = s->now.rbp, interrupted = s->now.row;
+        }
+        uint64_t row = rowcache_find(lookup_pc(ra, interrupted));
+        /* What most steps are; the others are done anew. */
+        uint64_t saved = row_narrow_rbp(row);
+        uint64_t out = (row_kind(row) == ROW_RBP ? rbp : sp) + 8 * row_narrow_offset(row);
+        uint64_t saved_from = saved != 0 ? out - 8 * saved : out - 8;
+        uint64_t lo = r->memory.lo;
+        uint64_t n = r->memory.hi - lo;
+        if (gm_likely((uint32_t)(row & (ROW_KIND | ROW_CHECKED | ROW_FLEETING | ROW_WIDE)) - 1 <
+                          2 &&
+                      (out & 7) == 0 && out - 8 - lo < n && saved_from - lo < n &&
+                      s->nnew < s->handed + REPLAY_NEW && s->nnew < REPLAY_MAX_WALK - 1)) {
+            uint64_t out_ra = stackmem_word(out - 8);
+            uint64_t out_rbp = stackmem_word(saved_from);
+            if (gm_likely(!is_end(out_ra))) {
+                put_step(&r->steps[s->nnew++ % REPLAY_NEW], sp, ra, rbp, row | interrupted);
+                rbp = saved != 0 ? out_rbp : rbp;
+                sp = out;
+                ra = out_ra;
+                interrupted = 0;
+                continue;
+            }
+        }
+        s->at = at;
+        put_step(&s->now, sp, ra, rbp, interrupted);
+        enum outcome o = step(s, row);
         if (o != GOES_ON)
             return o;
+        sp = s->now.sp, ra = s->now.ra, rbp = s->now.rbp, interrupted = s->now.row;
     }
 }
 
-/* own_caller sets the state to that of the innermost frame outside of this library, whose code is
+/* own_caller returns the frame pointer of the outermost function of this library, whose code is
  * compiled with frame pointers.  fp: of a function of it. */
-static void own_caller(struct replay_frame *ret, uint64_t fp) {
+static inline uint64_t own_caller(uint64_t fp) {
     while (own_code(stackmem_word(fp + 8)))
         fp = stackmem_word(fp);
-    *ret =
-        (struct replay_frame){.ra = stackmem_word(fp + 8), .sp = fp + 16, .rbp = stackmem_word(fp)};
+    return fp;
 }
 
 /* walk_slowly does a full walk, from s->now's frame on; the frames can't be remembered. */
@@ -251,41 +330,14 @@ static enum outcome walk_slowly(struct search *s) {
     struct walk w;
     enum walk_step to = WALK_ON;
     walk_here(&w, &s->r->memory);
-    s->nnew = 0;
+    s->nnew = s->handed = 0;
     while (s->nnew < REPLAY_MAX_WALK && (to = walk_out(&w)) == WALK_ON) {
-        if (s->nnew == 0 && own_code(w.regs[CFI_RIP]))
-            continue;
-        struct replay_frame f = {.ra = w.regs[CFI_RIP], .row = {.kind = ROW_SLOW}};
-        add(s, &f);
+        if (s->nnew != 0 || !own_code(w.regs[CFI_RIP]))
+            add(s, 0, w.regs[CFI_RIP], 0, ROW_SLOW);
     }
     if (to == WALK_LOST && s->nnew != 0)
-        s->r->frames[(s->nnew - 1) % REPLAY_NEW].row.kind = ROW_LOST;
+        s->r->steps[(s->nnew - 1) % REPLAY_NEW].row = ROW_LOST;
     return to == WALK_ON ? ENDLESS : IS_SLOW;
-}
-
-/* mark_rbp sets REPLAY_RBP in the frames [from, to), all of which are remembered. */
-static void mark_rbp(struct replay *r, uint32_t from, uint32_t to) {
-    bool matters = to < REPLAY_ROOM && (r->frames[to].row.flags & REPLAY_RBP) != 0;
-    while (to-- > from) {
-        struct row *row = &r->frames[to].row;
-        if (row->kind != ROW_RSP || row->rbp != 0)
-            matters = row->kind == ROW_RBP || row->kind == ROW_DRAP;
-        row->flags = (uint8_t)((row->flags & ~REPLAY_RBP) | (matters ? REPLAY_RBP : 0));
-    }
-}
-
-/* unbroken returns how many of the n outermost new frames are at their places still, though the
- * walk has not met them: what differs is a register. */
-static uint32_t unbroken(const struct search *s, uint32_t tail, uint32_t n) {
-    const struct replay *r = s->r;
-    uint32_t k = 0;
-    for (; k < n && tail + k < r->nremembered; k++) {
-        const struct replay_frame *was = &r->frames[REPLAY_ROOM - 1 - tail - k];
-        const struct replay_frame *is = &r->frames[(s->nnew - 1 - k) % REPLAY_NEW];
-        if (was->ra != is->ra || was->sp != is->sp)
-            break;
-    }
-    return k;
 }
 
 /* begin_anew: nothing before the present capture is to be believed. */
@@ -294,56 +346,81 @@ static void begin_anew(struct replay *r, enum replay_verdict why) {
     r->why = (uint8_t)why;
 }
 
-/* leaves tells whether the step from a remembered frame outwards may go to another stack. */
-static bool leaves(const struct replay_frame *f) {
-    return f->row.kind == ROW_SIGNAL || (f->row.flags & REPLAY_FAR) != 0 ||
-           (f->row.kind < ROW_END && f[1].sp <= f->sp);
-}
-
-/* note_stacks looks at the n new remembered frames, inside of the `tail` that were met. */
-static void note_stacks(struct replay *r, uint32_t tail, uint32_t n) {
-    if (r->plain >= tail) {
-        const struct replay_frame *f = &r->frames[REPLAY_ROOM - tail];
-        for (r->plain = tail; r->plain < tail + n && !leaves(--f);)
-            r->plain++;
+/* unbroken returns how many of the n outermost new frames are at their places still, though the
+ * walk has not met them: what differs is a register. */
+static uint32_t unbroken(const struct search *s, uint32_t tail, uint32_t n) {
+    const struct replay *r = s->r;
+    uint32_t k = 0;
+    for (; k < n && tail + k < r->nremembered; k++) {
+        const struct replay_frame *was = &r->frames[REPLAY_REMEMBERED - 1 - tail - k];
+        const struct replay_step *is = &r->steps[(s->nnew - 1 - k) % REPLAY_NEW];
+        if (was->ra != is->ra || was->sp != is->sp)
+            break;
     }
-    bool crossed = r->plain < tail + n;
-    if (crossed)
-        begin_anew(r, REPLAY_SWITCHED);
-    else if (r->crossed)
-        begin_anew(r, r->why);
-    r->crossed = crossed;
+    return k;
 }
 
-/* stamp marks the n new frames, of which the `same` outermost are not new; outside of them are
- * `tail` that were met. */
-static void stamp(struct replay *r, uint32_t tail, uint32_t n, uint32_t same) {
-    uint64_t *stamps = &r->stamps[REPLAY_REMEMBERED - tail - n];
-    for (uint32_t i = 0; i < n - same; i++)
-        stamps[i] = r->number;
-    if (tail + same == 0 && r->nremembered != 0)
-        begin_anew(r, REPLAY_SWITCHED);
-    else if (tail + same == 0)
-        begin_anew(r, r->why);
+/* leaves tells whether the step to a remembered frame may be one to another stack. */
+static inline bool leaves(uint64_t sp, uint64_t row, const struct replay_frame *out) {
+    return (row & REPLAY_FAR) != 0 || (row_kind(row) < ROW_END && out->sp <= sp) ||
+           row_kind(row) == ROW_SIGNAL;
+}
+
+/* put makes the n last new frames remembered ones, before `tail` outer ones, the `same` outermost
+ * of them with the stamps that are there.  Returns how many are outside of the first one that
+ * leaves its stack. */
+static inline uint32_t put(struct search *s, uint32_t tail, uint32_t n, uint32_t same) {
+    struct replay *r = s->r;
+    struct replay_frame *to = outermost(r) - tail;
+    uint64_t matters = tail != 0 ? to->row & REPLAY_RBP : 0; /* rbp does */
+    uint32_t stay = n;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct replay_step *from = &r->steps[(s->nnew - 1 - i) % REPLAY_NEW];
+        uint64_t row = from->row & ~REPLAY_RBP;
+        uint64_t sp = from->sp;
+        if (row_kind(row) != ROW_RSP)
+            matters = row_kind(row) == ROW_RBP || row_kind(row) == ROW_DRAP ? REPLAY_RBP : 0;
+        else if (row_rbp(row) != 0)
+            matters = 0;
+        if (gm_unlikely(leaves(sp, row, to)) && stay == n)
+            stay = i;
+        to[-1].saved_at = saved_at(row, to);
+        to--;
+        to->sp = sp;
+        to->ra = from->ra;
+        to->rbp = from->rbp;
+        to->row = row | matters;
+        to->stamp = i < same ? to->stamp : r->number;
+    }
+    return stay;
+}
+
+/* note_stacks: of what is remembered now, `tail` frames had been before, and the `stay` next ones
+ * don't leave their stack. */
+static inline void note_stacks(struct replay *r, uint32_t tail, uint32_t stay) {
+    if (gm_likely(tail <= r->plain))
+        r->plain = tail + stay;
+    bool crossed = r->plain < r->nremembered;
+    if (gm_unlikely(crossed || r->crossed))
+        begin_anew(r, crossed ? REPLAY_SWITCHED : r->why);
+    r->crossed = crossed;
 }
 
 /* keep remembers the new frames, as many of the outer ones as there is room for, before the `tail`
  * outer ones that were met. */
-static void keep(struct search *s, uint32_t tail) {
+static inline void keep(struct search *s, uint32_t tail) {
     struct replay *r = s->r;
     uint32_t n = s->nnew < REPLAY_NEW ? s->nnew : REPLAY_NEW;
-    if (n > REPLAY_REMEMBERED - tail)
+    if (gm_unlikely(n > REPLAY_REMEMBERED - tail))
         n = REPLAY_REMEMBERED - tail;
-    stamp(r, tail, n, unbroken(s, tail, n));
-    uint32_t to = REPLAY_ROOM - tail - n;
-    uint32_t from = (s->nnew - n) % REPLAY_NEW;
-    uint32_t part = n < REPLAY_NEW - from ? n : REPLAY_NEW - from; /* up to the ring's end */
-    memcpy(&r->frames[to], &r->frames[from], part * sizeof r->frames[0]);
-    memcpy(&r->frames[to + part], &r->frames[0], (n - part) * sizeof r->frames[0]);
-    mark_rbp(r, to, to + n);
-    note_stacks(r, tail, n);
+    uint32_t same = unbroken(s, tail, n);
+    if (gm_unlikely(tail + same == 0))
+        begin_anew(r, r->nremembered != 0 ? REPLAY_SWITCHED : r->why);
+    uint32_t stay = put(s, tail, n, same);
     r->nremembered = tail + n;
-    if (gm_unlikely(n < s->nnew)) {
+    note_stacks(r, tail, stay);
+    r->complete = n == s->nnew;
+    if (gm_unlikely(!r->complete)) {
         begin_anew(r, REPLAY_DEEP);
         r->crossed = true; /* for all that is known */
     }
@@ -364,14 +441,18 @@ struct whole {
     const struct replay_frame *end;  /* of all */
 };
 
-/* What stands behind the outermost frame to be compared is none (see step). */
-static struct whole assemble(const struct search *s, uint32_t tail) {
-    const struct replay_frame *end = &s->r->frames[REPLAY_ROOM];
-    bool more = s->nnew + tail != 0 && is_end(end[-1].ra);
+/* remember keeps what was found; returns what has been put together.  What stands behind the
+ * outermost frame to be compared is none (see step). */
+static inline struct whole remember(struct search *s, enum outcome o) {
+    struct replay *r = s->r;
+    uint32_t tail = o == MET ? (uint32_t)(outermost(r) - s->at) : 0;
+    keep(s, tail);
+    bool more = r->nremembered != 0 && is_end(outermost(r)[-1].ra);
     struct whole w = {.nnew = s->nnew - (more && tail == 0),
                       .total = s->nnew + tail - more,
-                      .tail = end - tail,
-                      .end = end - more};
+                      .tail = outermost(r) - tail,
+                      .end = outermost(r) - more};
+    r->total = (uint32_t)w.total;
     return w;
 }
 
@@ -418,34 +499,23 @@ static void drop(struct replay *r, enum replay_verdict why) {
     r->why = (uint8_t)why;
 }
 
-/* remember keeps what was found; returns what has been put together. */
-static struct whole remember(struct search *s, enum outcome o) {
-    struct replay *r = s->r;
-    uint32_t tail = o == MET ? REPLAY_ROOM - s->at : 0;
-    keep(s, tail);
-    struct whole w = assemble(s, tail);
-    r->total = (uint32_t)w.total;
-    r->complete = s->nnew + tail == r->nremembered;
-    return w;
-}
-
 /* finish remembers what was found and hands it out. */
-static struct replay_stack finish(struct search *s, enum outcome o) {
+static inline void finish(struct search *s, enum outcome o) {
     struct replay *r = s->r;
+    hand(s);
     struct whole w = remember(s, o);
-    struct replay_stack ret = {.total = w.total};
-    const struct replay_frame *last = &r->frames[REPLAY_ROOM - 1];
-    if (o == ENDLESS || last->row.kind == ROW_LOST || (is_end(last->ra) && last->ra != 0))
-        ret.flags |= GOMALLOC_SITE_STOPPED;
-    if (w.total <= s->depth)
-        hand_out(s, &w, &ret);
+    struct replay_stack *ret = &r->last;
+    ret->flags = 0;
+    ret->total = w.total;
+    const struct replay_frame *last = outermost(r) - 1;
+    if (o == ENDLESS || row_kind(last->row) == ROW_LOST || (is_end(last->ra) && last->ra != 0))
+        ret->flags = GOMALLOC_SITE_STOPPED;
+    if (gm_likely(w.total <= s->depth))
+        hand_out(s, &w, ret);
     else
-        hand_out_parts(s, &w, o == ENDLESS ? 0 : s->depth / 4, &ret);
-    r->last = ret;
-    r->last.known = ret.n;
-    if (o == ENDLESS || o == IS_SLOW)
+        hand_out_parts(s, &w, o == ENDLESS ? 0 : s->depth / 4, ret);
+    if (gm_unlikely(o == ENDLESS || o == IS_SLOW))
         drop(r, o == ENDLESS ? REPLAY_DEEP : REPLAY_STOPPED);
-    return ret;
 }
 
 void replay_forget(struct replay *r) {
@@ -475,20 +545,32 @@ static gm_noinline void change_thread(struct replay *r) {
     r->thread = self.number;
     r->memory = (struct stackmem){.lo = 0};
     r->generation = atomic_load_explicit(&codeobj_generation, memory_order_acquire);
+    outermost(r)->sp = UINT64_MAX;
     drop(r, REPLAY_SWITCHED);
 }
 
-/* attempt walks from the state.  STALE: what it found is not to be used. */
-static enum outcome attempt(struct search *s, const struct replay_frame *start) {
+/* begin makes ready for a capture from a function of this library with that frame pointer. */
+static inline void begin(struct search *s, struct replay *r, uint64_t fp) {
+    if (gm_unlikely(self.record != r || self.number != r->thread))
+        change_thread(r);
+    __atomic_store_n(&r->number, r->number + 1, __ATOMIC_RELAXED); /* see change_thread */
+    s->r = r;
+    stackmem_here(&r->memory, fp);
+}
+
+/* attempt walks from who called the function with that frame pointer.  STALE: what it found is not
+ * to be used. */
+static enum outcome attempt(struct search *s, uint64_t fp) {
     struct replay *r = s->r;
     uint32_t generation = atomic_load_explicit(&codeobj_generation, memory_order_acquire);
     if (gm_unlikely(generation != r->generation)) {
         drop(r, REPLAY_STOPPED);
         r->generation = generation;
+        s->sure = NULL;
     }
-    s->nnew = 0;
-    s->at = REPLAY_ROOM - r->nremembered;
-    s->now = *start;
+    s->nnew = s->handed = 0;
+    s->at = outermost(r) - r->nremembered;
+    put_step(&s->now, fp + 16, stackmem_word(fp + 8), stackmem_word(fp), 0);
     s->seen.n = 0;
     enum outcome o = walk(s);
     atomic_thread_fence(memory_order_acquire);
@@ -498,135 +580,98 @@ static enum outcome attempt(struct search *s, const struct replay_frame *start) 
 }
 
 /* is_same_stack tells whether the stack is the remembered one, all of it. */
-static bool is_same_stack(const struct search *s, enum outcome o) {
-    return o == MET && s->nnew == 0 && s->at == REPLAY_ROOM - s->r->nremembered;
+static inline bool is_same_stack(const struct search *s, enum outcome o) {
+    return o == MET && s->nnew == 0 && s->at == outermost(s->r) - s->r->nremembered;
 }
 
-/* begin makes ready for a capture from a function of this library with that frame pointer. */
-static inline void begin(struct search *s, struct replay *r, struct replay_frame *start,
-                         uint64_t fp) {
-    if (gm_unlikely(self.record != r || self.number != r->thread))
-        change_thread(r);
-    __atomic_store_n(&r->number, r->number + 1, __ATOMIC_RELAXED); /* see change_thread */
-    s->r = r;
-    stackmem_here(&r->memory, fp);
-    own_caller(start, fp);
-}
-
-/* attempt_again is for a walk that may not be used. */
-static gm_noinline enum outcome attempt_again(struct search *s, const struct replay_frame *start,
-                                              enum outcome o) {
-    if (o == STALE)
-        o = attempt(s, start);
-    return o == STALE || o == IS_SLOW ? walk_slowly(s) : o;
-}
-
-gm_noinline struct replay_stack replay_capture(struct replay *r, uint64_t *pcs, unsigned depth) {
+/* capture walks, now that is_again has looked at the frames up to `sure`. */
+static gm_noinline void capture(struct replay *r, uint64_t fp, uint64_t *pcs, unsigned depth,
+                                struct replay_frame *sure) {
     struct search s;
-    struct replay_frame start;
     s.pcs = pcs;
     s.depth = depth;
-    begin(&s, r, &start, (uintptr_t)__builtin_frame_address(0));
-    enum outcome o = attempt(&s, &start);
-    if (is_same_stack(&s, o) && r->have == r->last.n)
-        return r->last;
+    s.sure = sure;
+    begin(&s, r, fp);
+    enum outcome o = attempt(&s, fp);
+    if (is_same_stack(&s, o) && r->have == r->last.n) {
+        r->last.known = r->last.n;
+        return;
+    }
+    if (gm_unlikely(o == STALE))
+        o = attempt(&s, fp);
     if (gm_unlikely(o == STALE || o == IS_SLOW))
-        o = attempt_again(&s, &start, o);
-    return finish(&s, o);
+        o = walk_slowly(&s);
+    finish(&s, o);
 }
 
-gm_noinline bool replay_observe(struct replay *r) {
+/* is_again tells whether the stack is that of the capture before, all of it and without doubt: what
+ * is the case most of the time, in as few instructions as can be.  If not, *ret_sure is the first
+ * frame that is not known to be the same. */
+static inline bool is_again(struct replay *r, uint64_t fp, struct replay_frame **ret_sure) {
+    uint32_t generation = atomic_load_explicit(&codeobj_generation, memory_order_acquire);
+    struct replay_frame *f = outermost(r) - r->nremembered;
+    *ret_sure = NULL;
+    if (self.record != r || self.number != r->thread || generation != r->generation ||
+        !stackmem_is_here(&r->memory, fp) || f->sp != fp + 16 || f->ra != stackmem_word(fp + 8) ||
+        f->rbp != stackmem_word(fp) || (f->row & REPLAY_INTERRUPTED) != 0)
+        return false;
+    f = skip_usual(f);
+    *ret_sure = f;
+    if (f->row != ROW_END || r->have != r->last.n)
+        return false;
+    atomic_thread_fence(memory_order_acquire);
+    return generation == atomic_load_explicit(&codeobj_generation, memory_order_relaxed);
+}
+
+gm_noinline const struct replay_stack *replay_capture(struct replay *r, uint64_t fp, uint64_t *pcs,
+                                                      unsigned depth) {
+    struct replay_frame *sure;
+    fp = own_caller(fp);
+    if (is_again(r, fp, &sure)) {
+        __atomic_store_n(&r->number, r->number + 1, __ATOMIC_RELAXED);
+        r->last.known = r->last.n;
+    } else {
+        capture(r, fp, pcs, depth, sure);
+    }
+    return &r->last;
+}
+
+gm_noinline bool replay_observe(struct replay *r, uint64_t fp) {
     struct search s;
-    struct replay_frame start;
     s.pcs = NULL;
     s.depth = 0;
-    begin(&s, r, &start, (uintptr_t)__builtin_frame_address(0));
-    enum outcome o = attempt(&s, &start);
+    s.sure = NULL;
+    fp = own_caller(fp);
+    begin(&s, r, fp);
+    enum outcome o = attempt(&s, fp);
     if (is_same_stack(&s, o))
         return true;
     if (gm_unlikely(o == STALE))
-        o = attempt(&s, &start);
+        o = attempt(&s, fp);
     r->last.n = UINT_MAX; /* it is not the last stack any more */
     if (gm_unlikely(o == STALE || o == IS_SLOW)) {
         drop(r, REPLAY_STOPPED);
         return false;
     }
-    r->have = least(o == MET ? REPLAY_ROOM - s.at : 0, r->have);
+    r->have = least(o == MET ? (uint64_t)(outermost(r) - s.at) : 0, r->have);
     remember(&s, o);
     if (gm_unlikely(o == ENDLESS))
         drop(r, REPLAY_DEEP);
     return r->nremembered != 0;
 }
 
-struct replay_moment replay_moment(const struct replay *r) {
-    return (struct replay_moment){
-        .when = r->complete ? r->number : 0, .depth = r->total, .thread = r->thread};
-}
-
-/* one_beyond returns 1 if the outermost remembered frame is none, but what ends the stack. */
-static uint32_t one_beyond(const struct replay *r) {
-    return r->nremembered - r->total;
-}
-
-/* still_there returns how many outer frames have been there in each capture since that one. */
-static uint32_t still_there(const struct replay *r, uint64_t when) {
-    uint32_t from = REPLAY_REMEMBERED - r->nremembered;
-    uint32_t to = REPLAY_REMEMBERED;
-    while (from < to) { /* the first stamp not above `when` is in [from, to] */
-        uint32_t mid = (from + to) / 2;
-        if (r->stamps[mid] > when)
-            from = mid + 1;
-        else
-            to = mid;
-    }
-    return REPLAY_REMEMBERED - to - one_beyond(r);
-}
-
-enum replay_verdict replay_ended(const struct replay *r, struct replay_moment m,
-                                 uint32_t *ret_ended) {
-    *ret_ended = 0;
-    if (m.when == 0)
-        return m.depth > REPLAY_REMEMBERED ? REPLAY_DEEP : REPLAY_STOPPED;
-    if (m.thread != r->thread)
-        return REPLAY_SWITCHED;
-    if (!r->complete || m.when < r->continuous || m.when > r->number)
-        return r->why;
-    uint32_t there = still_there(r, m.when);
-    /* The frame after those says only where its function was, which may be there still. */
-    if (m.depth > there + 1)
-        *ret_ended = m.depth - there - 1;
-    return REPLAY_TOLD;
-}
-
-uint64_t replay_return_slot(const struct replay *r, uint32_t k, uint64_t *ret_value) {
-    if (!r->complete || k + 1 >= r->total)
-        return 0;
-    const struct replay_frame *f = &r->frames[REPLAY_ROOM - r->nremembered + k];
-    if (f->row.kind == ROW_SIGNAL)
-        return 0;
-    *ret_value = f[1].ra;
-    return f[1].sp - 8;
-}
-
-uint64_t replay_pc(const struct replay *r, struct replay_moment m, uint32_t k) {
-    if (!r->complete || k >= m.depth || m.depth - k > r->total)
-        return 0;
-    return r->frames[REPLAY_ROOM - one_beyond(r) - (m.depth - k)].ra;
-}
-
 /* The chain of frame pointers that own_caller follows must be there. */
 static gm_noinline bool has_frame_pointers(void) {
     struct stackmem memory = {.lo = 0};
-    struct replay_frame start;
     struct walk w;
     uint64_t fp = (uintptr_t)__builtin_frame_address(0);
     stackmem_here(&memory, fp);
-    own_caller(&start, fp);
+    fp = own_caller(fp);
     walk_here(&w, &memory);
     while (walk_out(&w) == WALK_ON) {
         if (!own_code(w.regs[CFI_RIP]))
-            return w.regs[CFI_RIP] == start.ra && w.regs[CFI_RSP] == start.sp &&
-                   w.regs[CFI_RBP] == start.rbp;
+            return w.regs[CFI_RIP] == stackmem_word(fp + 8) && w.regs[CFI_RSP] == fp + 16 &&
+                   w.regs[CFI_RBP] == stackmem_word(fp);
     }
     return false;
 }

@@ -62,23 +62,33 @@
 #include "prof/stackmem.h"
 
 #define REPLAY_REMEMBERED 576 /* frames */
-#define REPLAY_NEW        576 /* frames walked newly that are still at hand when the end is reached */
-#define REPLAY_ROOM       (REPLAY_REMEMBERED + REPLAY_NEW)
+#define REPLAY_NEW        256 /* frames walked newly that are still at hand when the end is reached */
 #define REPLAY_MAX_WALK   16384
 
-struct replay_frame {
-    uint64_t ra;
+/* A state of a walk, and the step that was made from it. */
+struct replay_step {
     uint64_t sp; /* CFA of the callee */
+    uint64_t ra;
     uint64_t rbp;
-    struct row row; /* of ra: the step outwards */
+    uint64_t row; /* of ra: the step outwards */
 };
 
-/* flags of a frame's row, beside those of struct row */
-enum {
-    REPLAY_INTERRUPTED = 0x10, /* by a signal */
-    REPLAY_RBP = 0x20,         /* rbp matters to this or an outer step before one restores it */
-    REPLAY_FAR = 0x40          /* the step read words outside of the stack that was in use */
+/* One that is remembered.  The frame outside of it is the next in the array. */
+struct replay_frame {
+    uint64_t sp;
+    uint64_t ra;
+    uint64_t rbp;
+    uint64_t row;
+    uint64_t saved_at; /* address of the word that the next frame's rbp is from; of that rbp itself,
+                          if the step leaves it as it is; of another value, if the row is unusual */
+    uint64_t stamp;    /* number of the capture since which it has been here, unbroken */
 };
+
+/* flags of a frame's row, beside those of rowcache.h */
+#define REPLAY_INTERRUPTED (UINT64_C(1) << 30) /* by a signal */
+#define REPLAY_FAR         (UINT64_C(1) << 31) /* the step read words outside of the stack in use */
+#define REPLAY_RBP                                                                                 \
+    (UINT64_C(1) << 56) /* rbp matters to this or an outer step before one restores it */
 
 /* What a capture found. */
 struct replay_stack {
@@ -90,24 +100,27 @@ struct replay_stack {
 
 /* A thread's.  All zero to begin with. */
 struct replay {
-    struct stackmem memory;
+    /* What is remembered ends at REPLAY_REMEMBERED, outermost last.  There stands a last one that
+     * no frame is outside of.  What is used of the memory, in stacks that are not deep, is in the
+     * middle: few pages. */
+    struct replay_frame frames[REPLAY_REMEMBERED + 1];
+
+    uint32_t nremembered;
     uint32_t thread;     /* number of the thread whose stack this is */
     uint32_t generation; /* of codeobj, for which the remembered is right */
-    uint32_t nremembered;
-    uint32_t have; /* outermost frames that the last capture handed out or its caller knew */
+    uint32_t have;       /* outermost frames that the last capture handed out or its caller knew */
+    uint64_t number;     /* of the last capture, or of the present one */
+    struct stackmem memory;
     struct replay_stack last; /* the last capture, as it is if it comes again */
 
-    uint64_t number;     /* of the last capture, or of the present one */
     uint64_t continuous; /* the capture since which stamps are to be believed */
     uint32_t total;      /* frames of the last capture's stack */
-    bool complete;       /* and all of them are remembered */
     uint32_t plain;      /* outermost remembered frames within which no step left a stack */
-    bool crossed;        /* the last capture went over several stacks */
+    bool complete;       /* all frames of the last capture's stack are remembered */
+    bool crossed;        /* it went over several stacks */
     uint8_t why;         /* enum replay_verdict: for what reason `continuous` was moved */
-    uint64_t stamps[REPLAY_REMEMBERED]; /* of the remembered frames; the last is the outermost's */
 
-    /* What is remembered ends at REPLAY_ROOM, outermost last; a walk fills the other end. */
-    struct replay_frame frames[REPLAY_ROOM];
+    struct replay_step steps[REPLAY_NEW]; /* of a walk, innermost first; a ring */
 };
 
 /* replay_init makes everything ready that threads share.  False: not on this system.  Calls dlsym.
@@ -116,13 +129,15 @@ bool replay_init(void);
 
 /* replay_capture stores the frames outside of this library, innermost first, into pcs, which has
  * room for depth of them; those that are known are not stored: they are the same as in the capture
- * before, so the caller must still have them. */
-struct replay_stack replay_capture(struct replay *r, uint64_t *pcs, unsigned depth);
+ * before, so the caller must still have them.  fp: the frame pointer of a function of this library
+ * that is active, the farther out the better.  What is returned is overwritten by the next one. */
+const struct replay_stack *replay_capture(struct replay *r, uint64_t fp, uint64_t *pcs,
+                                          unsigned depth);
 
 /* replay_observe is a capture that hands nothing out: afterwards moments can be compared with the
  * present.  What is known of the next capture is as if it had not been.  False: no stack to be had.
  */
-bool replay_observe(struct replay *r);
+bool replay_observe(struct replay *r, uint64_t fp);
 
 /* replay_forget makes the next capture know nothing: its caller has not kept the last one. */
 void replay_forget(struct replay *r);

@@ -31,6 +31,7 @@ static struct rowcache *new_table(unsigned bits) {
     if (t == NULL)
         return NULL;
     t->tag_bits = ROW_ADDRESS_BITS - (bits - 1);
+    t->tag_mask = ((uint64_t)1 << t->tag_bits) - 1;
     t->entries = mem_alloc_sparse(table_bytes(t), MEM_RECORDER);
     if (t->entries == NULL)
         return NULL;
@@ -71,27 +72,18 @@ static gm_cold void grow(struct rowcache *t) {
     mem_unused((void *)t->entries, table_bytes(t), MEM_RECORDER);
 }
 
-/* pack returns the row's bits, 0: it does not fit. */
-static uint64_t pack(struct row r) {
-    if (r.rbp > 0xff || r.offset > 0xffff || (r.flags & ROW_FLEETING) != 0)
-        return 0;
-    return r.kind | (uint64_t)r.flags << 3 | (uint64_t)r.rbp << 4 | (uint64_t)r.offset << 12;
-}
-
-static void put(uint64_t pc, struct row r) {
+static void put(uint64_t pc, uint64_t row) {
     struct rowcache *t = atomic_load_explicit(&rowcache, memory_order_acquire);
-    uint64_t bits = pack(r);
-    if (bits == 0)
+    if ((row & (ROW_FLEETING | ROW_WIDE)) != 0)
         return;
     uint64_t h = row_hash(pc);
-    uint64_t tag = h & (((uint64_t)1 << t->tag_bits) - 1);
     _Atomic uint64_t *pair = &t->entries[h >> t->tag_bits << 1];
     uint32_t n = atomic_fetch_add_explicit(&t->nput, 1, memory_order_relaxed);
     /* The one put last is moved aside, and what was there is dropped. */
     uint64_t e = atomic_load_explicit(&pair[0], memory_order_relaxed);
     if (e != 0)
         atomic_store_explicit(&pair[1], e, memory_order_relaxed);
-    atomic_store_explicit(&pair[0], tag << ROW_BITS | bits, memory_order_relaxed);
+    atomic_store_explicit(&pair[0], (h & t->tag_mask) << ROW_BITS | row, memory_order_relaxed);
     if (gm_unlikely(n >> (entry_bits(t) - 1) != 0 && entry_bits(t) < LAST_BITS))
         grow(t);
 }
@@ -121,70 +113,62 @@ static bool is_at(const struct cfi_place *p, unsigned reg, int64_t offset) {
 }
 
 /* Words that fit into the field, or not. */
-static bool words(int64_t bytes, uint64_t max, uint32_t *ret) {
-    *ret = (uint32_t)(bytes / 8);
+static bool words(int64_t bytes, uint64_t max, uint64_t *ret) {
+    *ret = (uint64_t)(bytes / 8);
     return bytes >= 0 && bytes % 8 == 0 && (uint64_t)bytes / 8 <= max;
 }
 
 /* The CFA is what a word in the frame says. */
-static struct row by_expression(const struct cfi_row *full) {
-    const struct row slow = {.kind = ROW_SLOW};
-    struct row r = slow;
+static uint64_t by_expression(const struct cfi_row *full) {
+    uint64_t offset;
     unsigned reg;
-    int64_t offset;
+    int64_t bytes;
     bool loads;
-    if (!simple_expression(&full->cfa, &reg, &offset, &loads) || !loads)
-        return slow;
-    if (full->signal && reg == CFI_RSP && offset == UCONTEXT_RSP &&
+    if (!simple_expression(&full->cfa, &reg, &bytes, &loads) || !loads)
+        return ROW_SLOW;
+    if (full->signal && reg == CFI_RSP && bytes == UCONTEXT_RSP &&
         is_at(&full->regs[CFI_RBP], CFI_RSP, UCONTEXT_RBP) &&
-        is_at(&full->regs[CFI_RIP], CFI_RSP, UCONTEXT_RIP)) {
-        r.kind = ROW_SIGNAL;
-        return r;
-    }
-    if (!full->signal && reg == CFI_RBP && words(-offset, 0xffff, &r.offset) &&
+        is_at(&full->regs[CFI_RIP], CFI_RSP, UCONTEXT_RIP))
+        return ROW_SIGNAL;
+    if (!full->signal && reg == CFI_RBP && bytes > INT64_MIN && words(-bytes, 0xffff, &offset) &&
         is_at(&full->regs[CFI_RBP], CFI_RBP, 0) && full->regs[CFI_RIP].rule == CFI_AT_OFFSET &&
-        full->regs[CFI_RIP].value == -8) {
-        r.kind = ROW_DRAP;
-        return r;
-    }
-    return slow;
+        full->regs[CFI_RIP].value == -8)
+        return row_make(ROW_DRAP, 0, offset);
+    return ROW_SLOW;
 }
 
 /* shorten puts a full row into the short terms. */
-static struct row shorten(const struct cfi_row *full) {
-    const struct row slow = {.kind = ROW_SLOW};
+static uint64_t shorten(const struct cfi_row *full) {
     const struct cfi_place *rip = &full->regs[CFI_RIP];
     const struct cfi_place *rbp = &full->regs[CFI_RBP];
-    struct row r = {.kind = ROW_RSP};
-    uint32_t saved = 0;
+    uint64_t offset;
+    uint64_t saved = 0;
     if (rip->rule == CFI_UNDEFINED)
-        return (struct row){.kind = ROW_END};
+        return ROW_END;
     if (full->cfa.rule == CFI_IS_EXPRESSION)
         return by_expression(full);
     if (full->signal || full->regs[CFI_RSP].rule != CFI_SAME || rip->rule != CFI_AT_OFFSET ||
         rip->value != -8 || (full->cfa.reg != CFI_RSP && full->cfa.reg != CFI_RBP) ||
-        !words(full->cfa.value, UINT32_MAX, &r.offset))
-        return slow;
-    if (rbp->rule == CFI_AT_OFFSET ? !words(-rbp->value, UINT16_MAX, &saved) || saved == 0
-                                   : rbp->rule != CFI_SAME)
-        return slow;
-    if (full->cfa.reg == CFI_RBP)
-        r.kind = ROW_RBP;
-    r.rbp = (uint16_t)saved;
-    return r;
+        !words(full->cfa.value, ROW_OFFSET_MAX, &offset))
+        return ROW_SLOW;
+    if (rbp->rule == CFI_AT_OFFSET
+            ? rbp->value == INT64_MIN || !words(-rbp->value, ROW_RBP_MAX, &saved) || saved == 0
+            : rbp->rule != CFI_SAME)
+        return ROW_SLOW;
+    return row_make(full->cfa.reg == CFI_RBP ? ROW_RBP : ROW_RSP, saved, offset);
 }
 
-gm_noinline struct row rowcache_miss(uint64_t pc) {
+gm_noinline uint64_t rowcache_miss(uint64_t pc) {
     struct cfi_object o;
     struct cfi_row full;
     enum codeobj_kind kind = codeobj_of(pc, &o);
     if (kind == CODEOBJ_NONE)
-        return (struct row){.kind = ROW_LOST, .flags = ROW_FLEETING};
-    struct row r = cfi_row_at(&o, pc, &full) ? shorten(&full) : (struct row){.kind = ROW_LOST};
+        return ROW_LOST | ROW_FLEETING;
+    uint64_t row = cfi_row_at(&o, pc, &full) ? shorten(&full) : ROW_LOST;
     if (kind == CODEOBJ_CHECKED)
-        r.flags |= ROW_CHECKED;
+        row |= ROW_CHECKED;
     if (kind == CODEOBJ_UNKNOWN)
-        r.flags |= ROW_FLEETING;
-    put(pc, r);
-    return r;
+        row |= ROW_FLEETING;
+    put(pc, row);
+    return row;
 }

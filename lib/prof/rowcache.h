@@ -32,18 +32,40 @@ enum row_kind {
     ROW_LOST    /* nothing is known */
 };
 
-/* flags of struct row */
-enum {
-    ROW_CHECKED = 1, /* of an object that may be unloaded: codeobj_same before use */
-    ROW_FLEETING = 2 /* not to be remembered: ask again each time */
-};
+/* A row is one word, so that it stays in a register.  From below: 3 bits of kind; CHECKED; 8 bits
+ * of the words below the CFA at which the caller's rbp is saved (0 = it is as it is); 16 bits of
+ * the offset in words; flags; 16 more bits of the offset, and 8 of the place of rbp.  What has one
+ * of these last is WIDE, and not in the table. */
+#define ROW_KIND       UINT64_C(7)
+#define ROW_CHECKED    (UINT64_C(1) << 3)  /* may be unloaded: codeobj_same before use */
+#define ROW_FLEETING   (UINT64_C(1) << 28) /* not to be remembered: ask again each time */
+#define ROW_WIDE       (UINT64_C(1) << 29)
+#define ROW_RBP_MAX    UINT64_C(0xffff)
+#define ROW_OFFSET_MAX UINT64_C(0xffffffff)
 
-struct row {
-    uint8_t kind;
-    uint8_t flags;
-    uint16_t rbp; /* words below the CFA at which the caller's rbp is saved, 0 = it is as it is */
-    uint32_t offset; /* words */
-};
+gm_inline enum row_kind row_kind(uint64_t row) {
+    return (enum row_kind)(row & ROW_KIND);
+}
+
+/* Of rows that are not WIDE. */
+gm_inline uint64_t row_narrow_rbp(uint64_t row) {
+    return row >> 4 & 0xff;
+}
+gm_inline uint64_t row_narrow_offset(uint64_t row) {
+    return row >> 12 & 0xffff;
+}
+
+gm_inline uint64_t row_rbp(uint64_t row) {
+    return row_narrow_rbp(row) | (row >> 48 & 0xff) << 8;
+}
+gm_inline uint64_t row_offset(uint64_t row) {
+    return row_narrow_offset(row) | (row >> 32 & 0xffff) << 16;
+}
+
+gm_inline uint64_t row_make(enum row_kind kind, uint64_t rbp, uint64_t offset) {
+    uint64_t high = (offset >> 16) << 32 | (rbp >> 8) << 48;
+    return kind | (rbp & 0xff) << 4 | (offset & 0xffff) << 12 | high | (high != 0 ? ROW_WIDE : 0);
+}
 
 /* Of struct ucontext, from the stack pointer in a signal's trampoline. */
 #define UCONTEXT_RBP 120
@@ -57,12 +79,13 @@ bool rowcache_init(void);
 void rowcache_clear(void);
 
 /* rowcache_miss computes a row, and remembers it if it may. */
-struct row rowcache_miss(uint64_t pc);
+uint64_t rowcache_miss(uint64_t pc);
 
 struct rowcache {
     _Atomic uint64_t *entries; /* pairs of two, either of which holds an address of the pair */
-    unsigned tag_bits;         /* of the hash; the ones above are the pair's number */
-    _Atomic uint32_t nput;     /* rows entered since it was made */
+    uint64_t tag_mask;         /* of the hash; the bits above are the pair's number */
+    unsigned tag_bits;
+    _Atomic uint32_t nput; /* rows entered since it was made */
 };
 extern _Atomic(struct rowcache *) rowcache;
 
@@ -74,26 +97,20 @@ gm_inline uint64_t row_hash(uint64_t pc) {
     return (pc * 0x5e3779b97f4a7c15u) & (((uint64_t)1 << ROW_ADDRESS_BITS) - 1);
 }
 
-gm_inline struct row row_unpack(uint64_t bits) {
-    return (struct row){.kind = bits & 7,
-                        .flags = bits >> 3 & 1,
-                        .rbp = bits >> 4 & 0xff,
-                        .offset = (uint32_t)(bits >> 12 & 0xffff)};
-}
-
 /* rowcache_find returns the row of an instruction, which is below 2^47.  If it is CHECKED, the
  * caller has to check before he uses it. */
-gm_inline struct row rowcache_find(uint64_t pc) {
+gm_inline uint64_t rowcache_find(uint64_t pc) {
     const struct rowcache *t = atomic_load_explicit(&rowcache, memory_order_acquire);
     uint64_t h = row_hash(pc);
-    uint64_t tag = h & (((uint64_t)1 << t->tag_bits) - 1);
+    uint64_t tag = h & t->tag_mask;
     const _Atomic uint64_t *pair = &t->entries[h >> t->tag_bits << 1];
     uint64_t e = atomic_load_explicit(&pair[0], memory_order_relaxed);
+    uint64_t second = atomic_load_explicit(&pair[1], memory_order_relaxed);
+    /* Not by a branch: which of the two it is can't be foreseen. */
+    uint64_t first = -(uint64_t)(e >> ROW_BITS == tag);
+    e = (e & first) | (second & ~first);
     if (gm_likely(e >> ROW_BITS == tag && e != 0))
-        return row_unpack(e);
-    e = atomic_load_explicit(&pair[1], memory_order_relaxed);
-    if (gm_likely(e >> ROW_BITS == tag && e != 0))
-        return row_unpack(e);
+        return e & (((uint64_t)1 << ROW_BITS) - 1);
     return rowcache_miss(pc);
 }
 

@@ -28,7 +28,7 @@ static bool all_readable(uint64_t from, uint64_t to) {
 
 void stackmem_here(struct stackmem *m, uint64_t sp) {
     m->lo2 = m->hi2 = 0;
-    if (gm_likely(sp - m->lo < m->hi - m->lo))
+    if (stackmem_is_here(m, sp))
         return;
     uint64_t page = sp & ~(PAGE - 1);
     if (page < m->lo && m->lo - page <= REACH && all_readable(page, m->lo)) {

@@ -31,6 +31,11 @@ bool stackmem_readable(uint64_t addr);
  * the other. */
 void stackmem_here(struct stackmem *m, uint64_t sp);
 
+/* stackmem_is_here tells whether the range holds sp already. */
+gm_inline bool stackmem_is_here(const struct stackmem *m, uint64_t sp) {
+    return sp - m->lo < m->hi - m->lo;
+}
+
 /* stackmem_ask finds out about an aligned word outside of the ranges, and enlarges one. */
 bool stackmem_ask(struct stackmem *m, uint64_t addr);
 
@@ -40,6 +45,16 @@ gm_inline uint64_t stackmem_word(uint64_t addr) {
     uint64_t v;
     __asm__ volatile("movq (%1), %0" : "=r"(v) : "r"(addr));
     return v;
+}
+
+/* stackmem_is tells whether the word at base + offset, which is a constant, is v. */
+gm_inline bool stackmem_is(uint64_t base, int offset, uint64_t v) {
+    bool same;
+    __asm__ volatile("cmpq %2, %c3(%1)"
+                     : "=@cce"(same)
+                     : "r"(base), "r"(v), "i"(offset)
+                     : "memory");
+    return same;
 }
 
 /* stackmem_load reads an aligned word.  False: it can't be read. */

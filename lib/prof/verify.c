@@ -114,7 +114,7 @@ static bool as_walked(const struct verify *v, const struct capture_stack *s, uns
 static bool as_unwound(struct verify *v, unsigned n, bool lost) {
     struct capture_self t = {.pcs = v->unwound};
     struct capture_stack s = {.pcs = v->unwound};
-    capture_libunwind.capture(&t, &s);
+    capture_libunwind.capture(&t, 0, &s);
     unsigned want = n < v->depth ? n : v->depth;
     bool enough = lost ? s.n >= want : s.n == want;
     return enough && same(s.pcs, v->walked, want);
