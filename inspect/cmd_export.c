@@ -70,56 +70,71 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
 
 /* ---- folded stacks ------------------------------------------------------------------------ */
 
-/* The functions of a stack, innermost first. */
-struct names {
-    char **names;
-    size_t n;
+/* What stands for each frame, made when it is first met: most stacks share most of their frames. */
+struct folder {
+    struct samples *samples;
+    char **texts; /* by frame id: its functions, outermost first; NULL = not met yet */
     size_t room;
+    char *text; /* of the frame that is being made */
 };
 
-/* add_name keeps a name in which nothing separates frames or lines. */
-static void add_name(const struct sample_line *line, void *arg) {
-    struct names *s = arg;
+/* add_function puts a function, in whose name nothing separates frames or lines, before those that
+ * were inlined into it. */
+static void add_function(const struct sample_line *line, void *arg) {
+    struct folder *f = arg;
     char *name = text_clean(line->function, strlen(line->function), true);
     for (char *p = name; *p; p++)
         if (*p == ';')
             *p = ':';
-    if (s->n == s->room) {
-        s->room = s->room ? 2 * s->room : 64;
-        s->names = must_realloc(s->names, s->room, sizeof(*s->names));
-    }
-    s->names[s->n++] = name;
+    char *longer = f->text ? must_format("%s;%s", name, f->text) : must_dup(name);
+    free(name);
+    free(f->text);
+    f->text = longer;
 }
 
-static void print_folded(FILE *out, struct samples *samples, const struct sample *sample,
-                         int value) {
-    struct names s = {NULL, 0, 0};
+static const char *text_of(struct folder *f, int64_t frame) {
+    size_t i = (size_t)frame;
+    if (i >= f->room) {
+        size_t room = 2 * i + 1024;
+        f->texts = must_realloc(f->texts, room, sizeof(*f->texts));
+        memset(f->texts + f->room, 0, (room - f->room) * sizeof(*f->texts));
+        f->room = room;
+    }
+    if (!f->texts[i]) {
+        f->text = NULL;
+        samples_lines(f->samples, frame, add_function, f);
+        f->texts[i] = f->text ? f->text : must_dup("??");
+    }
+    return f->texts[i];
+}
+
+static void print_folded(FILE *out, struct folder *f, const struct sample *sample, int value) {
     if (sample->values[value] == 0)
         return;
-    for (size_t i = 0; i < sample->nframes; i++)
-        samples_lines(samples, sample->frames[i], add_name, &s);
-    if (s.n == 0)
-        add_name(&(struct sample_line){.function = sample->name}, &s);
-    for (size_t i = s.n; i-- > 0; free(s.names[i]))
-        fprintf(out, "%s%c", s.names[i], i ? ';' : ' ');
+    for (size_t i = sample->nframes; i-- > 0;)
+        fprintf(out, "%s%c", text_of(f, sample->frames[i]), i ? ';' : ' ');
+    if (sample->nframes == 0)
+        fprintf(out, "%s ", sample->name);
     fprintf(out, "%lld\n", (long long)sample->values[value]);
-    free(s.names);
 }
 
 static enum status folded_make(const struct target *target, int value, void **ret_bytes,
                                size_t *ret_size, struct failure *failure) {
-    struct samples *samples;
+    struct folder f = {.texts = NULL};
     struct sample sample;
     char *text = NULL;
-    enum status status = samples_open(target, &samples, failure);
+    enum status status = samples_open(target, false, &f.samples, failure);
     if (status != STATUS_DONE)
         return status;
     FILE *out = open_memstream(&text, ret_size);
-    while (out && samples_next(samples, &sample))
-        print_folded(out, samples, &sample, value);
-    status = samples_close(samples, failure);
+    while (out && samples_next(f.samples, &sample))
+        print_folded(out, &f, &sample, value);
+    status = samples_close(f.samples, failure);
     if ((!out || fclose(out) != 0) && status == STATUS_DONE)
         status = fail(failure, STATUS_FAILURE, "%s", strerror(ENOMEM));
+    for (size_t i = 0; i < f.room; i++)
+        free(f.texts[i]);
+    free(f.texts);
     *ret_bytes = text;
     return status;
 }

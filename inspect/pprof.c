@@ -307,7 +307,7 @@ static enum status add_process(struct builder *b, Profile__Profile *p, const str
 static enum status build(struct builder *b, Profile__Profile *p, const struct target *target,
                          struct failure *failure) {
     struct sample sample;
-    enum status status = samples_open(target, &b->samples, failure);
+    enum status status = samples_open(target, true, &b->samples, failure);
     if (status != STATUS_DONE)
         return status;
     add_sample_types(b, p);

@@ -63,11 +63,12 @@ static void finalize(struct samples *s) {
     free(s);
 }
 
-enum status samples_open(const struct target *target, struct samples **ret,
+enum status samples_open(const struct target *target, bool escape, struct samples **ret,
                          struct failure *failure) {
+    static const char no_escape[] = "NULL AS site_id, NULL AS words";
     struct samples *s = must_calloc(1, sizeof(*s));
-    enum status status = prepare(target, sites_sql, escape_sql, "NULL AS site_id, NULL AS words",
-                                 &s->sites, failure);
+    enum status status =
+        prepare(target, sites_sql, escape ? escape_sql : no_escape, no_escape, &s->sites, failure);
     if (status == STATUS_DONE)
         status = prepare(target, symbols_sql, "col", "NULL", &s->symbols, failure);
     if (status == STATUS_DONE)

@@ -41,8 +41,9 @@ struct sample_code {
 
 struct samples;
 
-/* samples_open begins to read them, biggest first.  STATUS_DONE or *failure. */
-enum status samples_open(const struct target *target, struct samples **ret,
+/* samples_open begins to read them, biggest first; escape says whether that is wanted, which takes
+ * time.  STATUS_DONE or *failure. */
+enum status samples_open(const struct target *target, bool escape, struct samples **ret,
                          struct failure *failure);
 
 /* samples_next returns false at the end. */
