@@ -201,4 +201,29 @@ def of_threads(suite):
     return found
 
 
-OF = {"malloc": of_malloc, "macro": of_macro, "record": of_record, "growth": of_growth, "threads": of_threads}
+# ---- captures -----------------------------------------------------------------------------------
+
+
+def capture_ratio(by, ours, theirs):
+    """The median over the rounds of the sums' ratio."""
+    total = lambda names: [sum(values) for values in zip(*(by[n] for n in names))]
+    return stats.ratio(total(ours), total(theirs))
+
+
+def of_capture(suite):
+    found = []
+    for text, ours, theirs, each, mean in (
+            ("a capture against unw_backtrace", ["replay"], ["unwind"], 0.40, 0.30),
+            ("capture and table against unw_backtrace and a trie", ["replay", "intern"], ["unwind", "trie"], 0.50, 0.33)):
+        ratios = {name: capture_ratio(by, ours, theirs) for name, by in suite["programs"].items()}
+        found += [gate(f"{text}, {name}", ratio, each) for name, ratio in ratios.items()]
+        if ratios:
+            found.append(gate(f"{text}, geometric mean", stats.geomean(list(ratios.values())), mean))
+    for depth, by in suite["hot"].items():
+        found.append(gate(f"a capture against unw_backtrace, the same {depth} frames again",
+                          capture_ratio(by, ["replay"], ["unwind"]), 0.12))
+    return found + [gate("the first capture in a new thread, us", stats.median(suite["first_us"]), 5)]
+
+
+OF = {"malloc": of_malloc, "macro": of_macro, "record": of_record, "growth": of_growth, "threads": of_threads,
+      "capture": of_capture}

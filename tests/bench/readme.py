@@ -61,7 +61,8 @@ def _growth(suite):
             f"{gates.growth_ratio(suite, OURS, 'pages'):.2f} times as long as at {report.size_text(gates.growth_base(suite))}.")
 
 
-PARTS = {"malloc": _micro, "macro": _programs, "record": _record, "growth": _growth, "threads": report.threads}
+PARTS = {"malloc": _micro, "macro": _programs, "record": _record, "growth": _growth, "threads": report.threads,
+         "capture": report.capture}
 
 
 def _gates(suites):

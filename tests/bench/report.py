@@ -161,8 +161,23 @@ def threads(suite):
     return "\n\n".join(parts)
 
 
+# ---- captures ---------------------------------------------------------------------------------------
+
+
+def capture(suite):
+    rows = [["program", "captures", "capture / unw_backtrace", "with table / with trie"]]
+    for name, by in suite["programs"].items():
+        rows.append([name, f"{stats.median(by['captures']):,.0f}",
+                     f"{gates.capture_ratio(by, ['replay'], ['unwind']):.2f}",
+                     f"{gates.capture_ratio(by, ['replay', 'intern'], ['unwind', 'trie']):.2f}"])
+    for depth, by in suite["hot"].items():
+        rows.append([f"the same {depth} frames again", "", f"{gates.capture_ratio(by, ['replay'], ['unwind']):.2f}", ""])
+    return table(rows)
+
+
 SUITES = {"malloc": ("A malloc and a free", malloc), "macro": ("Real programs, recording off (rate=0)", macro),
-          "record": ("Recording", record), "growth": ("Growth", growth), "threads": ("Threads", threads)}
+          "record": ("Recording", record), "growth": ("Growth", growth), "threads": ("Threads", threads),
+          "capture": ("The capture of a stack", capture)}
 
 
 def full(name, suite):
