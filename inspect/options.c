@@ -7,9 +7,18 @@
 #include <string.h>
 
 #include "command.h"
+#include "namecache.h"
 #include "text.h"
 
-enum { OPT_BYTES = 0x100, OPT_SORT, OPT_LIMIT, OPT_COLUMNS, OPT_NO_HEADER, OPT_COLOR };
+enum {
+    OPT_BYTES = 0x100,
+    OPT_SORT,
+    OPT_LIMIT,
+    OPT_COLUMNS,
+    OPT_NO_HEADER,
+    OPT_COLOR,
+    OPT_NO_CACHE
+};
 
 static const struct argp_option output_argp_options[] = {
     {NULL, 0, NULL, 0, "Output:", 50},
@@ -21,6 +30,7 @@ static const struct argp_option output_argp_options[] = {
     {"bytes", OPT_BYTES, NULL, 0, "whole numbers in tables, no KiB or MiB", 50},
     {"no-header", OPT_NO_HEADER, NULL, 0, "no line of column names", 50},
     {"color", OPT_COLOR, "WHEN", OPTION_ARG_OPTIONAL, "auto (default), always or never", 50},
+    {"no-cache", OPT_NO_CACHE, NULL, 0, "look all names up, and do not keep them", 50},
     {"watch", 'w', "SECONDS", OPTION_ARG_OPTIONAL, "again and again, every 2 seconds", 50},
     {.name = NULL}};
 
@@ -89,6 +99,9 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case OPT_COLOR:
         options->color =
             arg ? (enum output_color)choice(arg, colors, 3, "--color", state) : COLOR_ALWAYS;
+        break;
+    case OPT_NO_CACHE:
+        namecache_off();
         break;
     case 'w':
         options->watch = seconds(arg, state);

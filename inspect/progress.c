@@ -51,7 +51,7 @@ static void paint(const char *what, size_t done, size_t total, size_t cells) {
     snprintf(line, sizeof(line), "%s  %s of %s  [", what, n, of);
     size_t used = strlen(line), bar = used + 12 < cells ? cells - used - 2 : 0;
     if (bar == 0)
-        snprintf(line, sizeof(line), "%s %zu%%", what, done * 100 / total);
+        snprintf(line, sizeof(line), "%zu%% %s", done * 100 / total, what);
     else {
         for (size_t i = 0; i < bar; i++)
             line[used++] = i < bar * done / total ? '#' : '-';

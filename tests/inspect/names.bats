@@ -306,3 +306,23 @@ LIST
     [ ! -e cache/goinspect/00.names.tmp-1 ]
     [ -e cache/goinspect/notes ]
 }
+
+@test "--no-cache looks names up and keeps nothing" {
+    "$GOINSPECT" sites demo.gmi --no-cache >one
+    [ ! -e cache ]
+    "$GOINSPECT" sites demo.gmi >two
+    diff one two
+}
+
+@test "a debuginfod server is asked only if that is wished" {
+    command -v strace >/dev/null || skip "no strace"
+    build
+    strip prog
+    export DEBUGINFOD_URLS=http://127.0.0.1:1/ DEBUGINFOD_CACHE_PATH=$work/debuginfod
+    strace -f -e trace=connect -o trace "$namer" "$work/prog" "$call" >/dev/null 2>&1
+    ! grep -q AF_INET trace
+    ldconfig -p | grep -q libdebuginfod || skip "no libdebuginfod"
+    export GOINSPECT_DEBUGINFOD=1 GOINSPECT_CACHE=off
+    timeout 60 strace -f -e trace=connect -o trace "$namer" "$work/prog" "$call" >/dev/null 2>&1
+    grep -q 'AF_INET.*port=htons(1)\|htons(1).*AF_INET' trace
+}
