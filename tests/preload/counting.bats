@@ -102,6 +102,17 @@ all_same() {
     all_same 2
 }
 
+@test "if every object is judged when it is freed, every place has what was counted" {
+    record rate=1,escape=all "$counted" threads
+    record rate=1,escape=all "$counted" fork_threads
+    all_same 3
+}
+
+@test "if nothing is judged, every place has what was counted" {
+    record rate=1,escape=off "$counted" threads
+    all_same 1
+}
+
 @test "with libunwind it is the same in one thread" {
     record rate=1,unwinder=libunwind "$counted" single
     all_same 1
