@@ -17,7 +17,7 @@ static_assert(sizeof(struct stack_node) == 16, "four nodes a cache line");
 
 #define AREA_STEP       ((size_t)128 << 10)
 #define HUGE_PAGE       ((size_t)2 << 20)
-#define HASH_FIRST_BITS 12 /* 32 KiB */
+#define HASH_FIRST_BITS 12 /* 16 KiB */
 
 static bool area_init(struct stack_area *a, size_t n) {
     n = (n + AREA_STEP - 1) & ~(AREA_STEP - 1);
@@ -40,7 +40,7 @@ static bool area_need(struct stack_area *a, size_t n) {
 
 static struct stack_hash *new_hash(unsigned bits) {
     struct stack_hash *h = persistent_alloc(sizeof *h, 8, MEM_STACK);
-    size_t n = sizeof(uint64_t) << bits;
+    size_t n = sizeof *h->slots << bits;
     if (h == NULL || (h->slots = mem_alloc_sparse(n, MEM_STACK)) == NULL)
         return NULL;
     mem_used((void *)h->slots, n, MEM_STACK);
@@ -49,17 +49,21 @@ static struct stack_hash *new_hash(unsigned bits) {
     if (n >= HUGE_PAGE)
         sys_call3(SYS_madvise, (long)h->slots, (long)n, MADV_HUGEPAGE);
     h->bits = bits;
-    h->room = (uint32_t)(((uint64_t)1 << bits) * 2 / 3);
+    h->room = (uint32_t)(((uint64_t)1 << bits) * 3 / 4);
     return h;
 }
 
 /* path_hash returns the hash of a frame inside of a path with hash h.  Its upper bits choose the
- * slot, the lower 32 are the tag. */
+ * slot, the lower 8 are the tag. */
 static inline uint64_t path_hash(uint64_t h, uint64_t pc) {
     h = (h ^ pc) * 0x9e3779b97f4a7c15u;
     h ^= h >> 29;
     h *= 0xbf58476d1ce4e5b9u;
     return h ^ h >> 32;
+}
+
+static inline uint32_t slot_of(uint64_t h, uint32_t node) {
+    return (uint32_t)h << STACK_NODE_BITS | node;
 }
 
 /* same_path compares the n frames that end at a node with pcs, and what is outside of them with
@@ -85,11 +89,12 @@ static inline uint32_t find(const struct stack_table *t, uint32_t outer, const u
     uint64_t mask = ((uint64_t)1 << hash->bits) - 1;
     for (uint64_t i = h >> (64 - hash->bits);; i = (i + 1) & mask) {
         /* acquire: the node was complete before its number was stored here */
-        uint64_t slot = atomic_load_explicit(&hash->slots[i], memory_order_acquire);
+        uint32_t slot = atomic_load_explicit(&hash->slots[i], memory_order_acquire);
         if (slot == 0)
             return 0;
-        if (slot >> 32 == (uint32_t)h && same_path(t, (uint32_t)slot, outer, pcs, n, ret_nodes))
-            return (uint32_t)slot;
+        uint32_t node = slot & STACK_TABLE_MAX_NODES;
+        if (slot == slot_of(h, node) && same_path(t, node, outer, pcs, n, ret_nodes))
+            return node;
     }
 }
 
@@ -98,7 +103,7 @@ static void hash_add(struct stack_hash *hash, uint64_t h, uint32_t node) {
     uint64_t i = h >> (64 - hash->bits);
     while (atomic_load_explicit(&hash->slots[i], memory_order_relaxed) != 0)
         i = (i + 1) & mask;
-    atomic_store_explicit(&hash->slots[i], h << 32 | node, memory_order_release);
+    atomic_store_explicit(&hash->slots[i], slot_of(h, node), memory_order_release);
 }
 
 /* hash_all adds all nodes to a hash; parents come first, so one pass gives every path's hash. */
@@ -123,7 +128,7 @@ static bool grow(struct stack_table *t) {
     if (hash == NULL || !hash_all(t, hash))
         return false;
     atomic_store_explicit(&t->hash, hash, memory_order_release);
-    mem_unused((void *)old->slots, sizeof(uint64_t) << old->bits, MEM_STACK);
+    mem_unused((void *)old->slots, sizeof *old->slots << old->bits, MEM_STACK);
     return true;
 }
 

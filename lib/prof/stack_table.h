@@ -14,14 +14,14 @@
  * A node that has allocated has a site, a dense number from 1: that is what slots and figures refer
  * to.
  *
- * Finding is lock-free: a hash of 8-byte words (32 bits of the hash, 32 bits of node number), open
+ * Finding is lock-free: a hash of 4-byte words (8 bits of the hash, 24 bits of node number), open
  * addressing.  A node is hashed by its whole path, so the innermost frame of a known stack is found
  * by one look into the hash however many frames it has; then its path is compared frame by frame
  * with the nodes, which mostly lie side by side, having been made together.  Inserting takes the
  * table's lock, once for all the new frames of a stack.  Nodes are only ever appended, complete
  * before they are counted or hashed, and a parent always has a smaller number than its children.
  *
- * The hash is kept dense (a third to two thirds full), because the cache misses and page faults of
+ * The hash is kept dense (three to six eighths full), because the cache misses and page faults of
  * a big empty one cost more than the probing: it doubles under the lock.  The words of the old one
  * are given back to the kernel at once, its address space is not: a reader who is still in it reads
  * zero, finds nothing, and looks again under the lock.
@@ -34,7 +34,8 @@
 
 #include "sys/lock.h"
 
-#define STACK_TABLE_MAX_NODES ((uint32_t)1 << 24)
+#define STACK_TABLE_MAX_NODES (((uint32_t)1 << STACK_NODE_BITS) - 1)
+#define STACK_NODE_BITS       24 /* of a node's number */
 #define STACK_PC_BITS         48 /* a frame's address; depth stands above it */
 #define STACK_SITE_NONE       1u /* made by stack_table_init: node 0 */
 
@@ -50,7 +51,7 @@ struct stack_site {
 };
 
 struct stack_hash {
-    _Atomic uint64_t *slots; /* tag << 32 | node, 0 = free */
+    _Atomic uint32_t *slots; /* tag << STACK_NODE_BITS | node, 0 = free */
     unsigned bits;           /* log2 of their number */
     uint32_t room;           /* nodes it takes before it must grow */
 };
