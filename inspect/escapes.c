@@ -13,10 +13,15 @@
 #include "escapes.h"
 #include "text.h"
 
+/* column_text returns a column's text without controls, to be freed. */
+static char *column_text(sqlite3_stmt *stmt, int column, const char *other) {
+    const char *s = (const char *)sqlite3_column_text(stmt, column);
+    return text_clean(s ? s : other, strlen(s ? s : other), text_utf8_locale());
+}
+
 /* put writes a column's text without controls, or other if it is NULL. */
 static void put(FILE *out, sqlite3_stmt *stmt, int column, const char *other) {
-    const char *s = (const char *)sqlite3_column_text(stmt, column);
-    char *clean = text_clean(s ? s : other, strlen(s ? s : other), text_utf8_locale());
+    char *clean = column_text(stmt, column, other);
     fputs(clean, out);
     free(clean);
 }
@@ -42,22 +47,46 @@ static enum status finish(sqlite3_stmt *stmt, int step, struct failure *failure)
     "verdict = 'no escape observed'"
 enum { L_LOCATION, L_FUNCTION, L_TEXT, L_SUGGESTION, L_COLON };
 
-static void put_line(const struct command_line *line, sqlite3_stmt *stmt) {
-    FILE *out = line->output.out;
-    bool bold = output_has_color(&line->output);
-    fputs(bold ? "\033[1m" : "", out);
-    put(out, stmt, L_LOCATION, "??");
-    fputs(bold ? ":\033[0m " : ": ", out);
-    if (!is_null(stmt, L_FUNCTION)) {
-        put(out, stmt, L_FUNCTION, "");
-        fputs(": ", out);
-    }
-    put(out, stmt, L_TEXT, "");
-    if (!is_null(stmt, L_SUGGESTION)) {
-        fputs(sqlite3_column_int(stmt, L_COLON) ? ": " : "; ", out);
-        put(out, stmt, L_SUGGESTION, "");
+#define INDENT 4 /* of what does not fit on a terminal's line */
+
+/* put_words writes words after `at` cells of a line, and goes to the next line between two of them
+ * when one would not fit; width 0 = any will. */
+static void put_words(FILE *out, const char *text, size_t at, size_t width) {
+    while (*text) {
+        size_t n = strcspn(text, " ");
+        char *word = must_dup_n(text, n);
+        size_t cells = text_width(word);
+        if (width && at > INDENT && at + 1 + cells > width) {
+            fprintf(out, "\n%*s%s", INDENT, "", word);
+            at = INDENT + cells;
+        } else {
+            fprintf(out, " %s", word);
+            at += 1 + cells;
+        }
+        free(word);
+        text += n + strspn(text + n, " ");
     }
     fputc('\n', out);
+}
+
+static void put_line(const struct command_line *line, sqlite3_stmt *stmt) {
+    FILE *out = line->output.out;
+    bool bold = output_has_color(&line->output), colon = sqlite3_column_int(stmt, L_COLON);
+    char *location = column_text(stmt, L_LOCATION, "??");
+    char *function = column_text(stmt, L_FUNCTION, ""), *text = column_text(stmt, L_TEXT, "");
+    char *suggestion = column_text(stmt, L_SUGGESTION, "");
+    char *words = must_format("%s%s%s%s%s", function, function[0] ? ": " : "", text,
+                              !suggestion[0] ? ""
+                              : colon        ? ": "
+                                             : "; ",
+                              suggestion);
+    fprintf(out, bold ? "\033[1m%s:\033[0m" : "%s:", location);
+    put_words(out, words, text_width(location) + 1, output_width(&line->output));
+    free(words);
+    free(suggestion);
+    free(text);
+    free(function);
+    free(location);
 }
 
 enum status escapes_lines(const struct command_line *line, const struct target *target,
@@ -249,7 +278,7 @@ enum status escapes_site(const struct command_line *line, const struct target *t
         put_line(line, stmt);
         text_count(judged, sqlite3_column_int64(stmt, S_JUDGED));
         text_count(objects, sqlite3_column_int64(stmt, S_OBJECTS));
-        fprintf(out, "\nof %s objects, %s were judged\n", objects, judged);
+        fprintf(out, "\njudged: %s of %s objects\n", judged, objects);
         status = put_outlived(out, target, &query, failure);
         put_counts(out, stmt);
         if (status == STATUS_DONE)

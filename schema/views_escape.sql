@@ -251,7 +251,8 @@ CREATE VIEW escape_clause AS
 SELECT e.*,
        printf('%s%,d object%s', CASE WHEN rate > 1 THEN '~' ELSE '' END, objects,
               CASE objects WHEN 1 THEN '' ELSE 's' END)
-       || CASE WHEN judged < objects THEN printf(' (%,d judged)', judged) ELSE '' END
+       || CASE WHEN judged < objects AND verdict <> 'never freed'
+               THEN printf(' (%,d judged)', judged) ELSE '' END
        || CASE WHEN stacks > 1 THEN printf(' from %,d stacks', stacks) ELSE '' END
        || coalesce(', ' || size_text, '') || ': ' AS subject,
        CASE WHEN calls_up IS NULL THEN 'escapes'
@@ -279,7 +280,8 @@ SELECT e.*,
                     WHEN 'escapes to thread' THEN other_thread
                     WHEN 're-entered' THEN reentered END AS share
 FROM (SELECT *, verdict = 'escapes' OR (verdict = 'realloc chain' AND outlived > 0
-                AND outlived >= other_thread AND outlived >= reentered) AS tells_upwards
+                AND outlived >= other_thread AND outlived >= reentered) AS tells_upwards,
+             final_size_p50 * samples < sample_bytes AS shrinks
       FROM escape_verdict) e;
 
 -- Figures and words, of sites and places.
@@ -297,21 +299,22 @@ SELECT by_place, stacks, snapshot_id, site_id, function, location, verdict,
                                CASE WHEN rate > 1 THEN '~' ELSE '' END, objects) ELSE '' END
            || also
        WHEN 'never freed' THEN
-           subject || 'never freed: ' || CASE WHEN at_exit THEN printf('%,d live at the end', live)
-           ELSE printf('%,d live for up to ', live)
+           subject || 'never freed: ' || CASE WHEN at_exit THEN 'live at the end'
+           ELSE 'live for up to '
                 || CASE WHEN age_ns < 10000000000 THEN printf('%.1f s', age_ns / 1e9)
                         WHEN age_ns < 600000000000 THEN printf('%d s', age_ns / 1000000000)
                         WHEN age_ns < 36000000000000 THEN printf('%d min', age_ns / 60000000000)
                         ELSE printf('%d h', age_ns / 3600000000000) END END
        WHEN 'realloc chain' THEN
-           subject || printf('realloc chain: grew %,d time%s, final median %s',
+           subject || printf('realloc chain: %s %,d time%s, final median %s',
+                             CASE WHEN shrinks THEN 'resized' ELSE 'grew' END,
                              (2 * growths + chains) / (2 * chains),
                              CASE (2 * growths + chains) / (2 * chains) WHEN 1 THEN '' ELSE 's' END,
                              final_text)
            || CASE WHEN tells_upwards THEN '; ' || upwards ELSE '' END
            || CASE also WHEN '' THEN '' ELSE ' (' || substr(also, 3) || ')' END
        WHEN 'unknown' THEN
-           subject || CASE WHEN freed = 0 THEN printf('unknown: %,d freed before they could be judged',
+           subject || CASE WHEN freed = 0 THEN printf('unknown: %,d freed, none of them judged',
                                                       samples_freed)
            ELSE 'unknown: '
                 || substr(CASE WHEN unknown_switched > 0
@@ -336,7 +339,8 @@ SELECT by_place, stacks, snapshot_id, site_id, function, location, verdict,
            || CASE WHEN share < freed THEN printf(', in %,d of %,d', share, freed) ELSE '' END
            || CASE also WHEN '' THEN '' ELSE ' (' || substr(also, 3) || ')' END
        END AS text,
-       CASE WHEN verdict = 'realloc chain' THEN 'begin with ' || final_text
+       CASE WHEN verdict = 'realloc chain' AND shrinks THEN NULL
+            WHEN verdict = 'realloc chain' THEN 'begin with ' || final_text
             WHEN verdict = 'escapes to thread' THEN
                 'a pool that both threads use would save the malloc and the free'
             WHEN verdict = 're-entered' THEN 'keep the buffer for the next call'
