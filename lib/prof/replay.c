@@ -158,6 +158,8 @@ static inline struct replay_frame *skip_usual(struct replay_frame *f) {
 static inline struct replay_frame *compare(struct search *s, struct replay_frame *f) {
     for (bool end = false;; f++) {
         f = skip_usual(f);
+        if (gm_likely(f->row == ROW_END))
+            return NULL;
         if ((f->row & UNUSUAL) == 0 || !same_unusual(s, f, &end))
             return f;
         if (end)
@@ -194,7 +196,7 @@ static inline bool meet(struct search *s, uint64_t rbp) {
     if (gm_likely(to == NULL))
         return true;
     for (; f < to; f++)
-        add(s, f->sp, f->ra, f->rbp, f->row);
+        add(s, f->sp, f->ra, f->rbp, f->row & ~REPLAY_RBP);
     put_step(&s->now, to->sp, to->ra, to->rbp, to->row & REPLAY_INTERRUPTED);
     s->at = to + 1;
     return false;
@@ -361,36 +363,49 @@ static uint32_t unbroken(const struct search *s, uint32_t tail, uint32_t n) {
 }
 
 /* leaves tells whether the step to a remembered frame may be one to another stack. */
-static inline bool leaves(uint64_t sp, uint64_t row, const struct replay_frame *out) {
-    return (row & REPLAY_FAR) != 0 || (row_kind(row) < ROW_END && out->sp <= sp) ||
-           row_kind(row) == ROW_SIGNAL;
+static inline bool leaves(uint64_t sp, uint64_t row, uint64_t out_sp) {
+    return ((row & UNUSUAL) != 0 && ((row & REPLAY_FAR) != 0 || row_kind(row) == ROW_SIGNAL)) ||
+           (out_sp <= sp && row_kind(row) < ROW_END);
+}
+
+/* rbp_matters returns whether rbp matters to a step or one outside of it, as REPLAY_RBP or 0;
+ * `outside` says so of the next one. */
+static inline uint64_t rbp_matters(uint64_t row, uint64_t outside) {
+    if (row_kind(row) == ROW_RSP)
+        return row_rbp(row) == 0 ? outside : 0;
+    return row_kind(row) == ROW_RBP || row_kind(row) == ROW_DRAP ? REPLAY_RBP : 0;
 }
 
 /* put makes the n last new frames remembered ones, before `tail` outer ones, the `same` outermost
  * of them with the stamps that are there.  Returns how many are outside of the first one that
- * leaves its stack. */
-static inline uint32_t put(struct search *s, uint32_t tail, uint32_t n, uint32_t same) {
+ * leaves its stack.  Hands out what is within the depth. */
+static inline uint32_t put(struct search *s, uint32_t tail, uint32_t n, uint32_t same,
+                           uint32_t depth) {
     struct replay *r = s->r;
     struct replay_frame *to = outermost(r) - tail;
-    uint64_t matters = tail != 0 ? to->row & REPLAY_RBP : 0; /* rbp does */
+    const struct replay_step *steps = r->steps;
+    uint64_t number = r->number;
+    uint64_t out_sp = to->sp;
+    uint64_t matters = to->row & REPLAY_RBP; /* rbp does */
+    uint32_t from = s->nnew;
     uint32_t stay = n;
     for (uint32_t i = 0; i < n; i++) {
-        const struct replay_step *from = &r->steps[(s->nnew - 1 - i) % REPLAY_NEW];
-        uint64_t row = from->row & ~REPLAY_RBP;
-        uint64_t sp = from->sp;
-        if (row_kind(row) != ROW_RSP)
-            matters = row_kind(row) == ROW_RBP || row_kind(row) == ROW_DRAP ? REPLAY_RBP : 0;
-        else if (row_rbp(row) != 0)
-            matters = 0;
-        if (gm_unlikely(leaves(sp, row, to)) && stay == n)
+        const struct replay_step *step = &steps[--from % REPLAY_NEW];
+        uint64_t row = step->row;
+        uint64_t sp = step->sp;
+        if (gm_unlikely(leaves(sp, row, out_sp)) && stay == n)
             stay = i;
         to[-1].saved_at = saved_at(row, to);
         to--;
-        to->sp = sp;
-        to->ra = from->ra;
-        to->rbp = from->rbp;
+        to->sp = out_sp = sp;
+        to->ra = step->ra;
+        if (gm_likely(from < depth))
+            s->pcs[from] = step->ra;
+        to->rbp = step->rbp;
+        matters = rbp_matters(row, matters);
         to->row = row | matters;
-        to->stamp = i < same ? to->stamp : r->number;
+        if (gm_likely(i >= same))
+            to->stamp = number;
     }
     return stay;
 }
@@ -416,7 +431,12 @@ static inline void keep(struct search *s, uint32_t tail) {
     uint32_t same = unbroken(s, tail, n);
     if (gm_unlikely(tail + same == 0))
         begin_anew(r, r->nremembered != 0 ? REPLAY_SWITCHED : r->why);
-    uint32_t stay = put(s, tail, n, same);
+    uint32_t depth = s->depth;
+    if (gm_unlikely(n != s->nnew || s->handed != 0)) {
+        hand(s);
+        depth = 0;
+    }
+    uint32_t stay = put(s, tail, n, same, depth);
     r->nremembered = tail + n;
     note_stacks(r, tail, stay);
     r->complete = n == s->nnew;
@@ -502,7 +522,6 @@ static void drop(struct replay *r, enum replay_verdict why) {
 /* finish remembers what was found and hands it out. */
 static inline void finish(struct search *s, enum outcome o) {
     struct replay *r = s->r;
-    hand(s);
     struct whole w = remember(s, o);
     struct replay_stack *ret = &r->last;
     ret->flags = 0;
