@@ -375,7 +375,7 @@ static void a_watch_goes_with_its_thread_to_other_processors(void **state) {
     sched_getaffinity(0, sizeof all, &all);
     atomic_store(&mover_tid, (int)gettid());
     pthread_create(&t, NULL, move_about, &all);
-    for (unsigned i = 0; i < 200; i++) {
+    for (unsigned i = 0; i < 50; i++) {
         uint32_t ticket = ask_for((uintptr_t)&word);
         for (uint64_t n = atomic_load(&nmoves); atomic_load(&nmoves) < n + 3;)
             sched_yield();
