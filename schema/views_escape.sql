@@ -356,6 +356,8 @@ SELECT by_place, stacks, snapshot_id, site_id, function, location, verdict,
             WHEN verdict = 'escapes' AND owner_id > 0 AND 2 * calls_up_objects >= freed
                  AND calls_up_objects >= 8 THEN
                 'one arena per ' || coalesce(owner_function, 'call there') || ' would do'
+                || CASE WHEN calls_up_proved > 0
+                        THEN printf(' (proved of %,d)', calls_up_proved) ELSE '' END
        END AS suggestion,
        objects, bytes,
        CASE WHEN samples > 0 THEN sample_bytes * 1.0 / samples END AS mean_size,

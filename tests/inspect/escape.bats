@@ -32,7 +32,7 @@ says_not() {
 @test "each fate has its verdict, with place, numbers and what could be done" {
     judged rate=1,escape=all
     run -0 --separate-stderr "$GOINSPECT" escape e.gmi
-    says '^escapes_demo\.c:[0-9]+(:[0-9]+)?: read_line: 200 objects, 80 B: escapes 2 calls up, to load_file \(escapes_demo\.c:[0-9]+\); one arena per load_file would do$'
+    says '^escapes_demo\.c:[0-9]+(:[0-9]+)?: read_line: 200 objects, 80 B: escapes 2 calls up, to load_file \(escapes_demo\.c:[0-9]+\); one arena per load_file would do( \(proved of [0-9,]+\))?$'
     says 'scratch|own_alloc: 200 objects, 48 B: escapes 1 call up, to scratch'
     says ': keep_last: 200 objects, 56 B: re-entered: escapes to a later call of keep_last \(1 live\); keep the buffer for the next call$'
     says ': remember: 200 objects, 112 B: never freed: live at the end$'

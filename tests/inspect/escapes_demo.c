@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define APART __attribute__((noinline, noclone))
+#define APART __attribute__((noinline))
 #define N     200
 
 static volatile uint64_t sink;

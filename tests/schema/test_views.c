@@ -363,6 +363,75 @@ static void test_central_lists_and_the_heap(void **state) {
          "heap|sysUnused|Ready|Prepared|16384\nrecorder|sysAlloc|None|Ready|65536");
 }
 
+/* Verdicts. */
+
+static void test_an_escape_is_told_with_its_numbers(void **state) {
+    both((const struct world *)*state,
+         "SELECT verdict, judged, freed, escaped, outlived, calls_up, calls_up_objects,"
+         " owner_function, owner_location, thread, within, within_proved, unknown, suggestion"
+         " FROM v1_escape WHERE site_id = 1",
+         "escapes|1100|1000|940|900|1|890|build|build.c:30|thread \"io-2\"|50|1|10|"
+         "one arena per build would do (proved of 3)");
+    both((const struct world *)*state,
+         "SELECT location, function, text FROM v1_escape ORDER BY site_id",
+         "node.c:88:14|make_node|1,100 objects, 20 B: escapes 1 call up, to build (build.c:30), in "
+         "890"
+         " of 1,000 (10 to other callers, 30 to thread \"io-2\", 10 freed by a later call, 50 not"
+         " seen to escape (1 proved), 10 not told, 100 live)\n"
+         "table.c:9|make_table|21 objects, ~1.9 KiB: never freed: live for up to 1.0 s");
+    both((const struct world *)*state,
+         "SELECT calls_up, objects, proved, function FROM v1_outlived ORDER BY objects",
+         "-|10|0|-\n0|50|1|make_node\n1|890|3|build");
+}
+
+/* judge adds verdicts on the seven objects that main allocated by xmalloc, of which six are freed:
+ * two where xmalloc had been called again, three within main, one after a number of frames that has
+ * no record. */
+static void judge(struct maker *m, bool also_none) {
+    struct gomalloc_escape e = {.site = 3, .judged = 7, .freed = 6, .reentered = 2};
+    struct gomalloc_outlived within = {3, 1, 3, 2}, more = {3, GOMALLOC_OUTLIVED_MORE, 1, 0},
+                             none = {3, 0, 0, 0};
+    maker_init(m);
+    demo_make(m, &demo_default);
+    maker_add(m, GOMALLOC_SECTION_ESCAPE, &e);
+    maker_add(m, GOMALLOC_SECTION_OUTLIVED, &within);
+    maker_add(m, GOMALLOC_SECTION_OUTLIVED, &more);
+    if (also_none)
+        maker_add(m, GOMALLOC_SECTION_OUTLIVED, &none);
+}
+
+/* That xmalloc was called again proves nothing of main; and a number without a record may be 0. */
+static void test_what_is_proved_of_a_wrapper_is_not_of_its_caller(void **state) {
+    (void)state;
+    struct world w;
+    struct maker m;
+    judge(&m, false);
+    world_open(&w, &m);
+    both(&w,
+         "SELECT wrappers, function, verdict, escaped, within, within_proved, unknown, calls_up"
+         " FROM v1_escape WHERE site_id = 3",
+         "1|main|no escape observed|0|3|2|3|-");
+    both(&w, "SELECT at_most_percent, text, suggestion FROM v1_escape WHERE site_id = 3",
+         "100.0|no escape observed in 3 objects (2 proved; <= 100 % at 95 %), 3 not told, 1 live|"
+         "could be a local of 33 B in main");
+    world_close(&w);
+    maker_free(&m);
+}
+
+static void test_other_numbers_have_escaped_if_the_low_ones_are_counted(void **state) {
+    (void)state;
+    struct world w;
+    struct maker m;
+    judge(&m, true);
+    world_open(&w, &m);
+    both(&w,
+         "SELECT verdict, escaped, within, unknown, calls_up, suggestion FROM v1_escape"
+         " WHERE site_id = 3",
+         "escapes|1|3|2|-|-");
+    world_close(&w);
+    maker_free(&m);
+}
+
 static void test_spans_are_empty_partial_or_full(void **state) {
     both((const struct world *)*state, "SELECT size_class, state, fill FROM v1_span ORDER BY base",
          "3|in use|partial\n5|in use|partial\n2|in use|partial\n0|in use|full\n0|manual|-");
@@ -517,6 +586,9 @@ int main(void) {
         cmocka_unit_test(test_free_pages_below_the_search_address_are_noticed),
         cmocka_unit_test(test_caches),
         cmocka_unit_test(test_central_lists_and_the_heap),
+        cmocka_unit_test(test_an_escape_is_told_with_its_numbers),
+        cmocka_unit_test(test_what_is_proved_of_a_wrapper_is_not_of_its_caller),
+        cmocka_unit_test(test_other_numbers_have_escaped_if_the_low_ones_are_counted),
         cmocka_unit_test(test_spans_are_empty_partial_or_full),
         cmocka_unit_test(test_an_older_image_has_no_structures_and_nothing_wrong),
         cmocka_unit_test(test_a_span_over_several_arenas_is_counted_in_each),
