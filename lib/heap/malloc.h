@@ -192,10 +192,10 @@ gm_inline bool heap_free_recorded(void *ptr, struct mspan *s, struct mcache *c) 
     if (gm_unlikely((tag & MSLOTS_ASK) != 0 || bit_set(&v, bit_addr)))
         return false;
     if (tag != 0) {
+        /* One that does not record everything may have to settle: heap_free_slow. */
+        if (gm_unlikely(__atomic_load_n(&c->next_sample, __ATOMIC_RELAXED) >= 0))
+            return false;
         __atomic_store_n(&tags[i], 0, __ATOMIC_RELAXED);
-        /* A thread that records everything (next_sample < 0) would settle in vain. */
-        if (__atomic_load_n(&c->next_sample, __ATOMIC_RELAXED) >= 0)
-            mslots_settle(s);
     }
     __atomic_store_n(word, v, __ATOMIC_RELAXED);
     mcache_note_free(c, s, p, bit_addr);
