@@ -99,6 +99,10 @@ static void work(uint64_t now_ns) {
     agent.work_ns = now_ns + sleep_ns;
 }
 
+void agent_work(void) {
+    work(raw_clock_ns(CLOCK_MONOTONIC));
+}
+
 /* ---- descriptors -------------------------------------------------------------------------- */
 
 /* leave_table leaves the program's descriptor table.  The new one keeps nothing of it: a pipe held

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "agent/agent.h"
+#include "agent/agent_leaks.h"
 #include "agent/agent_stats.h"
 #include "agent/image_write.h"
 #include "gomalloc/image.h"
@@ -42,7 +44,9 @@ static int verb_image(uint64_t sections, struct gomalloc_reply *reply) {
         return -1;
     }
     struct file_id id = file_id_of(fd);
-    int error = image_write_fd(fd, sections, GOMALLOC_IMAGE_LIVE, err, sizeof err);
+    int error = image_has_leaks(sections)
+                    ? agent_leak_image(fd, sections, agent_work, err, sizeof err)
+                    : image_write_fd(fd, sections, GOMALLOC_IMAGE_LIVE, err, sizeof err);
     if (error != 0) {
         agent_count(AGENT_ERRORS);
         agent_refuse(reply, GOMALLOC_NO_RESOURCES, err);
@@ -71,14 +75,16 @@ static uint64_t rate_to_start(const struct agent_clients *c, uint64_t arg) {
     return c->resume_rate != 0 ? c->resume_rate : PROF_DEFAULT_RATE;
 }
 
-static bool verb_changes(uint32_t verb) {
-    return verb == GOMALLOC_VERB_RATE || verb == GOMALLOC_VERB_SCAVENGE ||
-           verb == GOMALLOC_VERB_START;
+/* A leak check in place has the program stand still for as long as it takes. */
+static bool verb_changes(const struct gomalloc_request *q) {
+    return q->verb == GOMALLOC_VERB_RATE || q->verb == GOMALLOC_VERB_SCAVENGE ||
+           q->verb == GOMALLOC_VERB_START ||
+           (q->verb == GOMALLOC_VERB_IMAGE && (q->arg & GOMALLOC_ASK_LEAK_IN_PLACE) != 0);
 }
 
 int agent_verb(struct agent_clients *c, const struct gomalloc_request *q,
                struct gomalloc_reply *reply) {
-    if (verb_changes(q->verb) && !c->control) {
+    if (verb_changes(q) && !c->control) {
         agent_count(AGENT_REFUSED);
         agent_refuse(reply, GOMALLOC_FORBIDDEN, "the process was started with control=off");
         return -1;

@@ -27,6 +27,7 @@
 #include "gomalloc/image.h"
 #include "sys/fmt.h"
 
+struct leak_findings;
 struct mspan;
 
 /* A gathered span: entry i belongs to record i of section "span". */
@@ -37,10 +38,14 @@ struct image_span_ref {
 };
 
 struct image_writer {
-    uint64_t wanted; /* mask of sections */
-    uint64_t flags;  /* GOMALLOC_IMAGE_* of the header */
-    uint64_t nslots; /* records of section "slot" */
-    uint32_t nsites; /* of section "site": counted before the frames */
+    uint64_t wanted;      /* mask of sections */
+    int pid;              /* of the process that the image is of; a copy of it may be writing */
+    uint64_t captured_ns; /* CLOCK_REALTIME when it was begun */
+    uint64_t begin_ns;    /* CLOCK_MONOTONIC */
+    const struct leak_findings *leaks; /* NULL: no leak check */
+    uint64_t flags;                    /* GOMALLOC_IMAGE_* of the header */
+    uint64_t nslots;                   /* records of section "slot" */
+    uint32_t nsites;                   /* of section "site": counted before the frames */
     struct image_table table[GOMALLOC_NSECTIONS];
     struct image_table span_refs;
     uint64_t ndropped; /* spans that changed while they were read */
@@ -93,6 +98,7 @@ void image_gather_scavenger(struct image_writer *w);
 void image_gather_memstats(struct image_writer *w);
 void image_gather_transitions(struct image_writer *w);
 void image_gather_counters(struct image_writer *w);
+void image_gather_leaks(struct image_writer *w);
 void image_gather_history(struct image_writer *w); /* "tick" and "history" */
 void image_gather_escapes(struct image_writer *w); /* "escape" and "outlived" */
 void image_gather_handovers(struct image_writer *w);

@@ -220,10 +220,12 @@ uint64_t image_stream_slots(struct image_writer *w) {
     return w->nslots;
 }
 
-static void read_comm(uint32_t tid, char comm[16]) {
+static void read_comm(int pid, uint32_t tid, char comm[16]) {
     char path[64], text[32];
     struct fmt f = fmt_on(path, sizeof path);
-    fmt_str(&f, "/proc/self/task/");
+    fmt_str(&f, "/proc/");
+    fmt_uint(&f, (unsigned)pid);
+    fmt_str(&f, "/task/");
     fmt_uint(&f, tid);
     fmt_str(&f, "/comm");
     long n = raw_read_file(path, text, sizeof text);
@@ -250,7 +252,7 @@ void image_gather_threads(struct image_writer *w) {
         const struct mcache *c = mcaches.all[i];
         r->tid = c != NULL ? atomic_load_explicit(&c->tid, memory_order_relaxed) : 0;
         if (r->tid != 0)
-            read_comm(r->tid, r->comm);
+            read_comm(w->pid, r->tid, r->comm);
     }
     const struct gomalloc_span *s = (const struct gomalloc_span *)w->table[GOMALLOC_SECTION_SPAN].p;
     size_t nspans = image_count(w, GOMALLOC_SECTION_SPAN, sizeof *s);

@@ -14,7 +14,8 @@
 #include "sys/mem.h"
 
 #define BIT(id) (UINT64_C(1) << GOMALLOC_SECTION_##id)
-#define ALL     (((uint64_t)1 << GOMALLOC_NSECTIONS) - 1)
+#define LEAKS   (BIT(LEAK) | BIT(LEAK_CHECK) | BIT(ROOT))
+#define ALL     ((((uint64_t)1 << GOMALLOC_NSECTIONS) - 1) & ~LEAKS)
 
 static const struct section_kind {
     char name[16];
@@ -38,9 +39,11 @@ void *image_add(struct image_writer *w, enum gomalloc_section_id id, size_t size
 
 /* with_referred adds the sections that those in the mask refer to. */
 static uint64_t with_referred(uint64_t sections) {
-    if (sections == 0)
+    if ((sections & (ALL | LEAKS)) == 0)
         return ALL;
-    sections = (sections & ALL) | BIT(STRING) | BIT(PROCESS);
+    if (sections & LEAKS)
+        sections |= LEAKS | BIT(SITE);
+    sections = (sections & (ALL | LEAKS)) | BIT(STRING) | BIT(PROCESS);
     if (sections & BIT(SLOT))
         sections |= BIT(SITE) | BIT(SPAN);
     if (sections & (BIT(SPAN) | BIT(BITMAP)))
@@ -86,7 +89,8 @@ static void gather_heap(struct image_writer *w) {
         image_gather_scavenger(w);
 }
 
-static void gather(struct image_writer *w) {
+/* gather_process begins with what a copy of the process could not tell. */
+static void gather_process(struct image_writer *w) {
     static const char empty[1] = "";
     char *first = image_add(w, GOMALLOC_SECTION_STRING, sizeof empty);
     if (first == NULL)
@@ -94,6 +98,9 @@ static void gather(struct image_writer *w) {
     /* First what costs the reader of the heap nothing, so that the time between the heap's own
      * sections is short. */
     image_gather_process(w);
+}
+
+static void gather(struct image_writer *w) {
     if (image_wants(w, GOMALLOC_SECTION_MAPPING))
         image_gather_mappings(w);
     if (image_wants(w, GOMALLOC_SECTION_SIZE_CLASS))
@@ -111,6 +118,8 @@ static void gather(struct image_writer *w) {
         image_gather_escapes(w);
     if (image_wants(w, GOMALLOC_SECTION_HANDOVER))
         image_gather_handovers(w);
+    if (w->leaks != NULL)
+        image_gather_leaks(w);
 }
 
 /* write_table writes what was gathered, with zeros up to a multiple of 8. */
@@ -148,7 +157,7 @@ static void write_section(struct image_writer *w, unsigned id, struct gomalloc_s
 }
 
 /* write_image writes the sections, then the header before them. */
-static void write_image(struct image_writer *w, int fd, uint64_t captured_ns, uint64_t begin_ns) {
+static void write_image(struct image_writer *w, int fd) {
     struct {
         struct gomalloc_image header;
         struct gomalloc_section section[GOMALLOC_NSECTIONS];
@@ -167,8 +176,8 @@ static void write_image(struct image_writer *w, int fd, uint64_t captured_ns, ui
     head.header.section_size = sizeof head.section[0];
     head.header.flags = w->flags;
     raw_random(head.header.image_id, sizeof head.header.image_id);
-    head.header.captured_ns = captured_ns;
-    head.header.capture_time_ns = raw_clock_ns(CLOCK_MONOTONIC) - begin_ns;
+    head.header.captured_ns = w->captured_ns;
+    head.header.capture_time_ns = raw_clock_ns(CLOCK_MONOTONIC) - w->begin_ns;
     head.header.checksum = gomalloc_checksum(0, &head, head_size);
     image_fail(w, w->out.error);
     if (w->error == 0)
@@ -185,8 +194,10 @@ static void describe(int error, char *err, size_t errlen) {
 
 static uint64_t flags_of(const struct image_writer *w) {
     uint64_t flags = w->flags;
-    if (w->wanted != ALL)
+    if ((w->wanted & ALL) != ALL)
         flags |= GOMALLOC_IMAGE_PARTIAL;
+    if (w->leaks != NULL) /* nothing has moved */
+        return flags & ~(uint64_t)GOMALLOC_IMAGE_LIVE;
     const struct gomalloc_process *process =
         (const struct gomalloc_process *)w->table[GOMALLOC_SECTION_PROCESS].p;
     /* We ourselves, and the agent's thread, which leaves the objects alone. */
@@ -196,28 +207,54 @@ static uint64_t flags_of(const struct image_writer *w) {
     return flags;
 }
 
+bool image_has_leaks(uint64_t sections) {
+    return (sections & LEAKS) != 0;
+}
+
+#define WRITER_BYTES align_up(sizeof(struct image_writer), PHYS_PAGE_SIZE)
+
+struct image_writer *image_open(uint64_t sections, uint64_t flags) {
+    struct image_writer *w = mem_alloc(WRITER_BYTES, MEM_AGENT);
+    if (w == NULL)
+        return NULL;
+    w->captured_ns = raw_clock_ns(CLOCK_REALTIME);
+    w->begin_ns = raw_clock_ns(CLOCK_MONOTONIC);
+    w->pid = raw_getpid();
+    w->wanted = with_referred(sections);
+    w->flags = flags;
+    gather_process(w);
+    return w;
+}
+
+int image_finish(struct image_writer *w, int fd, const struct leak_findings *leaks, char *err,
+                 size_t errlen) {
+    w->leaks = leaks;
+    if (leaks == NULL)
+        w->wanted &= ~LEAKS;
+    gather(w);
+    if (w->error == 0) {
+        w->flags = flags_of(w);
+        write_image(w, fd);
+    }
+    if (w->error != 0)
+        describe(w->error, err, errlen);
+    return w->error;
+}
+
+void image_free(struct image_writer *w) {
+    for (unsigned i = 0; i < GOMALLOC_NSECTIONS; i++)
+        image_table_free(&w->table[i]);
+    image_table_free(&w->span_refs);
+    mem_free(w, WRITER_BYTES, MEM_AGENT, 0, 0);
+}
+
 int image_write_fd(int fd, uint64_t sections, uint64_t flags, char *err, size_t errlen) {
-    size_t size = align_up(sizeof(struct image_writer), PHYS_PAGE_SIZE);
-    struct image_writer *w = mem_alloc(size, MEM_AGENT);
+    struct image_writer *w = image_open(sections, flags);
     if (w == NULL) {
         describe(-ENOMEM, err, errlen);
         return -ENOMEM;
     }
-    uint64_t captured_ns = raw_clock_ns(CLOCK_REALTIME);
-    uint64_t begin_ns = raw_clock_ns(CLOCK_MONOTONIC);
-    w->wanted = with_referred(sections);
-    w->flags = flags;
-    gather(w);
-    if (w->error == 0) {
-        w->flags = flags_of(w);
-        write_image(w, fd, captured_ns, begin_ns);
-    }
-    int error = w->error;
-    for (unsigned i = 0; i < GOMALLOC_NSECTIONS; i++)
-        image_table_free(&w->table[i]);
-    image_table_free(&w->span_refs);
-    mem_free(w, size, MEM_AGENT, 0, 0);
-    if (error != 0)
-        describe(error, err, errlen);
+    int error = image_finish(w, fd, NULL, err, errlen);
+    image_free(w);
     return error;
 }

@@ -16,6 +16,20 @@
  * negative errno with one line in err. */
 int image_write_fd(int fd, uint64_t sections, uint64_t flags, char *err, size_t errlen);
 
+/* The same in steps, for an image that a copy of the process writes: image_open gathers what only
+ * the process itself can tell (NULL: no memory); image_finish gathers the rest and writes it, with
+ * the findings of a leak check or NULL; image_free.  Sections of a leak check are only written with
+ * its findings. */
+struct image_writer;
+struct leak_findings;
+struct image_writer *image_open(uint64_t sections, uint64_t flags);
+int image_finish(struct image_writer *w, int fd, const struct leak_findings *leaks, char *err,
+                 size_t errlen);
+void image_free(struct image_writer *w);
+
+/* image_has_leaks tells whether the mask asks for a leak check. */
+bool image_has_leaks(uint64_t sections);
+
 /* image_write_file writes a whole image to path by way of a temporary file beside it.  0, or a
  * negative errno with one line in err; then nothing is left under path that was not there. */
 int image_write_file(const char *path, uint64_t flags, char *err, size_t errlen);

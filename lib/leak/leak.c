@@ -126,6 +126,8 @@ static int examine_new(const struct begin *b, int fd) {
     if (f == NULL)
         return LEAK_CHECK_FAILED;
     f->pause = b->check->pause;
+    f->mapped = b->options->mapped;
+    f->in_place = b->options->in_place;
     int result = examine(b, f, fd);
     mem_free(f, bytes, MEM_AGENT, 0, 0);
     return result;

@@ -42,6 +42,8 @@ struct leak_pause {
 };
 
 struct leak_findings {
+    bool mapped; /* as in the options */
+    bool in_place;
     struct mark mark;
     struct leaks leaks;
     struct roots_report roots;

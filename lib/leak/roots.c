@@ -133,12 +133,13 @@ static uintptr_t find_descriptor(const struct work *w, uintptr_t start, size_t n
 
 /* is_dead_stack tells whether the range is the stack of a thread that has ended, or of the one that
  * marks. */
-static bool is_dead_stack(struct work *w, uintptr_t start, uintptr_t end) {
+static bool is_dead_stack(struct work *w, uintptr_t start, uintptr_t end, uintptr_t *ret_tcb) {
     uintptr_t from = end - start > TCB_SPAN ? end - TCB_SPAN : start;
     size_t n = copy(w->buffer, from, end - from);
     uintptr_t tcb = find_descriptor(w, from, n);
     if (tcb == 0 || is_living(w->roots, tcb))
         return false;
+    *ret_tcb = tcb;
     return !w->roots->some_missing || tcb == w->roots->self_tp;
 }
 
@@ -152,8 +153,12 @@ static void mark_piece(struct work *w, enum root_kind kind, uintptr_t start, uin
         mark_range(w, ROOT_STACK, align_up(from, sizeof(uint64_t)), end);
         return;
     }
-    if (kind == ROOT_MAPPED && is_dead_stack(w, start, end)) {
-        w->report->dead_stacks++;
+    uintptr_t tcb;
+    if (kind == ROOT_MAPPED && is_dead_stack(w, start, end, &tcb)) {
+        /* What the descriptor has stays with it: the table of dynamic thread-local variables, the
+         * result for who joins. */
+        w->report->dead_stacks += tcb != w->roots->self_tp;
+        mark_range(w, ROOT_STACK, tcb, end);
         return;
     }
     if (kind != ROOT_MAPPED || w->roots->mapped)

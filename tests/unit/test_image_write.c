@@ -442,12 +442,15 @@ static void the_programs_own_code_has_its_mapping_and_build_id(void **state) {
     free_image(&im);
 }
 
+/* Those of a leak check, which are the last, are written if it was made. */
+#define NUSUAL GOMALLOC_SECTION_LEAK
+
 /* ---- sections ----------------------------------------------------------------------------- */
 
 static void a_section_comes_with_what_it_refers_to(void **state) {
     (void)state;
     void *p = alloc(100);
-    for (unsigned id = 0; id < GOMALLOC_NSECTIONS; id++) {
+    for (unsigned id = 0; id < NUSUAL; id++) {
         struct checked_image im;
         take_image(UINT64_C(1) << id, 0, &im);
         assert_non_null(im.records[id]);
@@ -567,7 +570,7 @@ static void a_file_is_the_whole_image_and_private(void **state) {
     check_image(fd, &im);
     close(fd);
     assert_int_equal(im.header->flags, flags_now(GOMALLOC_IMAGE_EXIT));
-    assert_int_equal(im.header->nsections, GOMALLOC_NSECTIONS);
+    assert_int_equal(im.header->nsections, NUSUAL);
     free_image(&im);
 }
 

@@ -26,6 +26,15 @@ enum gomalloc_verb {
                                    configured one; control; reply.value = the rate now in force */
 };
 
+/* With the sections of a leak check (gomalloc/image.h: leak, leak_check, root) in the mask of
+ * IMAGE, how it is made.  The usual way: a copy of the process; addresses within an object keep it;
+ * words stand at multiples of 8; memory that the program has mapped is a root. */
+#define GOMALLOC_ASK_LEAK_IN_PLACE (UINT64_C(1) << 63) /* without a copy; control */
+#define GOMALLOC_ASK_LEAK_FIRST_BYTES                                                              \
+    (UINT64_C(1) << 62) /* only an object's own address keeps it */
+#define GOMALLOC_ASK_LEAK_UNALIGNED  (UINT64_C(1) << 61)
+#define GOMALLOC_ASK_LEAK_NOT_MAPPED (UINT64_C(1) << 60)
+
 enum gomalloc_status {
     GOMALLOC_OK = 0,
     GOMALLOC_BAD_REQUEST = 1,  /* unknown verb, wrong size or magic */

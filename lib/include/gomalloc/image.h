@@ -110,7 +110,10 @@ struct gomalloc_section {
     X(OUTLIVED, "outlived", struct gomalloc_outlived)                                              \
     X(HANDOVER, "handover", struct gomalloc_handover)                                              \
     X(TICK, "tick", struct gomalloc_tick)                                                          \
-    X(HISTORY, "history", struct gomalloc_history)
+    X(HISTORY, "history", struct gomalloc_history)                                                 \
+    X(LEAK, "leak", struct gomalloc_leak)                                                          \
+    X(LEAK_CHECK, "leak_check", struct gomalloc_leak_check)                                        \
+    X(ROOT, "root", struct gomalloc_root)
 
 enum gomalloc_section_id {
 #define GOMALLOC_SECTION_ID(id, name, type) GOMALLOC_SECTION_##id,
@@ -497,6 +500,63 @@ struct gomalloc_history {
     double live_bytes; /* estimates */
     double live_objects;
     double alloc_bytes; /* since the start */
+};
+
+/* leak, leak_check, root: a leak check.  These sections are there if they were asked for by name;
+ * the whole image is then that of a copy of the process, made while its threads were stopped. */
+
+/* leak: an object that nothing leads to, ordered by address. */
+struct gomalloc_leak {
+    uint64_t address;
+    uint64_t head;      /* address of the leaked object that it is counted under; its own: nothing
+                           that has leaked leads to it, but perhaps what it leads to (a direct leak) */
+    uint64_t size;      /* bytes given */
+    uint64_t requested; /* bytes asked for, 0 = not recorded */
+    uint32_t site;      /* 0 = not recorded */
+    uint32_t born;      /* as gomalloc_slot.born */
+};
+
+/* leak_check: exactly one record. */
+struct gomalloc_leak_check {
+    uint32_t flags;           /* GOMALLOC_LEAK_* */
+    uint32_t nstopped;        /* threads */
+    uint32_t nmissing;        /* threads that did not stop in time: what only they know of may be in
+                                 section "leak" */
+    uint32_t longest_tid;     /* the thread that stood longest */
+    uint64_t longest_ns;      /* for so long; 0 = not known */
+    uint64_t stopping_ns;     /* until all had stopped */
+    uint64_t copying_ns;      /* the copy-on-write copy */
+    uint64_t mark_ns;         /* in the copy */
+    uint64_t group_ns;        /* the same: finding heads */
+    uint64_t live_objects;    /* in all */
+    uint64_t reached_objects; /* live_objects - reached_objects = records of "leak" */
+    uint64_t direct;          /* records whose head they are themselves */
+    uint64_t words;           /* looked at */
+    uint64_t unreadable_bytes; /* of roots */
+    uint64_t dead_stacks;      /* stacks of ended threads, passed over */
+    uint64_t unknown_ranges; /* the library's own memory that it has lost count of, taken for roots:
+                                may hide leaks */
+    uint32_t missing_tids[16]; /* the first of them, 0 = no more */
+};
+#define GOMALLOC_LEAK_INTERIOR  0x1u /* addresses within an object keep it */
+#define GOMALLOC_LEAK_UNALIGNED 0x2u /* words at any address do */
+#define GOMALLOC_LEAK_MAPPED    0x4u /* memory that the program has mapped is a root */
+#define GOMALLOC_LEAK_IN_PLACE  0x8u /* the threads waited for the whole check */
+
+/* root: where the mark began; a record for each kind. */
+struct gomalloc_root {
+    uint32_t kind;     /* enum gomalloc_root_kind */
+    uint32_t reserved; /* 0 */
+    uint64_t ranges;
+    uint64_t bytes;   /* read */
+    uint64_t objects; /* that a word there was the first to lead to */
+};
+enum gomalloc_root_kind {
+    GOMALLOC_ROOT_DATA = 0,     /* data and bss of loaded objects */
+    GOMALLOC_ROOT_STACK = 1,    /* stacks in use, with what stands behind them */
+    GOMALLOC_ROOT_REGISTER = 2, /* registers of threads */
+    GOMALLOC_ROOT_MAPPED = 3,   /* other memory of the program */
+    GOMALLOC_ROOT_REGION = 4    /* named by the program */
 };
 
 /*
