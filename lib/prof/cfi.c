@@ -297,14 +297,18 @@ static void pop_row(struct run *r, struct cfi_cursor *c) {
         c->bad = true;
 }
 
+/* factored returns an offset in bytes.  The number may be any at all: unsigned, so that it may. */
+static int64_t factored(const struct run *r, uint64_t n) {
+    return (int64_t)(n * (uint64_t)r->cie->data_align);
+}
+
 /* The operations whose high two bits are 0: rules. */
 static void rule_operation(struct run *r, struct cfi_cursor *c, uint8_t op) {
-    int64_t align = r->cie->data_align;
     uint64_t reg;
     switch (op) {
     case 0x05: /* offset_extended */
         reg = cfi_uleb(c);
-        return set(r, reg, CFI_AT_OFFSET, (int64_t)cfi_uleb(c) * align);
+        return set(r, reg, CFI_AT_OFFSET, factored(r, cfi_uleb(c)));
     case 0x06: /* restore_extended */
         return restore(r, c, cfi_uleb(c));
     case 0x07: /* undefined */
@@ -319,19 +323,19 @@ static void rule_operation(struct run *r, struct cfi_cursor *c, uint8_t op) {
         return set_block(r, c, reg, CFI_AT_EXPRESSION);
     case 0x11: /* offset_extended_sf */
         reg = cfi_uleb(c);
-        return set(r, reg, CFI_AT_OFFSET, cfi_sleb(c) * align);
+        return set(r, reg, CFI_AT_OFFSET, factored(r, (uint64_t)cfi_sleb(c)));
     case 0x14: /* val_offset */
         reg = cfi_uleb(c);
-        return set(r, reg, CFI_IS_OFFSET, (int64_t)cfi_uleb(c) * align);
+        return set(r, reg, CFI_IS_OFFSET, factored(r, cfi_uleb(c)));
     case 0x15: /* val_offset_sf */
         reg = cfi_uleb(c);
-        return set(r, reg, CFI_IS_OFFSET, cfi_sleb(c) * align);
+        return set(r, reg, CFI_IS_OFFSET, factored(r, (uint64_t)cfi_sleb(c)));
     case 0x16: /* val_expression */
         reg = cfi_uleb(c);
         return set_block(r, c, reg, CFI_IS_EXPRESSION);
     case 0x2f: /* GNU_negative_offset_extended */
         reg = cfi_uleb(c);
-        return set(r, reg, CFI_AT_OFFSET, -(int64_t)cfi_uleb(c) * align);
+        return set(r, reg, CFI_AT_OFFSET, factored(r, -cfi_uleb(c)));
     default:
         c->bad = true;
     }
@@ -357,9 +361,9 @@ static void cfa_operation(struct run *r, struct cfi_cursor *c, uint8_t op) {
         return;
     case 0x12: /* def_cfa_sf */
         reg = cfi_uleb(c);
-        return set_cfa(r, c, reg, cfi_sleb(c) * r->cie->data_align);
+        return set_cfa(r, c, reg, factored(r, (uint64_t)cfi_sleb(c)));
     case 0x13: /* def_cfa_offset_sf */
-        return set_cfa(r, c, r->row->cfa.reg, cfi_sleb(c) * r->cie->data_align);
+        return set_cfa(r, c, r->row->cfa.reg, factored(r, (uint64_t)cfi_sleb(c)));
     case 0x2e: /* GNU_args_size */
         cfi_uleb(c);
         return;
@@ -379,7 +383,7 @@ static void operation(struct run *r, struct cfi_cursor *c) {
     case 1: /* advance_loc */
         return advance(r, low);
     case 2: /* offset */
-        return set(r, low, CFI_AT_OFFSET, (int64_t)cfi_uleb(c) * r->cie->data_align);
+        return set(r, low, CFI_AT_OFFSET, factored(r, cfi_uleb(c)));
     case 3: /* restore */
         return restore(r, c, low);
     default:

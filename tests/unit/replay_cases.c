@@ -127,6 +127,26 @@ __asm__(".type case_aligns, @function\n"
         "    .cfi_endproc\n"
         ".size case_aligns, . - case_aligns\n");
 
+/* Says that r12 is saved 2^63 - 1 times the alignment away. */
+void overflows(case_visit *visit);
+__asm__(".type overflows, @function\n"
+        "overflows:\n"
+        "    .cfi_startproc\n"
+        "    sub $8, %rsp\n"
+        "    .cfi_def_cfa_offset 16\n"
+        "    .cfi_escape 0x05, 12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f\n"
+        "    call *%rdi\n"
+        "    add $8, %rsp\n"
+        "    .cfi_def_cfa_offset 8\n"
+        "    ret\n"
+        "    .cfi_endproc\n"
+        ".size overflows, . - overflows\n");
+
+void case_overflow(case_visit *visit) {
+    overflows(visit);
+    __asm__ volatile(""); /* no tail call */
+}
+
 /* Two ways to the same depth: by rooms a and then `both - a`, for two values of a.  Between them
  * stands old: what was a frame in the first is untouched room in the second. */
 static void __attribute__((noinline)) outer(uint64_t to, uint64_t packed) {

@@ -24,6 +24,10 @@ void case_other_place_same_alignment(case_visit *visit);
 
 void case_recursion(case_visit *visit, unsigned depth);
 
+/* case_overflow: visited from a function whose unwind information has a number that is too large.
+ */
+void case_overflow(case_visit *visit);
+
 /* case_wrong_frame: visited from a function whose unwind information takes rbp, which is something
  * else, for its frame's. */
 void case_wrong_frame(case_visit *visit, void *rbp);
