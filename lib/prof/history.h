@@ -123,7 +123,7 @@ void history_fork_child(void);
 struct history_counts {
     uint64_t ticks;
     uint64_t turns;     /* turns that worked on them */
-    uint64_t worked_ns; /* time that these took */
+    uint64_t worked_ns; /* processor time that these took */
 };
 struct history_counts history_counts(void);
 
