@@ -16,6 +16,9 @@ _goinspect_words() { # what completes the current word
         compgen -W "$(goinspect help "$verb" 2>/dev/null |
             sed -n '/^Columns/,/^$/s/^[+ ] \([a-z_]*\) .*/\1/p' | sort -u)" -- "$current"
         return ;;
+    --wrappers)
+        compgen -f -- "$current"
+        return ;;
     --color)
         compgen -W 'auto always never' -- "$current"
         return ;;
