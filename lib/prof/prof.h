@@ -5,14 +5,15 @@
  * malloc counts down mcache.next_sample by the bytes asked for.  When it goes below zero, malloc
  * calls prof_sample, which draws the next distance, captures the stack and interns it as a site;
  * and after the allocation prof_record, which stores the site beside the slot (heap/mslots.h) and
- * counts it.  Free knows nothing of all this.  Live figures are computed from the spans' bitmaps
- * by who asks; the cumulative ones are counted here, per thread, and summed on reading.
+ * counts it.  At rate 1 small objects take a shorter way (exact.h).  Free clears the record.  Live
+ * figures are computed from the spans' bitmaps by who asks; the cumulative ones are counted here,
+ * per thread, and summed on reading.
  *
  * The rate is the mean number of bytes between two samples: 1 = every allocation, 0 = none.
  *
  * The pieces: sampling (distances and weights), stack_table (frames and sites), capture (unwinders
- * behind an interface), thread (a thread's figures), figures (reading), prof (this file's
- * functions).
+ * behind an interface), thread (a thread's figures, site_map where they stand), figures (reading),
+ * exact (everything recorded), prof (this file's functions).
  *
  * What the caller of prof_sample must see to:
  *  - no allocator lock is held;
