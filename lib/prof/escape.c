@@ -7,7 +7,6 @@
 #include <time.h>
 
 #include "prof/prof.h"
-#include "sys/rawcall.h"
 
 /* escape_sites.thin of a site: what must be zero in seven random bits, and SEEN. */
 #define SEEN 0x80u
@@ -81,7 +80,40 @@ static bool has_room(const struct escape_site *s) {
     return live < (16u >> scarce) + (ended >> (1 + scarce)) && ended < UINT32_MAX / 2;
 }
 
-bool escape_examine(uint32_t site, bool thin) {
+/* The clock without a system call, where there is one. */
+static uint64_t now_ns(void) {
+    struct timespec ts = {0, 0};
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* reckon gives the thread leave for the time that has passed. */
+static gm_noinline void reckon(struct escape_self *e) {
+    const int32_t first = 4096, most = 1024;
+    const uint64_t each_ns = 1000000 / 16;
+    uint64_t now = now_ns(), n = (now - e->leave_ns) / each_ns;
+    if (e->leave_ns == 0)
+        e->leave = first;
+    else if (n < (uint64_t)(most - e->leave))
+        e->leave += (int32_t)n;
+    else
+        e->leave = most;
+    e->leave_ns = e->leave_ns == 0 || e->leave == most ? now : e->leave_ns + n * each_ns;
+}
+
+/* has_leave tells whether the thread may judge one more now.  The clock is looked at once in so
+ * many refusals. */
+static bool has_leave(struct escape_self *e) {
+    const uint32_t often = 32;
+    if (e->leave <= 0 && e->nrefused++ % often == 0)
+        reckon(e);
+    if (e->leave <= 0)
+        return false;
+    e->leave--;
+    return true;
+}
+
+bool escape_examine(struct escape_self *e, uint32_t site, bool thin) {
     if (site >= atomic_load_explicit(&escape.sites.reach, memory_order_acquire) &&
         !escape_sites_open(&escape.sites, site)) {
         atomic_fetch_add_explicit(&escape.nfull, 1, memory_order_relaxed);
@@ -97,7 +129,7 @@ bool escape_examine(uint32_t site, bool thin) {
     struct escape_site *s = escape_site_at(&escape.sites, site);
     if (thin)
         note_seen(s, site);
-    if (has_room(s))
+    if (has_room(s) && (!thin || has_leave(e)))
         return true;
     atomic_fetch_add_explicit(&escape.nbound, 1, memory_order_relaxed);
     return false;
@@ -108,13 +140,7 @@ bool escape_use_credit(struct escape_self *e, uint32_t site, uint64_t narmed) {
         e->credit = ESCAPE_CREDIT;
     if (--e->credit == 0)
         e->narmed = narmed;
-    return escape_examine(site, false);
-}
-
-static uint64_t now_ns(void) {
-    struct timespec ts = {0, 0};
-    sys_call3(SYS_clock_gettime, CLOCK_MONOTONIC, (long)&ts, 0);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+    return escape_examine(e, site, false);
 }
 
 /* note_name enters the thread's name into the directory: at its first object, its second, fourth,

@@ -22,6 +22,9 @@
  * programs with more than ESCAPE_EARLY sites later sites are judged from their second object on:
  * most have no more than one, and cost a byte.
  *
+ * And there is a bound on time: a thread begins with leave for 4096 objects, and gets 16 more in
+ * each millisecond, 1024 at most.  An object costs about a microsecond, so that is less than 2 %.
+ *
  * When a watch has been set up, for whichever thread, each thread looks at its next ESCAPE_CREDIT
  * objects: a watch is mostly spent within microseconds, and one in 16 would come too late for it.
  *
@@ -53,6 +56,9 @@ struct escape_self {
     uint64_t bytes;     /* allocated and not yet added to the process's clock */
     int64_t armed;      /* mcache.next_sample as it was set last */
     uint32_t credit;    /* objects to be looked at, whatever the draw */
+    int32_t leave;      /* objects that it may have judged in the time that has passed */
+    uint32_t nrefused;  /* for want of that */
+    uint64_t leave_ns;  /* CLOCK_MONOTONIC when that was reckoned, 0: never */
     uint64_t narmed;    /* watches set up when the last credit was used up */
     uint32_t nbegun;    /* objects judged, since the thread's name was noted last */
     uint32_t next_note; /* after so many it is noted again */
@@ -69,7 +75,7 @@ struct escape {
     _Atomic uint64_t bytes;   /* the process's clock */
     _Atomic uint32_t threads; /* numbers given to threads */
     _Atomic uint64_t njudged;
-    _Atomic uint64_t nbound; /* objects passed over: too many live of the site */
+    _Atomic uint64_t nbound; /* objects passed over: too many live of the site, or no leave */
     _Atomic uint64_t nfull;  /* no record to be had */
     _Atomic uint64_t nlost;  /* judged ones that could not be followed: no memory */
 };
@@ -95,24 +101,24 @@ void escape_init(enum escape_mode mode);
 uint32_t escape_thread(void);
 
 /* escape_examine and escape_use_credit are the rest of escape_looks. */
-bool escape_examine(uint32_t site, bool thin);
+bool escape_examine(struct escape_self *e, uint32_t site, bool thin);
 bool escape_use_credit(struct escape_self *e, uint32_t site, uint64_t narmed);
 
 /* escape_looks decides whether the thread's next object at the site is to be judged. */
 gm_inline bool escape_looks(struct escape_self *e, uint32_t site, uint64_t rate) {
     uint32_t mode = atomic_load_explicit(&escape.mode, memory_order_acquire);
     if (mode != ESCAPE_ON)
-        return mode == ESCAPE_ALL && escape_examine(site, false);
+        return mode == ESCAPE_ALL && escape_examine(e, site, false);
     if (rate > 1 ||
         gm_unlikely(site >= atomic_load_explicit(&escape.sites.reach, memory_order_acquire)))
-        return escape_examine(site, rate <= 1);
+        return escape_examine(e, site, rate <= 1);
     uint64_t narmed =
         atomic_load_explicit(&watch_counters[WATCH_COUNT_ARMED], memory_order_relaxed);
     if (gm_unlikely(narmed != e->narmed))
         return escape_use_credit(e, site, narmed);
     uint8_t thin = __atomic_load_n(&escape.sites.thin[site], __ATOMIC_RELAXED);
     e->rng = e->rng * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (e->rng >> 57 & thin) == 0 && escape_examine(site, true);
+    return (e->rng >> 57 & thin) == 0 && escape_examine(e, site, true);
 }
 
 /* escape_allocated counts bytes asked for. */

@@ -11,10 +11,10 @@
 
 #define FEW 3
 
-/* One freed object. */
+/* One freed object.  24 digits of a lifetime are enough. */
 struct few {
-    uint64_t life_ns;
-    uint64_t life_bytes;
+    float life_ns;
+    float life_bytes;
     uint32_t size;    /* at most UINT32_MAX */
     uint16_t growths; /* at most UINT16_MAX */
     uint16_t what;    /* WHAT_FRAMES + WHAT_PROVED; or WHAT_VERDICT + verdict */
@@ -48,7 +48,7 @@ struct escape_figures {
     };
 };
 
-static_assert(sizeof(struct escape_site) == 24 && sizeof(struct escape_figures) == 80,
+static_assert(sizeof(struct escape_site) == 24 && sizeof(struct escape_figures) == 56,
               "what a site costs, as the header says");
 
 bool escape_sites_init(struct escape_sites *t, struct mutex *lock) {
@@ -83,8 +83,8 @@ static struct few few_of(const struct escape_end *e) {
     uint32_t what = e->verdict == ESCAPE_OUTLIVED
                         ? at_most(e->frames, WHAT_VERDICT - 1) | (e->proved ? WHAT_PROVED : 0)
                         : WHAT_VERDICT + e->verdict;
-    return (struct few){.life_ns = e->life_ns,
-                        .life_bytes = e->life_bytes,
+    return (struct few){.life_ns = (float)e->life_ns,
+                        .life_bytes = (float)e->life_bytes,
                         .size = at_most(e->size, UINT32_MAX),
                         .growths = (uint16_t)at_most(e->growths, UINT16_MAX),
                         .what = (uint16_t)what};
@@ -96,8 +96,8 @@ static struct escape_end end_of(const struct few *f) {
     return (struct escape_end){.verdict = outlived ? ESCAPE_OUTLIVED : what - WHAT_VERDICT,
                                .frames = outlived ? what : 0,
                                .proved = (f->what & WHAT_PROVED) != 0,
-                               .life_ns = f->life_ns,
-                               .life_bytes = f->life_bytes,
+                               .life_ns = (uint64_t)f->life_ns,
+                               .life_bytes = (uint64_t)f->life_bytes,
                                .size = f->size,
                                .growths = f->growths};
 }
@@ -198,8 +198,8 @@ static void read_lives(const struct escape_figures *f, struct escape_summary *re
     uint64_t ns[FEW], bytes[FEW], sizes[FEW];
     unsigned nsizes = 0;
     for (unsigned i = 0; i < few; i++) {
-        ns[i] = f->few[i].life_ns;
-        bytes[i] = f->few[i].life_bytes;
+        ns[i] = (uint64_t)f->few[i].life_ns;
+        bytes[i] = (uint64_t)f->few[i].life_bytes;
         if (f->few[i].growths != 0)
             sizes[nsizes++] = f->few[i].size;
     }

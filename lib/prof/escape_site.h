@@ -7,7 +7,7 @@
  *
  *      nothing judged        1 byte
  *      objects judged        24 bytes more
- *      one freed             80 bytes more: the first three are kept one by one, as they were
+ *      one freed             56 bytes more: the first three are kept one by one, as they were
  *      a fourth freed        376 bytes more: counts, and distributions of the lifetimes
  *      one resized of these  136 bytes more: distribution of the final sizes
  *
