@@ -6,9 +6,8 @@
 #ifndef GOINSPECT_CALLERS_H
 #define GOINSPECT_CALLERS_H
 
-#include <sqlite3.h>
-
 #include "code.h"
+#include "db.h"
 
 /* callers_create makes the function.  code: of the image that the database is over, which must
  * outlive it; NULL = a snapshot file, which has tables.  Returns SQLite's status. */
