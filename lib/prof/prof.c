@@ -293,7 +293,8 @@ void prof_fork_child(void) {
     for (uint32_t i = 0; i < n; i++) {
         if (mcaches.all[i] == NULL)
             continue;
-        atomic_store_explicit(&mcaches.all[i]->in_recorder, 0, memory_order_relaxed);
+        if (mcaches.all[i] != mcache_self) /* which may be in a handler that has interrupted it */
+            atomic_store_explicit(&mcaches.all[i]->in_recorder, 0, memory_order_relaxed);
         mcaches.all[i]->rng = 0; /* not the parent's samples again */
     }
     if (prof.fork_threads > 1 || mutex_fork_is_nested()) /* its locks may be held */

@@ -227,6 +227,28 @@ static void a_signal_handler_that_allocates_in_a_capture_gets_a_label(void **sta
     assert_int_equal(counter("recorder.verify.differences"), differences);
 }
 
+/* A signal's handler that has interrupted the recorder forks: in the child it is still interrupted.
+ */
+static void a_child_forked_within_a_capture_is_within_it(void **state) {
+    (void)state;
+    struct mcache *c = own_mcache();
+    for (uint32_t busy = 0; busy < 2; busy++) {
+        atomic_store(&c->in_recorder, busy);
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            prof_fork_prepare();
+            prof_fork_child();
+            _exit(atomic_load(&c->in_recorder) == busy ? 0 : 1);
+        }
+        atomic_store(&c->in_recorder, 0);
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+    }
+}
+
 static void *sample_deeply(void *arg) {
     (void)arg;
     for (unsigned depth = 0; depth < 2000; depth += 97)
@@ -318,6 +340,7 @@ int main(void) {
         cmocka_unit_test(a_thread_needs_less_than_64_kib),
         cmocka_unit_test(a_capture_needs_less_than_4_kib_of_stack),
         cmocka_unit_test(a_frame_in_memory_that_goes_away_is_not_read),
+        cmocka_unit_test(a_child_forked_within_a_capture_is_within_it),
         cmocka_unit_test(unwind_information_may_have_any_numbers),
     };
     return cmocka_run_group_tests(tests, load, NULL);
