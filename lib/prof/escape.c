@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "prof/prof.h"
+#include "sys/rawcall.h"
 
 /* escape_sites.thin of a site: what must be zero in seven random bits, and SEEN. */
 #define SEEN 0x80u
@@ -87,11 +88,18 @@ static uint64_t now_ns(void) {
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* reckon gives the thread leave for the time that has passed. */
+/* What the thread has worked.  A forked child begins anew. */
+static uint64_t worked_ns(void) {
+    struct timespec ts = {0, 0};
+    sys_call3(SYS_clock_gettime, CLOCK_THREAD_CPUTIME_ID, (long)&ts, 0);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* reckon gives the thread leave for the time that it has worked since. */
 static gm_noinline void reckon(struct escape_self *e) {
     const int32_t first = 4096, most = 1024;
     const uint64_t each_ns = 1000000 / 16;
-    uint64_t now = now_ns(), n = (now - e->leave_ns) / each_ns;
+    uint64_t now = worked_ns(), n = (now - e->leave_ns) / each_ns;
     if (e->leave_ns == 0)
         e->leave = first;
     else if (n < (uint64_t)(most - e->leave))
@@ -104,7 +112,7 @@ static gm_noinline void reckon(struct escape_self *e) {
 /* has_leave tells whether the thread may judge one more now.  The clock is looked at once in so
  * many refusals. */
 static bool has_leave(struct escape_self *e) {
-    const uint32_t often = 32;
+    const uint32_t often = 128;
     if (e->leave <= 0 && e->nrefused++ % often == 0)
         reckon(e);
     if (e->leave <= 0)

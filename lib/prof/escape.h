@@ -23,7 +23,8 @@
  * most have no more than one, and cost a byte.
  *
  * And there is a bound on time: a thread begins with leave for 4096 objects, and gets 16 more in
- * each millisecond, 1024 at most.  An object costs about a microsecond, so that is less than 2 %.
+ * each millisecond that it works, 1024 at most.  An object costs about a microsecond, so that is
+ * less than 2 %.
  *
  * When a watch has been set up, for whichever thread, each thread looks at its next ESCAPE_CREDIT
  * objects: a watch is mostly spent within microseconds, and one in 16 would come too late for it.
@@ -58,7 +59,7 @@ struct escape_self {
     uint32_t credit;    /* objects to be looked at, whatever the draw */
     int32_t leave;      /* objects that it may have judged in the time that has passed */
     uint32_t nrefused;  /* for want of that */
-    uint64_t leave_ns;  /* CLOCK_MONOTONIC when that was reckoned, 0: never */
+    uint64_t leave_ns;  /* CLOCK_THREAD_CPUTIME_ID when that was reckoned, 0: never */
     uint64_t narmed;    /* watches set up when the last credit was used up */
     uint32_t nbegun;    /* objects judged, since the thread's name was noted last */
     uint32_t next_note; /* after so many it is noted again */
