@@ -60,7 +60,8 @@ static struct image *image_of(const char *path, const char *whole, uint64_t end)
     mapping->end = START + ((end + 0xfff) & ~UINT64_C(0xfff));
     mapping->file_offset = 0;
     mapping->build_id_len = 0;
-    if (elffile_open(whole, &file) == 0 && file.build_id_len <= sizeof mapping->build_id) {
+    if (elffile_open(whole, &file) == 0 && file.build_id_len > 0 &&
+        file.build_id_len <= sizeof mapping->build_id) {
         memcpy(mapping->build_id, file.build_id, file.build_id_len);
         mapping->build_id_len = (uint32_t)file.build_id_len;
     }
