@@ -237,6 +237,7 @@ static __thread uint32_t made_tag;
 
 static __attribute__((noinline)) void make(struct program_run *run) {
     (void)run;
+    prof_thread_of(self())->escape.leave = 1000; /* whatever time it takes */
     made = allocate(64);
     made_tag = tag_of(made);
 }
@@ -261,7 +262,6 @@ static void of_a_sites_objects_the_first_64_are_looked_at_and_ever_fewer_then(vo
     unsigned at[5] = {0}; /* of 0..63, 64..1023, ..16383, ..131071, and the rest */
     uint32_t site = 0;
     for (int i = 0; i < 300000; i++) {
-        prof_thread_of(self())->escape.leave = 1000; /* whatever time it takes */
         void *p = make_at(3);
         bool judged = (made_tag & MSLOTS_ASK) != 0;
         site = prof_tag_site(made_tag);
