@@ -24,7 +24,7 @@
  * be compared: f may have been called again from elsewhere, with the same frame but another rbp,
  * by which an outer frame is found.
  *
- * Memory: 41 KiB of addresses a thread; what is touched is 40 bytes a frame, of the deepest stack.
+ * Memory: 36 KiB of addresses a thread; what is touched is 48 bytes a frame, of the deepest stack.
  * No locks, no errno; from the first capture on no call into libc but _dl_find_object.  Not to be
  * entered again by a signal handler in the same thread: the caller sees to that.
  *
