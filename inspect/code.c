@@ -10,11 +10,23 @@
 
 #include "wrapper.h"
 
+#define MEMOS 4096 /* a power of two */
+
+/* Whether a function of a module is a wrapper.  The symbolizer has one copy of each name, so that
+ * names are the same if their addresses are. */
+struct memo {
+    const char *function; /* NULL: empty */
+    const char *file;
+    const char *module;
+    bool wrapper;
+};
+
 struct code {
     const struct image *im;
     struct symbolizer *symbolizer; /* NULL until the first name is asked for */
     uint64_t *pcs;                 /* distinct, ascending; id 1 is pcs[0] */
     size_t npcs;
+    struct memo *memos;         /* of functions, by their names' addresses */
     unsigned char *passed_over; /* of code id at id - 1: enum answer, whether sites do so */
 };
 
@@ -30,7 +42,8 @@ struct code *code_new(const struct image *im) {
     const struct gomalloc_frame *frames = image_section(im, GOMALLOC_SECTION_FRAME, &n);
     struct code *code = calloc(1, sizeof *code);
     if (!code || !(code->pcs = calloc(n + 1, sizeof *code->pcs)) ||
-        !(code->passed_over = calloc(n + 1, 1))) {
+        !(code->passed_over = calloc(n + 1, 1)) ||
+        !(code->memos = calloc(MEMOS, sizeof *code->memos))) {
         code_free(code);
         return NULL;
     }
@@ -49,6 +62,7 @@ void code_free(struct code *code) {
         return;
     symbolizer_free(code->symbolizer);
     free(code->pcs);
+    free(code->memos);
     free(code->passed_over);
     free(code);
 }
@@ -108,7 +122,14 @@ int code_symbols(struct code *code, uint32_t id, const struct symbol_frame **ret
 bool code_in_allocator(const struct code *code, uint32_t id, const struct symbol_frame *frame) {
     const struct gomalloc_mapping *m = code_mapping(code, id);
     const char *module = m ? image_string(code->im, m->path_str) : NULL;
-    return wrapper_matches(frame->function, frame->file, module);
+    if (!frame->function || !code->symbolizer)
+        return wrapper_matches(frame->function, frame->file, module);
+    uintptr_t key = (uintptr_t)frame->function;
+    struct memo *memo = &code->memos[(key >> 3 ^ key >> 15) % MEMOS];
+    if (memo->function != frame->function || memo->file != frame->file || memo->module != module)
+        *memo = (struct memo){frame->function, frame->file, module,
+                              wrapper_matches(frame->function, frame->file, module)};
+    return memo->wrapper;
 }
 
 static bool no_other_function(struct code *code, uint32_t id) {
