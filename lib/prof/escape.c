@@ -97,8 +97,8 @@ static uint64_t worked_ns(void) {
 
 /* reckon gives the thread leave for the time that it has worked since. */
 static gm_noinline void reckon(struct escape_self *e) {
-    const int32_t first = 4096, most = 1024;
-    const uint64_t each_ns = 1000000 / 16;
+    const int32_t first = 1024, most = 256;
+    const uint64_t each_ns = 1000000 / 5;
     uint64_t now = worked_ns(), n = (now - e->leave_ns) / each_ns;
     if (e->leave_ns == 0)
         e->leave = first;

@@ -22,9 +22,9 @@
  * programs with more than ESCAPE_EARLY sites later sites are judged from their second object on:
  * most have no more than one, and cost a byte.
  *
- * And there is a bound on time: a thread begins with leave for 4096 objects, and gets 16 more in
- * each millisecond that it works, 1024 at most.  An object costs about a microsecond, so that is
- * less than 2 %.
+ * And there is a bound on time: a thread begins with leave for 1024 objects, and gets 5 more in
+ * each millisecond that it works, 256 at most.  An object costs two to five microseconds, with what
+ * the look at its free does to the next capture, so that is 1 to 2 %.
  *
  * When a watch has been set up, for whichever thread, each thread looks at its next ESCAPE_CREDIT
  * objects: a watch is mostly spent within microseconds, and one in 16 would come too late for it.
