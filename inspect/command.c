@@ -18,6 +18,7 @@
     X(status)                                                                                      \
     X(sites)                                                                                       \
     X(escape)                                                                                      \
+    X(pins)                                                                                        \
     X(classes)                                                                                     \
     X(spans)                                                                                       \
     X(arenas)                                                                                      \

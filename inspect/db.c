@@ -12,6 +12,7 @@
 #include "code.h"
 #include "callers.h"
 #include "db_private.h"
+#include "pins.h"
 #include "schema_sql.h"
 #include "site_live.h"
 #include "vtab.h"
@@ -24,12 +25,14 @@ static const char sqlite_magic[16] = "SQLite format 3";
 struct world {
     struct vtab_world vtab;
     struct site_live *site_live;
+    struct pins *pins;
 };
 
 static void world_free(void *p) {
     struct world *w = p;
     code_free(w->vtab.code);
     site_live_free(w->site_live);
+    pins_free(w->pins);
     free(w);
 }
 
@@ -37,7 +40,7 @@ static struct world *world_new(const struct image *im) {
     struct world *w = calloc(1, sizeof *w);
     if (!w)
         return NULL;
-    w->vtab = (struct vtab_world){im, code_new(im), &w->site_live};
+    w->vtab = (struct vtab_world){im, code_new(im), &w->site_live, &w->pins};
     if (!w->vtab.code) {
         free(w);
         return NULL;
@@ -98,6 +101,7 @@ int db_open_image(const struct image *im, sqlite3 **ret, char *err, size_t errle
         sqlite3_exec(db, schema_views_heap_sql, NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(db, schema_views_escape_sql, NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(db, schema_views_history_sql, NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(db, schema_views_pins_sql, NULL, NULL, NULL) != SQLITE_OK ||
         db_restrict(db) != SQLITE_OK) {
         rc = db_fault_sqlite(&f, db);
         sqlite3_close(db);

@@ -55,6 +55,8 @@ static const char *const table_sql[] = {
     " FROM main.site s CROSS JOIN import_stack k ON k.stack = s.stack_id",
     "INSERT INTO target.site_live SELECT ?1, site_id, given, requested, objects, weight"
     " FROM main.site_live",
+    "INSERT INTO target.pin SELECT ?1, unit, base, site_id, objects, bytes, block_bytes,"
+    " block_used, block_objects, block_sites FROM main.pin",
     "INSERT INTO target.memstat SELECT ?1, name, reserved_bytes, prepared_bytes, ready_bytes,"
     " used_bytes FROM main.memstat",
     "INSERT INTO target.counter SELECT ?1, name, unit, value FROM main.counter",

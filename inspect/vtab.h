@@ -19,6 +19,7 @@
 #include "column.h"
 #include "image.h"
 
+struct pins;
 struct site_live;
 
 /* What all tables of one database read from; it must outlive the database. */
@@ -26,6 +27,7 @@ struct vtab_world {
     const struct image *im;
     struct code *code;
     struct site_live **site_live; /* NULL behind it until first asked for */
+    struct pins **pins;           /* the same */
 };
 
 /* vtab_class.keys and the key argument of filter */
@@ -65,6 +67,7 @@ extern const struct vtab_class vtab_code_class;      /* image_code */
 extern const struct vtab_class vtab_symbol_class;    /* image_symbol */
 extern const struct vtab_class vtab_stack_class;     /* image_stack */
 extern const struct vtab_class vtab_site_live_class; /* image_site_live */
+extern const struct vtab_class vtab_pin_class;       /* image_pin */
 
 /* vtab_section_class fills *ret with the class of a section's table. */
 void vtab_section_class(const struct image_table *table, struct vtab_class *ret);

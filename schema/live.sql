@@ -69,6 +69,11 @@ SELECT 1 AS snapshot_id, site AS site_id, given, requested, objects, weight FROM
 CREATE VIEW object AS
 SELECT 1 AS snapshot_id, address, span, slot, given, requested, site AS site_id FROM image_object;
 
+CREATE VIEW pin AS
+SELECT 1 AS snapshot_id, unit, base, site AS site_id, objects, bytes, block_bytes, block_used,
+       block_objects, block_sites
+FROM image_pin;
+
 CREATE VIEW memstat AS
 SELECT 1 AS snapshot_id, name, reserved_bytes, prepared_bytes, ready_bytes, used_bytes
 FROM image_memstat;

@@ -80,7 +80,7 @@ static void test_a_key_finds_what_a_walk_finds(void **state) {
         {"image_site", "site"},      {"image_frame", "rowid"},   {"image_slot", "rowid"},
         {"image_object", "address"}, {"image_object", "span"},   {"image_code", "code"},
         {"image_symbol", "code"},    {"image_stack", "stack"},   {"image_site_live", "site"},
-        {"image_escape", "site"},    {"image_tick", "tick"}};
+        {"image_escape", "site"},    {"image_tick", "tick"},     {"image_pin", "unit"}};
     for (size_t i = 0; i < sizeof keyed / sizeof keyed[0]; i++) {
         const char *t = keyed[i].table, *c = keyed[i].column;
         char sql[512];
@@ -197,7 +197,7 @@ static void test_every_column_is_explained(void **state) {
                  " AND NOT EXISTS (SELECT 1 FROM image_column c WHERE c.\"table\" = s.name"
                  " AND c.\"column\" = p.name AND c.comment <> '' AND c.type = p.type)",
                  "");
-    assert_int_equal(query_int(w->db, "SELECT count(DISTINCT \"table\") FROM image_column"), 31);
+    assert_int_equal(query_int(w->db, "SELECT count(DISTINCT \"table\") FROM image_column"), 32);
 }
 
 int main(void) {
