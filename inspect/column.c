@@ -135,6 +135,7 @@ static const struct image_column slot_columns[] = {
     F(UINT, "site", site, "0 = not recorded; means nothing unless the slot is live"),
     F(UINT, "slack", slack, "bytes given beyond those asked for"),
     F(UINT, "born", born, "seconds from start_ns to its allocation, plus 1; 0 = not known"),
+    F(UINT, "rate", rate, "bytes between samples when it was recorded; 0 = as process.rate"),
 };
 #undef F
 
@@ -376,6 +377,50 @@ static const struct image_column history_columns[] = {
 };
 #undef F
 
+#define F(kind, column, field, text) FIELD(gomalloc_leak, kind, column, field, text)
+static const struct image_column leak_columns[] = {
+    F(UINT, "address", address, "of an object that nothing leads to"),
+    F(UINT, "head", head, "of the one it is counted under; its own: a direct leak"),
+    F(UINT, "size", size, "bytes given"),
+    F(UINT, "requested", requested, "bytes asked for, 0 = not recorded"),
+    F(UINT, "site", site, "image_site.site, 0 = not recorded"),
+    F(UINT, "born", born, "seconds from start_ns to its allocation, plus 1; 0 = not known"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_leak_check, kind, column, field, text)
+static const struct image_column leak_check_columns[] = {
+    F(UINT, "flags", flags,
+      "1 interior addresses keep | 2 words at any address | 4 mapped memory is a root | 8 in "
+      "place"),
+    F(UINT, "nstopped", nstopped, "threads that stopped"),
+    F(UINT, "nmissing", nmissing, "threads that did not in time"),
+    F(UINT, "longest_tid", longest_tid, "the thread that stood longest, 0 = not known"),
+    F(UINT, "longest_ns", longest_ns, "for so long, ns, 0 = not known"),
+    F(UINT, "stopping_ns", stopping_ns, "until all had stopped, ns"),
+    F(UINT, "copying_ns", copying_ns, "the copy-on-write copy, ns"),
+    F(UINT, "mark_ns", mark_ns, "following pointers, ns"),
+    F(UINT, "group_ns", group_ns, "finding what leaks are direct, ns"),
+    F(UINT, "live_objects", live_objects, "in all"),
+    F(UINT, "reached_objects", reached_objects, "of these; the others are in image_leak"),
+    F(UINT, "direct", direct, "leaks that are their own head"),
+    F(UINT, "words", words, "looked at"),
+    F(UINT, "unreadable_bytes", unreadable_bytes, "of roots"),
+    F(UINT, "dead_stacks", dead_stacks, "stacks of ended threads, passed over"),
+    F(UINT, "unknown_ranges", unknown_ranges, "of the library's own that were taken for roots"),
+    F(NUMBERS, "missing_tids", missing_tids, "the first 16 threads that did not stop"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_root, kind, column, field, text)
+static const struct image_column root_columns[] = {
+    F(UINT, "kind", kind, "0 data, 1 stack, 2 register, 3 mapped memory, 4 named by the program"),
+    F(UINT, "ranges", ranges, "of memory"),
+    F(UINT, "bytes", bytes, "read"),
+    F(UINT, "objects", objects, "that a word there was the first to lead to"),
+};
+#undef F
+
 const struct image_table image_tables[] = {
     {"image_header", "the image", GOMALLOC_NSECTIONS, sizeof(struct gomalloc_image), header_columns,
      sizeof header_columns / sizeof header_columns[0], -1},
@@ -414,6 +459,10 @@ const struct image_table image_tables[] = {
           "objects that one thread allocated and another freed"),
     TABLE(TICK, "tick", struct gomalloc_tick, tick_columns, 0, "a moment of the history"),
     TABLE(HISTORY, "history", struct gomalloc_history, history_columns, -1, "a site at a tick"),
+    TABLE(LEAK, "leak", struct gomalloc_leak, leak_columns, 0, "an object that nothing leads to"),
+    TABLE(LEAK_CHECK, "leak_check", struct gomalloc_leak_check, leak_check_columns, -1,
+          "the leak check"),
+    TABLE(ROOT, "root", struct gomalloc_root, root_columns, 0, "a kind of place it began at"),
 };
 const size_t nimage_tables = sizeof image_tables / sizeof image_tables[0];
 
@@ -440,6 +489,7 @@ const char *column_sql_type(const struct image_column *column) {
     case COLUMN_CHARS:
     case COLUMN_HEX:
     case COLUMN_BUILD_ID:
+    case COLUMN_NUMBERS:
     case COLUMN_MAP:
     case COLUMN_DERIVED_TEXT:
         break;

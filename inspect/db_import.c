@@ -89,6 +89,13 @@ static const char *const table_sql[] = {
     " rss_bytes FROM main.tick",
     "INSERT INTO target.history SELECT ?1, site_id, tick, live_bytes, live_objects, alloc_bytes"
     " FROM main.history",
+    "INSERT INTO target.leak SELECT ?1, address, head, size, requested, site_id, born"
+    " FROM main.leak",
+    "INSERT INTO target.leak_check SELECT ?1, interior, unaligned, mapped, in_place, nstopped,"
+    " nmissing, missing_tids, longest_tid, longest_ns, stopping_ns, copying_ns, mark_ns, group_ns,"
+    " live_objects, reached_objects, direct, words, unreadable_bytes, dead_stacks, unknown_ranges"
+    " FROM main.leak_check",
+    "INSERT INTO target.root SELECT ?1, kind, ranges, bytes, objects FROM main.root",
 };
 
 static const char objects_sql[] =

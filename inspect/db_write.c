@@ -47,11 +47,13 @@ static int create_schema(const struct db_fault *f, const char *temp) {
         schema_tables_sql,
         schema_tables_heap_sql,
         schema_tables_escape_sql,
+        schema_tables_leak_sql,
         schema_tables_pins_sql,
         schema_views_sql,
         schema_views_heap_sql,
         schema_views_escape_sql,
         schema_views_history_sql,
+        schema_views_leak_sql,
         schema_views_pins_sql,
         "COMMIT"};
     sqlite3 *db = NULL;

@@ -410,5 +410,7 @@ int image_check(struct image *im, char *err, size_t errlen) {
         rc = checks[i](&c);
     if (!rc)
         rc = image_check_heap(im, err, errlen);
-    return rc ? rc : image_check_escape(im, err, errlen);
+    if (!rc)
+        rc = image_check_escape(im, err, errlen);
+    return rc ? rc : image_check_leak(im, err, errlen);
 }

@@ -35,6 +35,9 @@ int image_check_heap(struct image *im, char *err, size_t errlen);
 /* image_check_escape checks verdicts and history, once the sites are known to be sound. */
 int image_check_escape(struct image *im, char *err, size_t errlen);
 
+/* image_check_leak checks a leak check, once the sites are known to be sound. */
+int image_check_leak(struct image *im, char *err, size_t errlen);
+
 /* image_own returns the records of a section in memory that may be changed, NULL if memory is
  * short. */
 void *image_own(struct image *im, enum gomalloc_section_id id);

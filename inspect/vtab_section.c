@@ -122,6 +122,20 @@ static void result_build_id(sqlite3_context *ctx, const char *field) {
     vtab_result_hex(ctx, field, length);
 }
 
+static void result_numbers(sqlite3_context *ctx, const char *field, size_t width) {
+    sqlite3_str *s = sqlite3_str_new(NULL);
+    for (size_t i = 0; i + sizeof(uint32_t) <= width; i += sizeof(uint32_t)) {
+        uint32_t n;
+        memcpy(&n, field + i, sizeof n);
+        if (n)
+            sqlite3_str_appendf(s, "%s%u", sqlite3_str_length(s) ? " " : "", n);
+    }
+    size_t length = (size_t)sqlite3_str_length(s);
+    char *text = sqlite3_str_finish(s);
+    vtab_result_text(ctx, text ? text : "", length);
+    sqlite3_free(text);
+}
+
 static void result_field(sqlite3_context *ctx, const struct image *im,
                          const struct image_column *col, const char *record) {
     const char *field = record + col->offset;
@@ -150,6 +164,9 @@ static void result_field(sqlite3_context *ctx, const struct image *im,
         return;
     case COLUMN_BUILD_ID:
         result_build_id(ctx, field);
+        return;
+    case COLUMN_NUMBERS:
+        result_numbers(ctx, field, col->width);
         return;
     case COLUMN_BITMAP:
         result_bitmap(ctx, im, (const struct gomalloc_span *)record);

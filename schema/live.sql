@@ -134,3 +134,18 @@ FROM image_tick;
 CREATE VIEW history AS
 SELECT 1 AS snapshot_id, site AS site_id, tick, live_bytes, live_objects, alloc_bytes
 FROM image_history;
+
+CREATE VIEW leak AS
+SELECT 1 AS snapshot_id, address, head, size, CASE site WHEN 0 THEN NULL ELSE requested END AS requested,
+       site AS site_id, CASE born WHEN 0 THEN NULL ELSE born - 1 END AS born
+FROM image_leak;
+
+CREATE VIEW leak_check AS
+SELECT 1 AS snapshot_id, flags & 1 AS interior, (flags >> 1) & 1 AS unaligned,
+       (flags >> 2) & 1 AS mapped, (flags >> 3) & 1 AS in_place, nstopped, nmissing, missing_tids,
+       longest_tid, longest_ns, stopping_ns, copying_ns, mark_ns, group_ns, live_objects,
+       reached_objects, direct, words, unreadable_bytes, dead_stacks, unknown_ranges
+FROM image_leak_check;
+
+CREATE VIEW root AS
+SELECT 1 AS snapshot_id, kind, ranges, bytes, objects FROM image_root;

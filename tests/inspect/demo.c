@@ -259,6 +259,10 @@ void demo_make(struct maker *m, const struct demo *d) {
     demo_make_heap(m, FIRST_MORE + d->more_spans, FIRST_MORE + d->more_spans + FREE_PAGES);
     add_figures(m);
     demo_make_escape(m, d, sites.node, sites.table);
+    if (d->leaks)
+        demo_make_leak(m, sites.node, sites.table);
+    for (int id = GOMALLOC_SECTION_LEAK; id <= GOMALLOC_SECTION_ROOT && !d->leaks; id++)
+        m->sections[id].absent = true;
     for (int id = GOMALLOC_SECTION_MCACHE; id < GOMALLOC_NSECTIONS && d->old; id++) {
         m->sections[id].absent = true;
         m->sections[id].size = 0;

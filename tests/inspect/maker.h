@@ -70,6 +70,7 @@ struct demo {
     uint32_t more_spans; /* further full spans of 1024 8-byte objects of site 1 */
     uint32_t more_sites; /* the objects of more_spans belong to so many further sites in turn */
     bool other_numbers;  /* the sites have other ids, and other places in the trie */
+    bool leaks;          /* with a leak check: see demo_make_leak */
     bool old;            /* by a library that did not tell of caches and what follows them */
 };
 
@@ -97,6 +98,12 @@ void demo_make_heap(struct maker *m, uint64_t used, uint64_t grown);
 
 /* demo_make_escape adds verdicts on two of its sites, and history: for demo_make. */
 void demo_make_escape(struct maker *m, const struct demo *demo, uint32_t node, uint32_t table);
+
+/* demo_make_leak adds a leak check, by which six objects of the two spans with sites have leaked: for
+ * demo_make.  Addresses are those of the spans' first slots. */
+#define DEMO_LEAKS  6u
+#define DEMO_DIRECT 3u
+void demo_make_leak(struct maker *m, uint32_t node, uint32_t table);
 
 /* demo_image returns the finished image, to be freed. */
 unsigned char *demo_image(const struct demo *demo, size_t *ret_size);

@@ -302,8 +302,9 @@ static void make_old(int version) {
                                  " FROM sqlite_schema WHERE type = 'view'"));
     assert_int_equal(sqlite3_exec(db, drops, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
-    plain("DROP TABLE pin; DROP TABLE history; DROP TABLE tick; DROP TABLE handover; DROP TABLE "
-          "outlived;"
+    plain("DROP TABLE pin; DROP TABLE root; DROP TABLE leak_check; DROP TABLE leak; DROP TABLE "
+          "history; DROP TABLE "
+          "tick; DROP TABLE handover; DROP TABLE outlived;"
           "DROP TABLE verdict; ALTER TABLE symbol DROP COLUMN col;"
           "CREATE VIEW v1_snapshot AS SELECT snapshot_id, captured_ns FROM snapshot;"
           "PRAGMA user_version = 2");
@@ -317,6 +318,7 @@ static void assert_upgraded_from(int version) {
     struct demo later = demo_default;
     later.id = 2;
     later.captured_ns++;
+    later.leaks = true;
     import(&demo_default);
     make_old(version);
     sqlite3 *db = open_file();
@@ -330,6 +332,7 @@ static void assert_upgraded_from(int version) {
                  "1|178\n2|178");
     query_assert(db, "SELECT count(*) FROM v1_cache WHERE snapshot_id = 2", "2");
     query_assert(db, "SELECT snapshot_id, count(*) FROM verdict GROUP BY 1", "2|2");
+    query_assert(db, "SELECT snapshot_id, count(*) FROM v1_leak GROUP BY 1", "2|6");
     query_assert(db,
                  "SELECT sql FROM sqlite_schema WHERE sql LIKE '%CREATE TABLE symbol%' AND"
                  " sql NOT LIKE '% col INTEGER%'",
