@@ -90,6 +90,7 @@ struct image_object {
     uint64_t address;     /* of its first byte */
     bool requested_known; /* requested is meaningful */
     uint64_t requested;   /* bytes asked for */
+    uint64_t rate;        /* under which it was recorded */
 };
 
 /* A walk over the live objects of an image in the order of their addresses. */

@@ -117,12 +117,17 @@ static uint32_t next_live(const struct image *im, const struct gomalloc_span *s,
 
 static void fill(const struct image *im, const struct gomalloc_span *s, uint32_t slot,
                  struct image_object *ret) {
-    *ret = (struct image_object){.span = s, .slot = slot, .address = s->base + slot * s->elem_size};
+    *ret = (struct image_object){.span = s,
+                                 .slot = slot,
+                                 .address = s->base + slot * s->elem_size,
+                                 .rate = image_process(im)->rate};
     if (s->slot_index != GOMALLOC_NO_SLOTS) {
         const struct gomalloc_slot *slots = im->sections[GOMALLOC_SECTION_SLOT].records;
         const struct gomalloc_slot *record = &slots[s->slot_index + slot];
         ret->site = record->site;
         ret->requested_known = record->site != 0;
+        if (record->rate != 0)
+            ret->rate = record->rate;
         ret->requested = record->site ? s->elem_size - record->slack : 0;
     }
     if (s->span_class < 2 && s->large_requested) {

@@ -5,8 +5,9 @@
  *
  * The weight.  Samples are a Poisson process along the bytes asked for, one in `rate` bytes, so an
  * object of s bytes is recorded with probability 1 - exp(-s / rate), and each recorded one stands
- * for the inverse of that.  Weighting object by object is right for sites that ask for different
- * sizes, where scaling the site's sum by its mean size is not.
+ * for the inverse of that.  The rate is the one under which it was recorded.  Weighting object by
+ * object is right for sites that ask for different sizes, where scaling the site's sum by its mean
+ * size is not.
  */
 #include "site_live.h"
 
@@ -58,8 +59,7 @@ static double weight(uint64_t rate, uint32_t site, uint64_t requested) {
 }
 
 /* count adds an object; *last is the row of the object before, since neighbours are often alike. */
-static int count(struct table *t, uint64_t rate, const struct image_object *o,
-                 struct site_live_row **last) {
+static int count(struct table *t, const struct image_object *o, struct site_live_row **last) {
     uint64_t given = o->span->elem_size;
     uint64_t requested = o->requested_known ? o->requested : SITE_LIVE_UNKNOWN;
     struct site_live_row *r = *last;
@@ -69,13 +69,11 @@ static int count(struct table *t, uint64_t rate, const struct image_object *o,
         r = *last = place(t, o->site, given, requested);
     }
     if (r->objects == 0) {
-        *r = (struct site_live_row){.given = given,
-                                    .requested = requested,
-                                    .site = o->site,
-                                    .weight = weight(rate, o->site, requested)};
+        *r = (struct site_live_row){.given = given, .requested = requested, .site = o->site};
         t->used++;
     }
     r->objects++;
+    r->weight += weight(o->rate, o->site, requested); /* the sum, as long as they are counted */
     return 0;
 }
 
@@ -94,10 +92,9 @@ struct site_live *site_live_new(const struct image *im) {
     struct image_object_iter it;
     struct image_object o;
     struct site_live_row *last = NULL;
-    uint64_t rate = image_process(im)->rate;
     image_object_begin(im, &it);
     while (live && image_object_next(&it, &o)) {
-        if (count(&t, rate, &o, &last)) {
+        if (count(&t, &o, &last)) {
             free(t.rows);
             free(live);
             return NULL;
@@ -105,9 +102,12 @@ struct site_live *site_live_new(const struct image *im) {
     }
     if (!live)
         return NULL;
-    for (size_t i = 0; i < t.capacity; i++)
-        if (t.rows[i].objects)
-            t.rows[live->nrows++] = t.rows[i];
+    for (size_t i = 0; i < t.capacity; i++) {
+        if (!t.rows[i].objects)
+            continue;
+        t.rows[i].weight /= (double)t.rows[i].objects;
+        t.rows[live->nrows++] = t.rows[i];
+    }
     if (live->nrows)
         qsort(t.rows, live->nrows, sizeof *t.rows, compare_rows);
     live->rows = t.rows;

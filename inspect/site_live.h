@@ -16,7 +16,7 @@ struct site_live_row {
     uint64_t given;     /* bytes of the slot */
     uint64_t requested; /* bytes asked for, or SITE_LIVE_UNKNOWN */
     uint64_t objects;   /* live ones; 0 = unused place in the hash table */
-    double weight;      /* objects that each one stands for */
+    double weight;      /* objects that each one stands for, in the mean */
     uint32_t site;      /* 0 = not recorded */
 };
 

@@ -173,9 +173,17 @@ void image_gather_spans(struct image_writer *w) {
 }
 
 /* read_slots reads the live slots of a span; false if it is not the span any more that it was. */
+static uint32_t slot_rate(uint16_t epoch, uint64_t now) {
+    uint64_t rate = prof_rate_at(epoch);
+    if (rate == now)
+        return 0;
+    return rate < UINT32_MAX ? (uint32_t)rate : UINT32_MAX;
+}
+
 static bool read_slots(const struct image_span_ref *ref, const struct gomalloc_span *r,
                        const uint64_t *words, struct gomalloc_slot *slots) {
     struct mspan copy;
+    uint64_t rate = prof_rate();
     if (!mheap_read_span(ref->span, &copy) ||
         atomic_load_explicit(&copy.gen, memory_order_relaxed) != ref->gen)
         return false;
@@ -185,7 +193,9 @@ static bool read_slots(const struct image_span_ref *ref, const struct gomalloc_s
         size_t slack = mslots_slack(&copy, i);
         slots[i].site = prof_tag_site(mslots_tag(&copy, i));
         slots[i].slack = slack <= r->elem_size && slack <= UINT32_MAX ? (uint32_t)slack : 0;
-        slots[i].born = mepoch_seconds(mslots_epoch(&copy, i)) + 1; /* 0: not a time */
+        uint16_t epoch = mslots_epoch(&copy, i);
+        slots[i].born = mepoch_seconds(epoch) + 1; /* 0: not a time */
+        slots[i].rate = slots[i].site != 0 ? slot_rate(epoch, rate) : 0;
     }
     if (gen_of(ref->span) != ref->gen)
         return false;

@@ -38,6 +38,19 @@ static uint64_t clock_seconds(void) {
     return (uint64_t)now.tv_sec + 1;
 }
 
+uint16_t mepoch_advance(void) {
+    mepoch_update();
+    uint16_t old = mepoch_now();
+    if (old < MEPOCH_UNKNOWN - 1) {
+        uint64_t step = mepoch_seconds((uint16_t)(old + 1)) - mepoch_seconds(old);
+        uint64_t first = atomic_load_explicit(&start, memory_order_relaxed);
+        if (first > step)
+            atomic_fetch_sub_explicit(&start, step, memory_order_relaxed);
+        mepoch_update();
+    }
+    return mepoch_now();
+}
+
 void mepoch_update(void) {
     uint64_t now = clock_seconds(), first = 0;
     if (atomic_compare_exchange_strong_explicit(&start, &first, now, memory_order_relaxed,

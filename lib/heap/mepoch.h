@@ -38,6 +38,10 @@ gm_inline uint16_t mepoch_now(void) {
  */
 void mepoch_update(void);
 
+/* mepoch_advance begins a new epoch now, and returns it: what has been recorded under the one
+ * before can be told from what will be.  Ages grow by a step of the clock. */
+uint16_t mepoch_advance(void);
+
 /* mepoch_of returns the epoch in which so many seconds had passed, the last one for too many. */
 uint16_t mepoch_of(uint64_t seconds);
 

@@ -44,7 +44,8 @@ static struct {
     bool walking;
     uint32_t span; /* of the heap's, to look at next */
     uint32_t site; /* whose allocations to look at next; spans come first */
-    uint64_t size; /* for which the weight is known, at the table's rate */
+    uint64_t size; /* for which, and for which time, the weight is known */
+    uint16_t epoch;
     double weight;
     _Atomic uint64_t ticks;
     _Atomic uint64_t turns;
@@ -83,7 +84,8 @@ static uint64_t activity_now(void) {
 struct word_slots {
     unsigned n;
     uint32_t site[64];
-    size_t size[64]; /* bytes asked for */
+    uint16_t epoch[64]; /* when it was recorded */
+    size_t size[64];    /* bytes asked for */
 };
 
 static void read_word(const struct mspan *copy, size_t word, struct word_slots *ret) {
@@ -97,6 +99,7 @@ static void read_word(const struct mspan *copy, size_t word, struct word_slots *
             continue;
         size_t slack = mslots_slack(copy, i);
         ret->site[ret->n] = site;
+        ret->epoch[ret->n] = mslots_epoch(copy, i);
         ret->size[ret->n++] = slack <= elem ? elem - slack : elem;
     }
 }
@@ -104,9 +107,10 @@ static void read_word(const struct mspan *copy, size_t word, struct word_slots *
 static void count_word(struct history *h, const struct word_slots *w) {
     uint32_t nsites = prof_nsites();
     for (unsigned i = 0; i < w->n; i++) {
-        if (gm_unlikely(w->size[i] != history.size)) {
+        if (gm_unlikely(w->size[i] != history.size || w->epoch[i] != history.epoch)) {
             history.size = w->size[i];
-            history.weight = sampling_weight(w->size[i], h->rate);
+            history.epoch = w->epoch[i];
+            history.weight = sampling_weight(w->size[i], prof_rate_at(w->epoch[i]));
         }
         if (gm_likely(w->site[i] != 0 && w->site[i] <= nsites))
             history_add_live(h, w->site[i], (double)w->size[i] * history.weight, history.weight);
@@ -183,6 +187,7 @@ static bool begin(uint64_t activity) {
     history_begin(h, prof_nsites());
     history.activity = activity;
     history.size = 0;
+    history.epoch = MEPOCH_UNKNOWN;
     history.weight = sampling_weight(0, rate);
     history.span = 0;
     history.site = 1;

@@ -208,6 +208,24 @@ static void poke_all(void) {
     }
 }
 
+/* note_rate notes from when on objects are recorded at which rate.  prof.lock is held. */
+static void note_rate(uint64_t rate) {
+    uint32_t n = atomic_load_explicit(&prof.nrates, memory_order_relaxed);
+    uint16_t epoch = n == 0 ? 0 : mepoch_advance();
+    if (n == PROF_MAX_RATES)
+        n--;
+    prof.rates[n].rate = rate;
+    atomic_store_explicit(&prof.rates[n].epoch, epoch, memory_order_relaxed);
+    atomic_store_explicit(&prof.nrates, n + 1, memory_order_release);
+}
+
+uint64_t prof_rate_at(uint16_t epoch) {
+    uint32_t n = atomic_load_explicit(&prof.nrates, memory_order_acquire);
+    while (n > 1 && atomic_load_explicit(&prof.rates[n - 1].epoch, memory_order_relaxed) > epoch)
+        n--;
+    return n != 0 ? prof.rates[n - 1].rate : prof_rate();
+}
+
 uint64_t prof_set_rate(uint64_t rate) {
     if (rate > MAX_RATE)
         rate = MAX_RATE;
@@ -223,6 +241,7 @@ uint64_t prof_set_rate(uint64_t rate) {
         bool first = atomic_load_explicit(&mheap_.pages_in_use, memory_order_relaxed) == 0;
         atomic_store_explicit(&prof.exact_since_ns, rate == 1 && first ? now_ns() : 0,
                               memory_order_relaxed);
+        note_rate(rate);
         atomic_store_explicit(&prof.rate, rate, memory_order_relaxed);
         /* release: who sees the generation sees the rate */
         atomic_fetch_add_explicit(&prof.gen, 1, memory_order_release);

@@ -102,6 +102,9 @@ gm_inline uint32_t prof_tag_site(uint32_t tag) {
 uint64_t prof_rate(void);
 uint64_t prof_set_rate(uint64_t rate);
 
+/* prof_rate_at returns the rate at which was recorded what has that epoch (heap/mslots.h). */
+uint64_t prof_rate_at(uint16_t epoch);
+
 /* prof_background does what is due: called by the library's own thread at every tick (about 1/s).
  * That thread must not have an mcache while it idles, or prof_fork_child takes it for one of the
  * program's. */

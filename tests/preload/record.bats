@@ -168,3 +168,23 @@ ask() { "$GOINSPECT" sql -o csv --no-header "$@" | tr -d '"\r'; }
         grep 'gap_five gap_four gap_three gap_two gap_one main' stack
     done
 }
+
+@test "what lives counts at the rate that it was recorded at, however often that has changed" {
+    begin rate=1,control=on stages
+    echo >&9
+    at_rest 1
+    "$GOINSPECT" profile rate 100000 "$pid"
+    echo >&9
+    at_rest 2
+    "$GOINSPECT" profile rate 1 "$pid"
+    echo >&9
+    at_rest 3
+    "$GOINSPECT" profile rate 1000000 "$pid"
+    "$GOINSPECT" snapshot "$pid" -o live.db
+    local target
+    for target in "$pid" live.db; do
+        run -0 ask "$target" "SELECT function, sum(live_objects), sum(live_bytes) FROM v1_site
+            WHERE function IN ('stage_1', 'stage_3') GROUP BY function ORDER BY function"
+        [ "$output" = "$(printf 'stage_1,100,4100\nstage_3,100,4300')" ]
+    done
+}

@@ -239,12 +239,13 @@ struct gomalloc_span {
 
 /* slot: what is recorded of one slot; meaningful where the bitmap says live. */
 struct gomalloc_slot {
-    uint32_t site;     /* site id, 0 = not sampled */
-    uint32_t slack;    /* bytes given beyond those asked for: requested = elem_size - slack */
-    uint32_t born;     /* seconds from process.start_ns to its allocation, plus 1; 0 = not known.
-                          To a second or so, and after hours to a part in 4,096; 10 s where the
-                          process had been idle */
-    uint32_t reserved; /* 0 */
+    uint32_t site;  /* site id, 0 = not sampled */
+    uint32_t slack; /* bytes given beyond those asked for: requested = elem_size - slack */
+    uint32_t born;  /* seconds from process.start_ns to its allocation, plus 1; 0 = not known.
+                       To a second or so, and after hours to a part in 4,096; 10 s where the
+                       process had been idle */
+    uint32_t rate;  /* sampling rate under which it was recorded, in bytes, at most 2^32 - 1; 0 = as
+                       process.rate */
 };
 
 /* summary: the radix tree's entries that are not all zero (a zero entry: nothing free, or nothing
