@@ -31,6 +31,7 @@
     X(export)                                                                                      \
     X(import)                                                                                      \
     X(profile)                                                                                     \
+    X(scavenge)                                                                                    \
     X(help)
 
 #define COMMAND_DECLARE(name) extern const struct command command_verb_##name;

@@ -127,3 +127,37 @@ teardown() { common_teardown; }
     [ "$("$GOINSPECT" sql "$inner" "SELECT pid FROM v1_snapshot" -o csv --no-header)" = 1 ]
     "$GOINSPECT" ps -o json | jq -e ".rows[] | select(.pid == $inner) | .socket == \"ok\""
 }
+
+# freed: a program that has just freed 60 MiB of objects; its pid is $pid.
+freed() {
+    options="rate=0${1:+,$1}" under_library /usr/bin/python3 -c "
+import time
+x = [bytearray(3 << 20) for i in range(20)]
+del x
+open('$work/done', 'w').close()
+time.sleep(600)"
+    wait_until test -e "$work/done"
+}
+
+@test "scavenge gives free pages back, and shows before and after" {
+    freed
+    run -0 --separate-stderr "$GOINSPECT" scavenge "$pid" -o csv
+    [[ "$stderr" =~ ^goinspect:\ process\ $pid\ has\ given\ .*\ back$ ]]
+    echo "$output" >scavenge.csv
+    awk -F, '{ before[$1] = $2; after[$1] = $3 }
+        END {
+            backed = after["heap.free_backed"]; was = before["heap.free_backed"]
+            came = after["heap.free_returned"] - before["heap.free_returned"]
+            fell = before["process.rss"] - after["process.rss"]
+            # Page caches may stay; the rest has gone, by both accounts.
+            exit !(was > 30e6 && backed <= 1048576 && came >= was - backed - 65536 && fell >= came - 2097152)
+        }' scavenge.csv
+    run -0 --separate-stderr "$GOINSPECT" scavenge "$pid"
+    [ "${#lines[@]}" = 5 ] # nothing more to give
+}
+
+@test "scavenge is refused with control=off" {
+    freed control=off
+    refuses 4 "process $pid .* takes no orders: .*GOMALLOC=control=off" scavenge "$pid"
+    refuses 3 "." scavenge no-such-program-here
+}
