@@ -8,6 +8,7 @@
  * it is closed.
  */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,9 +20,12 @@
 
 #include "client.h"
 #include "place.h"
+#include "progress.h"
 
 #define PATIENCE       5.0 /* seconds for an answer; GOINSPECT_TIMEOUT */
 #define IMAGE_PATIENCE 12  /* times as long for an image: a heap of many GiB takes a while */
+#define LEAK_PATIENCE  120 /* and for one with a leak check: two seconds for each GiB, or so */
+#define SLICE_MS       200 /* between two words about how long it takes */
 #define MOST_FDS       8   /* descriptors received at once; all but the first are closed */
 
 static double now(void) {
@@ -141,12 +145,15 @@ void client_close(struct client *client) {
 static bool wait_for(const struct client *c, short events, double deadline) {
     for (;;) {
         struct pollfd p = {.fd = c->fd, .events = events};
-        double left = deadline - now();
-        int n = poll(&p, 1, left > 0 ? (int)(left * 1000) + 1 : 0);
+        double left = (deadline - now()) * 1000;
+        int most = c->waiting ? SLICE_MS : INT_MAX;
+        int n = poll(&p, 1, left <= 0 ? 0 : left < most ? (int)left + 1 : most);
         if (n > 0)
             return true;
-        if (n == 0 || errno != EINTR)
+        if ((n == 0 && left <= most) || (n < 0 && errno != EINTR))
             return false;
+        if (c->waiting)
+            progress_wait(c->waiting);
     }
 }
 
@@ -258,7 +265,10 @@ enum status client_call(struct client *client, enum gomalloc_verb verb, uint64_t
                                        .size = sizeof(request),
                                        .verb = verb,
                                        .arg = arg};
-    double deadline = now() + client->patience * (ret_fd ? IMAGE_PATIENCE : 1);
+    bool leaks = verb == GOMALLOC_VERB_IMAGE && (arg & CLIENT_LEAKS) != 0;
+    double times = leaks ? LEAK_PATIENCE : ret_fd ? IMAGE_PATIENCE : 1;
+    double deadline = now() + client->patience * times;
+    client->waiting = leaks ? "checking for leaks" : NULL;
     enum status status;
     int fd;
     for (;;) {
@@ -272,6 +282,8 @@ enum status client_call(struct client *client, enum gomalloc_verb verb, uint64_t
             close(fd);
         sleep_briefly();
     }
+    if (leaks)
+        progress_end();
     if (status == STATUS_DONE && ret_fd && fd < 0)
         status = fail_garbled(client, "without the image", failure);
     if (fd >= 0 && (status != STATUS_DONE || !ret_fd))

@@ -8,14 +8,21 @@
 #include <stdint.h>
 
 #include "gomalloc/agent.h"
+#include "gomalloc/image.h"
 #include "proc.h"
 #include "say.h"
 
 struct client {
     int fd;
     struct proc proc;
-    double patience; /* seconds to wait for one answer */
+    double patience;     /* seconds to wait for one answer */
+    const char *waiting; /* for what, if that may take long: said on a terminal; NULL: it may not */
 };
+
+/* Sections of a leak check: they are asked for with patience, and by name only. */
+#define CLIENT_LEAKS                                                                               \
+    (UINT64_C(1) << GOMALLOC_SECTION_LEAK | UINT64_C(1) << GOMALLOC_SECTION_LEAK_CHECK |           \
+     UINT64_C(1) << GOMALLOC_SECTION_ROOT)
 
 /* client_open connects to the agent of process pid.  STATUS_DONE, or *failure.  patience: seconds,
  * 0 = $GOINSPECT_TIMEOUT or 5. */

@@ -118,7 +118,7 @@ static enum status show(struct command_line *line, const struct target *target,
         line->output.columns = own->by == BY_MODULE
                                    ? "live,percent,objects,total,total_objects,module"
                                    : "live,percent,objects,total,total_objects,function,location";
-    return own->stacks ? stacks_show(line, target, &query, failure)
+    return own->stacks ? stacks_show(line, target, &stacks_of_sites, &query, failure)
                        : view_show(line, target, &query, failure);
 }
 

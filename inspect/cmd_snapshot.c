@@ -15,17 +15,26 @@
 
 struct own {
     const char *file;
+    bool leaks;
     enum db_objects objects;
 };
+
+enum { OPT_LEAKS = 0x300 };
+
+/* Everything, leak check and all: that must be asked for by name. */
+#define WITH_LEAKS ((UINT64_C(1) << GOMALLOC_NSECTIONS) - 1)
 
 static const struct argp_option options[] = {
     {"output", 'o', "FILE", 0, "FILE.db: add a snapshot to it; FILE.gmi: write the image", 1},
     OBJECTS_OPTION,
+    {"leaks", OPT_LEAKS, NULL, 0, "check a process for leaks, and store what was found", 1},
     {.name = NULL}};
 
 static void option(struct command_line *line, int key, char *arg, struct argp_state *state) {
     struct own *own = line->own;
-    if (key == OBJECTS_KEY)
+    if (key == OPT_LEAKS)
+        own->leaks = true;
+    else if (key == OBJECTS_KEY)
         own->objects = objects_parse(arg, state);
     else if (savefile_kind(arg))
         own->file = arg;
@@ -74,7 +83,16 @@ static enum status run(struct command_line *line) {
     const struct own *own = line->own;
     struct target target;
     struct failure failure = {.status = STATUS_DONE};
-    enum status status = target_image(line->words[0], TARGET_EVERYTHING, &target, &failure);
+    enum status status = target_image(line->words[0], own->leaks ? WITH_LEAKS : TARGET_EVERYTHING,
+                                      &target, &failure);
+    if (status == STATUS_DONE && own->leaks &&
+        !image_has(target.image, GOMALLOC_SECTION_LEAK_CHECK)) {
+        status = fail(&failure, STATUS_BAD_VERSION, "%s %s", target.word,
+                      target.kind == TARGET_PROCESS
+                          ? "can't check for leaks: its library is older than goinspect"
+                          : "holds no leak check, and only a process can make one");
+        target_close(&target);
+    }
     if (status != STATUS_DONE)
         return say_failure(&failure);
     char *file = own->file ? must_dup(own->file) : default_file(&target);
@@ -91,7 +109,8 @@ const struct command command_verb_snapshot = {
     .summary = "save one moment: into FILE.db beside others, or as FILE.gmi",
     .details = "Without -o the file is NAME-PID.db here.",
     .examples = "  goinspect snapshot redis-server -o heap.db\n"
-                "  goinspect snapshot 1234 -o heap.gmi\n",
+                "  goinspect snapshot 1234 -o heap.gmi\n"
+                "  goinspect snapshot 1234 --leaks -o heap.db; goinspect leaks heap.db\n",
     .takes = TAKES_WRAPPERS,
     .min_words = 1,
     .max_words = 1,

@@ -17,6 +17,7 @@
     X(ps)                                                                                          \
     X(status)                                                                                      \
     X(sites)                                                                                       \
+    X(leaks)                                                                                       \
     X(escape)                                                                                      \
     X(pins)                                                                                        \
     X(classes)                                                                                     \

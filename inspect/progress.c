@@ -76,6 +76,25 @@ void progress_show(const char *what, size_t done, size_t total) {
         paint(what, done < total ? done : total, total, cells);
 }
 
+void progress_wait(const char *what) {
+    int64_t now = now_ms();
+    if (!begun) {
+        begun = true;
+        begin_ms = now;
+    }
+    if (now - begin_ms < PATIENCE_MS || now - painted_ms < BETWEEN_MS)
+        return;
+    size_t cells = width();
+    painted_ms = now;
+    if (cells == 0)
+        return;
+    char line[256];
+    snprintf(line, sizeof(line), "%s  %lld s", what, (long long)((now - begin_ms) / 1000));
+    fprintf(stderr, "\r%.*s\033[K", (int)cells - 1, line);
+    fflush(stderr);
+    visible = true;
+}
+
 void progress_clear(void) {
     if (visible) {
         fputs("\r\033[K", stderr);

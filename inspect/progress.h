@@ -10,6 +10,10 @@
 /* progress_show says how much is done of what; the bar appears after half a second of it. */
 void progress_show(const char *what, size_t done, size_t total);
 
+/* progress_wait says what is waited for, and for how long by now, if nobody knows how much is left.
+ */
+void progress_wait(const char *what);
+
 /* progress_clear removes the bar; whoever writes to the terminal calls it before. */
 void progress_clear(void);
 

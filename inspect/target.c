@@ -244,8 +244,8 @@ static enum status choose_snapshot(struct target *t, const char *snapshot,
     return STATUS_DONE;
 }
 
-enum status target_open(const char *word, const char *snapshot, struct target *ret,
-                        struct failure *failure) {
+enum status target_open_asking(const char *word, const char *snapshot, uint64_t sections,
+                               struct target *ret, struct failure *failure) {
     char text[sizeof(failure->text)] = "";
     *ret = (struct target){.word = word};
     enum status status = classify(word, &ret->kind, &ret->pid, failure);
@@ -255,7 +255,7 @@ enum status target_open(const char *word, const char *snapshot, struct target *r
         int error = db_open_file(word, &ret->db, text, sizeof(text));
         status = error ? fail(failure, status_of_error(error), "%s", text) : STATUS_DONE;
     } else {
-        status = load(ret, TARGET_EVERYTHING, failure);
+        status = load(ret, sections, failure);
         int error = status ? 0 : db_open_image(ret->image, &ret->db, text, sizeof(text));
         if (error)
             status = fail(failure, status_of_error(error), "%s", text);
@@ -265,6 +265,11 @@ enum status target_open(const char *word, const char *snapshot, struct target *r
     if (status != STATUS_DONE)
         target_close(ret);
     return status;
+}
+
+enum status target_open(const char *word, const char *snapshot, struct target *ret,
+                        struct failure *failure) {
+    return target_open_asking(word, snapshot, TARGET_EVERYTHING, ret, failure);
 }
 
 void target_close(struct target *target) {

@@ -28,7 +28,8 @@ struct target {
 
 /*
  * target_image finds word and gets its image; a snapshot file is STATUS_USAGE.  sections is a mask
- * of 1 << section id that a live process is asked for.  STATUS_DONE, or *failure.
+ * of 1 << section id, and of GOMALLOC_ASK_*, that a live process is asked for.  STATUS_DONE, or
+ * *failure.
  */
 enum status target_image(const char *word, uint64_t sections, struct target *ret,
                          struct failure *failure);
@@ -37,6 +38,10 @@ enum status target_image(const char *word, uint64_t sections, struct target *ret
  * a snapshot in a FILE.db. */
 enum status target_open(const char *word, const char *snapshot, struct target *ret,
                         struct failure *failure);
+
+/* target_open_asking is target_open, but a live process is asked for these sections. */
+enum status target_open_asking(const char *word, const char *snapshot, uint64_t sections,
+                               struct target *ret, struct failure *failure);
 
 void target_close(struct target *target);
 

@@ -3,6 +3,16 @@
 -- The v1_* views of leak checks.  A snapshot for which none was asked has no rows in v1_leak_check;
 -- one that found nothing has one there, and none in the others.
 
+-- The names of sites, as in v1_site, of those that have no live objects, too.
+CREATE VIEW leak_site_name AS
+SELECT s.snapshot_id, s.site_id,
+       CASE WHEN s.site_id = 0 THEN '(not recorded)' WHEN s.stack_id = 0 THEN '(no stack)'
+            ELSE coalesce(n.function, n.location) END AS function,
+       n.location, n.file, n.line, n.module, n.module_offset,
+       CASE s.site_id WHEN 0 THEN NULL ELSE s.stack_id END AS stack_id, n.col,
+       s.truncated, s.stopped
+FROM site s JOIN stack_name n ON n.stack_id = s.stack_id;
+
 -- One row for each leaked object.  Direct: no other leaked object leads to it (of a ring, one is
 -- called so).  Indirect: its head, a direct one, leads to it.
 CREATE VIEW v1_leak AS
@@ -11,18 +21,14 @@ SELECT l.snapshot_id, printf('0x%x', l.address) AS address,
        printf('0x%x', l.head) AS head,
        l.size, l.requested,
        max((p.captured_ns - p.start_ns) / 1000000000 - l.born, 0) AS age_s,
-       l.site_id,
-       CASE WHEN l.site_id = 0 THEN '(not recorded)' WHEN s.stack_id = 0 THEN '(no stack)'
-            ELSE coalesce(n.function, n.location) END AS function,
-       n.location, n.file, n.line, n.module, n.module_offset,
-       CASE l.site_id WHEN 0 THEN NULL ELSE s.stack_id END AS stack_id, n.col,
+       l.site_id, n.function, n.location, n.file, n.line, n.module, n.module_offset, n.stack_id,
+       n.col,
        l.address AS address_number, l.head AS head_number, h.site_id AS head_site_id,
        max((p.captured_ns - p.start_ns) / 1000000000 - h.born, 0) AS head_age_s
 FROM snapshot p
 JOIN leak l ON l.snapshot_id = p.snapshot_id
-JOIN leak h ON h.snapshot_id = l.snapshot_id AND h.address = l.head
-JOIN site s ON s.snapshot_id = l.snapshot_id AND s.site_id = l.site_id
-JOIN stack_name n ON n.stack_id = s.stack_id;
+CROSS JOIN leak h ON h.snapshot_id = l.snapshot_id AND h.address = l.head
+JOIN leak_site_name n ON n.snapshot_id = l.snapshot_id AND n.site_id = l.site_id;
 
 -- Sites of direct leaks as numbers, without names.
 CREATE VIEW leak_site AS
@@ -33,26 +39,20 @@ SELECT l.snapshot_id, h.site_id,
        sum(CASE l.address WHEN l.head THEN 0 ELSE coalesce(l.requested, l.size) END)
        AS indirect_bytes,
        min(h.born) AS first_born, max(h.born) AS last_born
-FROM leak l JOIN leak h ON h.snapshot_id = l.snapshot_id AND h.address = l.head
+FROM leak l CROSS JOIN leak h ON h.snapshot_id = l.snapshot_id AND h.address = l.head
 GROUP BY l.snapshot_id, h.site_id;
 
 -- One row for each site of direct leaks.  Bytes are those asked for, and those given where that is
 -- not recorded.
 CREATE VIEW v1_leak_site AS
-SELECT f.snapshot_id, f.site_id,
-       CASE WHEN f.site_id = 0 THEN '(not recorded)' WHEN s.stack_id = 0 THEN '(no stack)'
-            ELSE coalesce(n.function, n.location) END AS function,
-       n.location,
+SELECT f.snapshot_id, f.site_id, n.function, n.location,
        f.objects, f.bytes, f.indirect_objects, f.indirect_bytes,
        max((p.captured_ns - p.start_ns) / 1000000000 - f.first_born, 0) AS oldest_s,
        max((p.captured_ns - p.start_ns) / 1000000000 - f.last_born, 0) AS youngest_s,
-       n.file, n.line, n.module, n.module_offset,
-       CASE f.site_id WHEN 0 THEN NULL ELSE s.stack_id END AS stack_id, n.col,
-       s.truncated, s.stopped
+       n.file, n.line, n.module, n.module_offset, n.stack_id, n.col, n.truncated, n.stopped
 FROM snapshot p
 JOIN leak_site f ON f.snapshot_id = p.snapshot_id
-JOIN site s ON s.snapshot_id = f.snapshot_id AND s.site_id = f.site_id
-JOIN stack_name n ON n.stack_id = s.stack_id;
+JOIN leak_site_name n ON n.snapshot_id = f.snapshot_id AND n.site_id = f.site_id;
 
 -- One row for each leak check.  incomplete has a line for each thing that the check could not see.
 CREATE VIEW v1_leak_check AS
