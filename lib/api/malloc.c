@@ -169,8 +169,9 @@ static gm_noinline void free_slow(void *p) {
         prof_freed(p);
         r = heap_free_slow((uintptr_t)p);
     }
+    /* FREE_ASK again: another thread has freed it meanwhile, and the slot is in use anew. */
     if (gm_unlikely(r != FREE_OK))
-        crime_committed(r == FREE_DOUBLE ? CRIME_double_free : CRIME_invalid_free, p, "free");
+        crime_committed(r == FREE_INVALID ? CRIME_invalid_free : CRIME_double_free, p, "free");
 }
 
 /* What free leaves: first of all objects that may be recorded. */
@@ -232,14 +233,16 @@ static bool resize_in_place(void *p, struct mspan *s, size_t slot, size_t size) 
     if (!heap_realloc_in_place(s, size))
         return false;
     struct prof_sample sample;
-    uint32_t chain = prof_chain_at(s, slot);
-    if (chain != 0)
-        prof_chain_grown(chain);
     if (c != &mcache0 && wants_sample(c, size) && prof_sample(c, size, &sample)) {
-        sample.chain = chain;
+        /* Taken from the slot: if the rate has changed just now, the span may be another thread's
+         * after all, and then the chain ends. */
+        sample.chain = prof_chain_take(s, slot);
         prof_record(c, p, size, &sample);
         return true;
     }
+    uint32_t chain = prof_chain_at(s, slot);
+    if (chain != 0)
+        prof_chain_grown(chain);
     mslots_resize(s, slot, mspan_elem_bytes(s) - size);
     return true;
 }

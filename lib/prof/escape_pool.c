@@ -81,13 +81,15 @@ uint32_t escape_pool_take(struct escape_pool *p, struct escape_cache *c, uint32_
     return i;
 }
 
-/* spill gives the shared list half of what the thread has: the older ones. */
+/* spill gives the shared list half of what the thread has: the older ones.  It forgets them first:
+ * a thread that is lost in a fork just then leaves its cache to another, and may lose records, but
+ * not leave some in both lists. */
 static gm_noinline void spill(struct escape_pool *p, struct escape_cache *c) {
-    uint32_t last = c->head;
+    uint32_t last = c->head, n = c->n - ESCAPE_BATCH;
     for (unsigned i = 1; i < ESCAPE_BATCH; i++)
         last = escape_pool_at(p, last)->next;
-    push(p, escape_pool_at(p, last)->next, c->n - ESCAPE_BATCH);
-    c->n = ESCAPE_BATCH;
+    __atomic_store_n(&c->n, ESCAPE_BATCH, __ATOMIC_RELAXED);
+    push(p, escape_pool_at(p, last)->next, n);
 }
 
 void escape_pool_give(struct escape_pool *p, struct escape_cache *c, uint32_t i) {
