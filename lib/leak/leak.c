@@ -41,11 +41,13 @@ static void unlock_all(void) {
     mheap_unlock_all(&mheap_);
 }
 
-static void note_missing(struct leak_pause *p) {
+static void note_threads(struct leak_pause *p) {
     uint32_t n = stop_nthreads();
     p->nmissing = 0;
+    p->nstopped = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct stop_thread t = stop_thread(i);
+        p->nstopped += t.state == STOP_STOPPED;
         if (t.state != STOP_MISSING)
             continue;
         if (p->nmissing < LEAK_MISSING_TIDS)
@@ -154,7 +156,7 @@ static void make_copy(struct begin *b) {
 
 static void while_stopped(void *arg) {
     struct begin *b = arg;
-    note_missing(&b->check->pause);
+    note_threads(&b->check->pause);
     if (!b->options->in_place) {
         make_copy(b);
         return;

@@ -119,6 +119,15 @@ static bool is_living(const struct roots *r, uintptr_t tp) {
     return false;
 }
 
+/* has_descriptor tells whether a living thread's descriptor and static variables lie there: those
+ * of the first thread are not beside a stack, nor are those of a thread that runs on another. */
+static bool has_descriptor(const struct roots *r, uintptr_t start, uintptr_t end) {
+    for (size_t i = 0; i < r->nthreads; i++)
+        if (r->threads[i].tp >= start && r->threads[i].tp < end)
+            return true;
+    return false;
+}
+
 /* find_descriptor looks for libc's descriptor of a thread in n bytes read from an address: its
  * first and third words are its own address. */
 static uintptr_t find_descriptor(const struct work *w, uintptr_t start, size_t n) {
@@ -163,6 +172,8 @@ static void mark_piece(struct work *w, enum root_kind kind, uintptr_t start, uin
     }
     if (kind != ROOT_MAPPED || w->roots->mapped)
         mark_range(w, kind, start, end);
+    else if (has_descriptor(w->roots, start, end))
+        mark_range(w, ROOT_STACK, start, end);
 }
 
 /* first_owned returns the number of the first range of the library's that ends behind p. */
@@ -178,10 +189,6 @@ static size_t first_owned(const struct work *w, uintptr_t p) {
     return lo;
 }
 
-static bool holds(const struct root_region *r, uintptr_t p) {
-    return p >= r->start && p < r->end;
-}
-
 /* mark_mapping marks from what is not the library's of a mapping. */
 static void mark_mapping(struct work *w, enum root_kind kind, uintptr_t start, uintptr_t end) {
     for (size_t i = first_owned(w, start); start < end; i++) {
@@ -193,6 +200,20 @@ static void mark_mapping(struct work *w, enum root_kind kind, uintptr_t start, u
     }
 }
 
+/* mark_around marks from what is not the library's own data either.  What the program maps right
+ * behind that is one mapping with it. */
+static void mark_around(struct work *w, enum root_kind kind, uintptr_t start, uintptr_t end) {
+    const struct root_region *own = &w->own_data;
+    if (own->end <= start || own->start >= end) {
+        mark_mapping(w, kind, start, end);
+        return;
+    }
+    if (start < own->start)
+        mark_mapping(w, kind, start, own->start);
+    if (own->end < end)
+        mark_mapping(w, kind, own->end, end);
+}
+
 static void mark_line(struct work *w, const struct maps_line *l) {
     const uint32_t need = PROT_READ | PROT_WRITE;
     bool file = l->inode != 0;
@@ -200,9 +221,9 @@ static void mark_line(struct work *w, const struct maps_line *l) {
     if (file && !l->shared)
         w->file_end = l->end;
     /* A file that is shared may be huge, and other processes write it. */
-    if ((l->prot & need) != need || (file && l->shared) || holds(&w->own_data, l->start))
+    if ((l->prot & need) != need || (file && l->shared))
         return;
-    mark_mapping(w, file || bss ? ROOT_DATA : ROOT_MAPPED, l->start, l->end);
+    mark_around(w, file || bss ? ROOT_DATA : ROOT_MAPPED, l->start, l->end);
 }
 
 static bool mark_mappings(struct work *w) {
@@ -215,10 +236,19 @@ static bool mark_mappings(struct work *w) {
     return !w->maps.failed;
 }
 
+/* mark_dtv keeps a thread's table of dynamic thread-local variables: libc has the address of its
+ * second entry, whatever the program's pointers are. */
+static void mark_dtv(struct work *w, uintptr_t tp) {
+    uintptr_t words[2];
+    if (tp != 0 && copy(words, tp, sizeof words) == sizeof words)
+        mark_keep(w->m, words[1]);
+}
+
 static void mark_threads(struct work *w) {
     for (size_t i = 0; i < w->roots->nthreads; i++) {
         const struct root_thread *t = &w->roots->threads[i];
         mark_range(w, ROOT_REGISTER, align_up(t->regs_lo, sizeof(uint64_t)), t->regs_hi);
+        mark_dtv(w, t->tp);
     }
 }
 

@@ -131,6 +131,24 @@ static void test_unaligned_words_and_read_only_memory_do_not_keep(void **state) 
     free_hidden();
 }
 
+/* The kernel makes one mapping of the library's bss and what the program maps behind it. */
+static void test_a_mapping_right_behind_the_librarys_data_keeps(void **state) {
+    extern char end[];
+    (void)state;
+    char *behind = (char *)(((uintptr_t)end + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
+    char *p = mmap(behind, 4 * PAGE, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (p == MAP_FAILED)
+        skip(); /* the heap of brk is there */
+    assert_ptr_equal(p, behind);
+    make_hidden();
+    assert_false(is_kept_by_memory());
+    reveal(p + PAGE);
+    assert_true(is_kept_by_memory());
+    munmap(p, 4 * PAGE);
+    free_hidden();
+}
+
 static void test_the_librarys_own_memory_does_not_keep(void **state) {
     (void)state;
     char *p = mem_alloc(2 * PAGE, MEM_OTHER);
@@ -272,6 +290,7 @@ int main(void) {
         cmocka_unit_test(test_nothing_keeps_an_object_that_nothing_points_to),
         cmocka_unit_test(test_memory_that_the_program_has_mapped_keeps_unless_told_otherwise),
         cmocka_unit_test(test_unaligned_words_and_read_only_memory_do_not_keep),
+        cmocka_unit_test(test_a_mapping_right_behind_the_librarys_data_keeps),
         cmocka_unit_test(test_the_librarys_own_memory_does_not_keep),
         cmocka_unit_test(test_terabytes_that_were_never_touched_cost_nothing),
         cmocka_unit_test(test_memory_whose_file_was_cut_is_passed_over),
