@@ -1,0 +1,140 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# leaks: what is said of a check that is known (mkimage leaks=1); and that programs with planted leaks
+# have all of them found, and nothing else.
+
+bats_require_minimum_version 1.5.0
+load helpers
+setup() {
+    common_setup
+    "$BUILD_DIR/tests/inspect/mkimage" leaks.gmi leaks=1
+}
+teardown() { common_teardown; }
+
+# leaks ARGUMENT... expects leaks.
+leaks() {
+    local status=0
+    "$GOINSPECT" leaks "$@" 2>err || status=$?
+    [ "$status" -eq 1 ]
+}
+
+# check ARGUMENT... compares what a program has lost with what is found.
+check() {
+    [ -e "$LIBGOMALLOC" ] || skip "libgomalloc.so is not built in this configuration"
+    /usr/bin/python3 "$SOURCE_DIR/tests/inspect/leaks_check.py" "$@"
+}
+
+@test "leaks: a row for each site of direct leaks, biggest first, and what it cost" {
+    leaks leaks.gmi -o json >out
+    jq -e '.rows | map([.site, .direct, .objects, .indirect, .indirect_objects, .oldest]) ==
+        [[2, 40, 1, 40, 1, 500000000000], [1, 20, 1, 40, 2, 590000000000], [0, 16, 1, 0, 0, null]]' out
+    grep -qx "goinspect: leaked: 156 B in 6 objects, 3 of them directly" err
+    grep -qx "goinspect: paused 700.0 us (3 threads), marked 1,006 objects in 910.0 us" err
+    grep -q "not recorded, hence without site and age: 16 B in 1 object; GOMALLOC=rate=1 records" err
+    grep -qF "incomplete: 2 threads did not stop in time (4712 4713)" err
+    grep -q "incomplete: 4096 bytes of the program's memory could not be read" err
+    grep -q "incomplete: 1 ranges of the library's own memory" err
+    [ "$(wc -l <err)" -eq 7 ]
+}
+
+@test "leaks: objects, each with its head" {
+    leaks leaks.gmi --objects -o csv --no-header --columns address,kind,head,size,site >out
+    [ "$(grep -c "indirect,0xc000000000,20,1" out)" -eq 2 ]
+    grep -qx "0xc000004000,direct,0xc000004000,16,0" out
+    [ "$(wc -l <out)" -eq 6 ]
+}
+
+@test "leaks: call stacks" {
+    leaks leaks.gmi --stacks >out
+    grep -qx "20 B in 1 objects and 40 B in 2 that they lead to  (9m 50s old)  site 1" out
+    leaks leaks.gmi --stacks -o csv --columns site,function,frame >out
+    [ "$(grep -c "^1," out)" -eq 3 ]
+}
+
+@test "leaks: an image, its snapshot and the views say the same" {
+    "$GOINSPECT" import --quiet leaks.gmi leaks.db
+    leaks leaks.gmi -o json >image
+    leaks leaks.db -o json >database
+    diff image database
+    for target in leaks.gmi leaks.db; do
+        "$GOINSPECT" sql $target -o csv --no-header "SELECT bytes, objects, indirect_bytes, indirect_objects, site_id
+            FROM v1_leak_site ORDER BY site_id" 2>/dev/null >view
+        leaks $target -o csv --no-header --sort site --columns direct,objects,indirect,indirect_objects,site >verb
+        diff view verb
+    done
+    sqlite3 leaks.db "PRAGMA foreign_key_check" >out
+    [ ! -s out ]
+}
+
+@test "leaks: by age; those of unknown age are counted" {
+    leaks leaks.gmi --older-than 9m -o csv --no-header --columns site >out
+    [ "$(cat out)" = 1 ]
+    grep -q "younger than 9m 0s, not shown: 80 B in 2 objects" err
+    grep -q "of unknown age, not shown: 16 B in 1 object" err
+    "$GOINSPECT" leaks leaks.gmi --older-than 1h 2>err
+    grep -qx "goinspect: no leaks to show among 1,006 objects" err
+    misused "'10x' is not a time" leaks leaks.gmi --older-than 10x
+}
+
+@test "leaks: suppressions in LeakSanitizer's format" {
+    printf '# a comment\n\n  leak:^/opt/demo/*/demo$  \n' >known
+    leaks leaks.gmi --suppressions known -o csv --no-header --columns site >out
+    [ "$(cat out)" = 0 ]
+    grep -q "suppressed: 140 B in 5 objects" err
+    local pattern
+    for pattern in demo 'o*d' '^/opt' 'demo$' '/opt*bin*demo$'; do
+        echo "leak:$pattern" >known
+        leaks leaks.gmi --suppressions known -o csv --no-header --columns site >out
+        [ "$(cat out)" = 0 ]
+    done
+    for pattern in '^demo' 'opt$' 'o**x' '^/opt/bin' 'demo?' '^demo$'; do
+        echo "leak:$pattern" >known
+        leaks leaks.gmi --suppressions known -o csv --no-header --columns site >out
+        [ "$(wc -l <out)" -eq 3 ]
+    done
+    printf 'leak:a\nrace:b\n' >known
+    refuses 2 "known:2: 'race:b' is no suppression: they read leak:PATTERN" leaks leaks.gmi --suppressions known
+    echo "leak:" >known
+    refuses 2 "known:1: " leaks leaks.gmi --suppressions known
+    refuses 2 "none: No such file" leaks leaks.gmi --suppressions none
+}
+
+@test "leaks: what has no check says how to make one" {
+    refuses 2 'demo.gmi holds no leak check; "goinspect snapshot PID --leaks -o FILE"' leaks demo.gmi
+    "$GOINSPECT" import --quiet demo.gmi demo.db
+    refuses 2 'demo.db holds no leak check of that snapshot' leaks demo.db
+    refuses 64 "how to make one is said to a process" leaks leaks.gmi --in-place
+    refuses 5 "only a process can make one" snapshot demo.gmi --leaks -o new.db
+    [ ! -e new.db ]
+}
+
+@test "leaks: each way to lose and to keep an object, with and without optimization" {
+    check -- "$BUILD_DIR/tests/inspect/leak_cases_O0" "$BUILD_DIR/tests/inspect/leak_plugin.so"
+    check -- "$BUILD_DIR/tests/inspect/leak_cases_O2" "$BUILD_DIR/tests/inspect/leak_plugin.so"
+    LEAKS_OPTIONS=rate=0 check -- "$BUILD_DIR/tests/inspect/leak_cases_O2" "$BUILD_DIR/tests/inspect/leak_plugin.so"
+    check --in-place -- "$BUILD_DIR/tests/inspect/leak_cases_O2" "$BUILD_DIR/tests/inspect/leak_plugin.so"
+}
+
+@test "leaks: random programs with planted leaks" {
+    check --seeds 1-10 -- "$BUILD_DIR/tests/inspect/leak_random_O0" "$BUILD_DIR/tests/inspect/leak_plugin.so"
+    check --seeds 11-20 -- "$BUILD_DIR/tests/inspect/leak_random_O2" "$BUILD_DIR/tests/inspect/leak_plugin.so"
+}
+
+@test "leaks: of a process, stored by snapshot --leaks" {
+    under_library "$BUILD_DIR/tests/inspect/leak_cases_O2" "$BUILD_DIR/tests/inspect/leak_plugin.so"
+    wait_until grep -q ready log
+    "$GOINSPECT" snapshot "$pid" --leaks -o heap.gmi
+    "$GOINSPECT" snapshot "$pid" --leaks -o heap.db
+    leaks "$pid" -o csv --columns direct,objects,indirect,indirect_objects,function,location >live
+    grep -qE "paused [0-9.]+ [mu]s \([0-9]+ threads\), marked [0-9,]+ objects in" err
+    leaks heap.gmi -o csv --columns direct,objects,indirect,indirect_objects,function,location >image
+    leaks heap.db -o csv --columns direct,objects,indirect,indirect_objects,function,location >database
+    diff live image
+    diff live database
+    grep -q ",lost," live || grep -q "world_make" live
+    # What is left when everything is suppressed.
+    echo "leak:leak_cases_O2" >known
+    "$GOINSPECT" leaks "$pid" --suppressions known 2>err
+    grep -q "no leaks to show" err
+}
