@@ -24,6 +24,9 @@ struct client {
     (UINT64_C(1) << GOMALLOC_SECTION_LEAK | UINT64_C(1) << GOMALLOC_SECTION_LEAK_CHECK |           \
      UINT64_C(1) << GOMALLOC_SECTION_ROOT)
 
+/* All other sections, with the one that is only made when asked for by name. */
+#define CLIENT_RESIDENT (((UINT64_C(1) << GOMALLOC_NSECTIONS) - 1) & ~CLIENT_LEAKS)
+
 /* client_open connects to the agent of process pid.  STATUS_DONE, or *failure.  patience: seconds,
  * 0 = $GOINSPECT_TIMEOUT or 5. */
 enum status client_open(pid_t pid, double patience, struct client *ret, struct failure *failure);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client.h"
 #include "command.h"
 #include "db.h"
 #include "objects.h"
@@ -83,8 +84,8 @@ static enum status run(struct command_line *line) {
     const struct own *own = line->own;
     struct target target;
     struct failure failure = {.status = STATUS_DONE};
-    enum status status = target_image(line->words[0], own->leaks ? WITH_LEAKS : TARGET_EVERYTHING,
-                                      &target, &failure);
+    enum status status =
+        target_image(line->words[0], own->leaks ? WITH_LEAKS : CLIENT_RESIDENT, &target, &failure);
     if (status == STATUS_DONE && own->leaks &&
         !image_has(target.image, GOMALLOC_SECTION_LEAK_CHECK)) {
         status = fail(&failure, STATUS_BAD_VERSION, "%s %s", target.word,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client.h"
 #include "text.h"
 #include "view.h"
 
@@ -15,11 +16,24 @@ static const struct column columns[] = {
     {"meaning", NULL, KIND_TEXT, COLUMN_CUT, "the same in words"},
 };
 
+static const struct column resident_columns[] = {
+    {"part", "item", KIND_TEXT, 0, "of the resident set: stable name"},
+    {"bytes", NULL, KIND_BYTES, 0, "resident; untouched: negative"},
+    {"share", "share_percent", KIND_PERCENT, 0, "of the resident set"},
+    {"meaning", NULL, KIND_TEXT, COLUMN_CUT, "the same in words"},
+};
+
+static const struct column_list lists[] = {{"Columns of what is resident", resident_columns,
+                                            sizeof(resident_columns) / sizeof(*resident_columns)},
+                                           {NULL, NULL, 0}};
+
 static const struct view_query query = {.from = "v1_status", .order = "ord, item"};
 
 /* People need not read which kinds of memory the library has none of. */
 static const struct view_query table_query = {
-    .from = "v1_status", .where = "(value <> 0 OR item NOT LIKE 'memory.%')", .order = "ord, item"};
+    .from = "v1_status",
+    .where = "(value <> 0 OR item NOT LIKE 'memory.%') AND item NOT LIKE 'rss.%'",
+    .order = "ord, item"};
 
 static const char *column_text(sqlite3_stmt *stmt, int i) {
     const char *s = (const char *)sqlite3_column_text(stmt, i);
@@ -65,16 +79,39 @@ static void print_headline(const struct command_line *line, const struct target 
     sqlite3_finalize(stmt);
 }
 
+/* show_resident shows what the resident set consists of, if the target tells. */
+static enum status show_resident(const struct command_line *line, const struct target *target,
+                                 struct failure *failure) {
+    static const char sql[] =
+        "SELECT 1 FROM resident WHERE snapshot_id = :snapshot AND name = 'kernel'";
+    static const struct view_query parts = {
+        .from = "v1_resident", .where = "(bytes <> 0 OR item = 'difference')", .order = "ord"};
+    struct failure ignored;
+    sqlite3_stmt *stmt = NULL;
+    bool told = view_prepare(target, sql, NULL, &stmt, &ignored) == STATUS_DONE &&
+                sqlite3_step(stmt) == SQLITE_ROW;
+    sqlite3_finalize(stmt);
+    if (!told)
+        return STATUS_DONE;
+    enum status status = view_show_as(line, target, &lists[0], 0, &parts, failure);
+    fputc('\n', line->output.out);
+    return status;
+}
+
 static enum status run(struct command_line *line) {
     struct target target;
     struct failure failure = {.status = STATUS_DONE};
-    enum status status = view_target(line, &target, &failure);
+    enum status status =
+        target_open_asking(line->words[0], line->snapshot, CLIENT_RESIDENT, &target, &failure);
     if (status != STATUS_DONE)
         return say_failure(&failure);
     if (line->output.format == OUTPUT_TABLE && !line->output.no_header)
         print_headline(line, &target);
     bool table = line->output.format == OUTPUT_TABLE;
-    status = view_show(line, &target, table ? &table_query : &query, &failure);
+    if (table && !line->output.columns && !line->output.sort)
+        status = show_resident(line, &target, &failure);
+    if (status == STATUS_DONE)
+        status = view_show(line, &target, table ? &table_query : &query, &failure);
     target_close(&target);
     return status == STATUS_DONE ? status : say_failure(&failure);
 }
@@ -91,5 +128,6 @@ const struct command command_verb_status = {
     .max_words = 1,
     .columns = columns,
     .ncolumns = sizeof(columns) / sizeof(*columns),
+    .lists = lists,
     .run = run,
 };

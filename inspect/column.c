@@ -421,6 +421,16 @@ static const struct image_column root_columns[] = {
 };
 #undef F
 
+#define F(kind, column, field, text) FIELD(gomalloc_resident, kind, column, field, text)
+static const struct image_column resident_columns[] = {
+    F(CHARS, "name", name, "kind of memory; kernel = the kernel's own sum"),
+    F(UINT, "mapped_bytes", mapped_bytes, "address space"),
+    F(UINT, "resident_bytes", resident_bytes, "of these, resident"),
+    F(UINT, "swapped_bytes", swapped_bytes, "and swapped out"),
+    F(UINT, "huge_bytes", huge_bytes, "of the resident ones, in huge pages"),
+};
+#undef F
+
 const struct image_table image_tables[] = {
     {"image_header", "the image", GOMALLOC_NSECTIONS, sizeof(struct gomalloc_image), header_columns,
      sizeof header_columns / sizeof header_columns[0], -1},
@@ -463,6 +473,8 @@ const struct image_table image_tables[] = {
     TABLE(LEAK_CHECK, "leak_check", struct gomalloc_leak_check, leak_check_columns, -1,
           "the leak check"),
     TABLE(ROOT, "root", struct gomalloc_root, root_columns, 0, "a kind of place it began at"),
+    TABLE(RESIDENT, "resident", struct gomalloc_resident, resident_columns, -1,
+          "a kind of memory that is resident"),
 };
 const size_t nimage_tables = sizeof image_tables / sizeof image_tables[0];
 

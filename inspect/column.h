@@ -25,9 +25,9 @@ enum column_type {
     COLUMN_CHARS,    /* `width` bytes, NUL-padded text */
     COLUMN_HEX,      /* `width` bytes, shown as hexadecimal text */
     COLUMN_BUILD_ID, /* the same, of which the uint32_t before it says how many are used */
-    COLUMN_NUMBERS,  /* `width` bytes of uint32_t: TEXT, those that are not 0, with spaces between */
-    COLUMN_BITMAP,   /* of a span: BLOB, bit i % 8 of byte i / 8 = slot i is live */
-    COLUMN_MAP,      /* of a chunk: TEXT, a character for each page */
+    COLUMN_NUMBERS, /* `width` bytes of uint32_t: TEXT, those that are not 0, with spaces between */
+    COLUMN_BITMAP,  /* of a span: BLOB, bit i % 8 of byte i / 8 = slot i is live */
+    COLUMN_MAP,     /* of a chunk: TEXT, a character for each page */
     /* Of derived tables, which have no records; these say the SQL type only. */
     COLUMN_DERIVED_INTEGER,
     COLUMN_DERIVED_REAL,

@@ -55,6 +55,8 @@ static const char *const table_sql[] = {
     " FROM main.site s CROSS JOIN import_stack k ON k.stack = s.stack_id",
     "INSERT INTO target.site_live SELECT ?1, site_id, given, requested, objects, weight"
     " FROM main.site_live",
+    "INSERT INTO target.resident SELECT ?1, name, mapped_bytes, resident_bytes,"
+    " swapped_bytes, huge_bytes FROM main.resident",
     "INSERT INTO target.pin SELECT ?1, unit, base, site_id, objects, bytes, block_bytes,"
     " block_used, block_objects, block_sites FROM main.pin",
     "INSERT INTO target.memstat SELECT ?1, name, reserved_bytes, prepared_bytes, ready_bytes,"

@@ -40,23 +40,18 @@ static const struct {
     int64_t version;
     const char *sql;
 } lacking[] = {
-    {1, schema_tables_heap_sql},
-    {2, schema_tables_escape_sql},
-    {2, schema_tables_leak_sql},
-    {2, schema_tables_pins_sql},
-    {2, "ALTER TABLE symbol ADD COLUMN col INTEGER"},
+    {1, schema_tables_heap_sql},     {2, schema_tables_escape_sql},
+    {2, schema_tables_leak_sql},     {2, schema_tables_pins_sql},
+    {2, schema_tables_resident_sql}, {2, "ALTER TABLE symbol ADD COLUMN col INTEGER"},
 };
 
 /* upgrade_from does its work within a transaction; returns an SQLite error code. */
 static int upgrade_from(sqlite3 *db, int64_t version) {
     static const char set_version[] = SET_USER_VERSION;
-    static const char *const last[] = {schema_views_sql,
-                                       schema_views_heap_sql,
-                                       schema_views_escape_sql,
-                                       schema_views_history_sql,
-                                       schema_views_leak_sql,
-                                       schema_views_pins_sql,
-                                       set_version};
+    static const char *const last[] = {schema_views_sql,          schema_views_heap_sql,
+                                       schema_views_escape_sql,   schema_views_history_sql,
+                                       schema_views_leak_sql,     schema_views_pins_sql,
+                                       schema_views_resident_sql, set_version};
     int rc = drop_views(db);
     for (size_t i = 0; i < sizeof lacking / sizeof lacking[0] && rc == SQLITE_OK; i++)
         if (lacking[i].version >= version)

@@ -49,12 +49,14 @@ static int create_schema(const struct db_fault *f, const char *temp) {
         schema_tables_escape_sql,
         schema_tables_leak_sql,
         schema_tables_pins_sql,
+        schema_tables_resident_sql,
         schema_views_sql,
         schema_views_heap_sql,
         schema_views_escape_sql,
         schema_views_history_sql,
         schema_views_leak_sql,
         schema_views_pins_sql,
+        schema_views_resident_sql,
         "COMMIT"};
     sqlite3 *db = NULL;
     char *name = db_name(temp);

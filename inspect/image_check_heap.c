@@ -17,6 +17,7 @@
 #define NSPAN_CLASSES    136u
 #define MAX_ADDRESS      (UINT64_C(1) << 62)
 #define MAX_TRANSITIONS  1024u /* purposes times transitions, by far */
+#define MAX_KINDS        256u  /* of memory, by far */
 #define MAX_HINTS        (1u << 20)
 #define PAGE_CACHE_BYTES (64 * GOMALLOC_IMAGE_PAGE)
 
@@ -149,10 +150,26 @@ static int check_transitions(struct checker *c) {
     return 0;
 }
 
+static int check_resident(struct checker *c) {
+    size_t n;
+    const struct gomalloc_resident *r = image_section(c->im, GOMALLOC_SECTION_RESIDENT, &n);
+    if (n > MAX_KINDS)
+        return damaged(c, "%zu kinds of memory are resident", n);
+    for (size_t i = 0; i < n; i++) {
+        if (r[i].mapped_bytes >= MAX_ADDRESS || r[i].resident_bytes >= MAX_ADDRESS ||
+            r[i].swapped_bytes >= MAX_ADDRESS || r[i].huge_bytes >= MAX_ADDRESS)
+            return damaged(c, "resident %zu: senseless", i);
+        for (size_t k = 0; k < i; k++)
+            if (strncmp(r[k].name, r[i].name, sizeof r->name) == 0)
+                return damaged(c, "resident %zu: twice the same", i);
+    }
+    return 0;
+}
+
 int image_check_heap(struct image *im, char *err, size_t errlen) {
-    static int (*const checks[])(struct checker *) = {check_mcaches,   check_mcache_classes,
-                                                      check_mcentrals, check_mheap,
-                                                      check_scavenger, check_transitions};
+    static int (*const checks[])(struct checker *) = {
+        check_mcaches,   check_mcache_classes, check_mcentrals, check_mheap,
+        check_scavenger, check_transitions,    check_resident};
     struct checker c = {im, err, errlen};
     int rc = 0;
     for (size_t i = 0; i < sizeof checks / sizeof checks[0] && !rc; i++)

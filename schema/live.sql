@@ -69,6 +69,10 @@ SELECT 1 AS snapshot_id, site AS site_id, given, requested, objects, weight FROM
 CREATE VIEW object AS
 SELECT 1 AS snapshot_id, address, span, slot, given, requested, site AS site_id FROM image_object;
 
+CREATE VIEW resident AS
+SELECT 1 AS snapshot_id, name, mapped_bytes, resident_bytes, swapped_bytes, huge_bytes
+FROM image_resident;
+
 CREATE VIEW pin AS
 SELECT 1 AS snapshot_id, unit, base, site AS site_id, objects, bytes, block_bytes, block_used,
        block_objects, block_sites

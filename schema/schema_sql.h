@@ -10,6 +10,7 @@ extern const char schema_tables_heap_sql[];   /* those that user_version 1 did n
 extern const char schema_tables_escape_sql[]; /* nor 2 */
 extern const char schema_tables_leak_sql[];   /* nor these */
 extern const char schema_tables_pins_sql[];   /* the same */
+extern const char schema_tables_resident_sql[];
 extern const char schema_live_sql[];  /* the same as views over the virtual tables of an image */
 extern const char schema_views_sql[]; /* the v1_* views, over either */
 extern const char schema_views_heap_sql[];
@@ -17,5 +18,6 @@ extern const char schema_views_escape_sql[];
 extern const char schema_views_history_sql[];
 extern const char schema_views_leak_sql[];
 extern const char schema_views_pins_sql[];
+extern const char schema_views_resident_sql[];
 
 #endif

@@ -95,6 +95,7 @@ void image_gather_summaries(struct image_writer *w);
 void image_gather_arenas(struct image_writer *w);
 void image_gather_mheap(struct image_writer *w);
 void image_gather_scavenger(struct image_writer *w);
+void image_gather_resident(struct image_writer *w);
 void image_gather_memstats(struct image_writer *w);
 void image_gather_transitions(struct image_writer *w);
 void image_gather_counters(struct image_writer *w);

@@ -15,7 +15,8 @@
 
 #define BIT(id) (UINT64_C(1) << GOMALLOC_SECTION_##id)
 #define LEAKS   (BIT(LEAK) | BIT(LEAK_CHECK) | BIT(ROOT))
-#define ALL     ((((uint64_t)1 << GOMALLOC_NSECTIONS) - 1) & ~LEAKS)
+#define ALL     ((((uint64_t)1 << GOMALLOC_NSECTIONS) - 1) & ~(LEAKS | BIT(RESIDENT)))
+#define KNOWN   (ALL | LEAKS | BIT(RESIDENT))
 
 static const struct section_kind {
     char name[16];
@@ -39,15 +40,17 @@ void *image_add(struct image_writer *w, enum gomalloc_section_id id, size_t size
 
 /* with_referred adds the sections that those in the mask refer to. */
 static uint64_t with_referred(uint64_t sections) {
-    if ((sections & (ALL | LEAKS)) == 0)
+    if ((sections & KNOWN) == 0)
         return ALL;
     if (sections & LEAKS)
         sections |= LEAKS | BIT(SITE);
-    sections = (sections & (ALL | LEAKS)) | BIT(STRING) | BIT(PROCESS);
+    sections = (sections & KNOWN) | BIT(STRING) | BIT(PROCESS);
     if (sections & BIT(SLOT))
         sections |= BIT(SITE) | BIT(SPAN);
     if (sections & (BIT(SPAN) | BIT(BITMAP)))
         sections |= BIT(SPAN) | BIT(BITMAP);
+    if (sections & BIT(RESIDENT))
+        sections |= BIT(SPAN) | BIT(BITMAP) | BIT(CHUNK);
     if (sections & BIT(HISTORY))
         sections |= BIT(SITE) | BIT(TICK);
     if (sections & (BIT(ESCAPE) | BIT(OUTLIVED) | BIT(HANDOVER)))
@@ -106,6 +109,8 @@ static void gather(struct image_writer *w) {
     if (image_wants(w, GOMALLOC_SECTION_SIZE_CLASS))
         image_gather_size_classes(w);
     gather_heap(w);
+    if (image_wants(w, GOMALLOC_SECTION_RESIDENT) && w->leaks == NULL) /* a copy has other pages */
+        image_gather_resident(w);
     if (image_wants(w, GOMALLOC_SECTION_MEMSTAT))
         image_gather_memstats(w);
     if (image_wants(w, GOMALLOC_SECTION_TRANSITION))
@@ -221,6 +226,8 @@ struct image_writer *image_open(uint64_t sections, uint64_t flags) {
     w->begin_ns = raw_clock_ns(CLOCK_MONOTONIC);
     w->pid = raw_getpid();
     w->wanted = with_referred(sections);
+    if ((flags & GOMALLOC_IMAGE_EXIT) != 0) /* nobody waits for the kernel's lists now */
+        w->wanted |= BIT(RESIDENT);
     w->flags = flags;
     gather_process(w);
     return w;

@@ -113,7 +113,8 @@ struct gomalloc_section {
     X(HISTORY, "history", struct gomalloc_history)                                                 \
     X(LEAK, "leak", struct gomalloc_leak)                                                          \
     X(LEAK_CHECK, "leak_check", struct gomalloc_leak_check)                                        \
-    X(ROOT, "root", struct gomalloc_root)
+    X(ROOT, "root", struct gomalloc_root)                                                          \
+    X(RESIDENT, "resident", struct gomalloc_resident)
 
 enum gomalloc_section_id {
 #define GOMALLOC_SECTION_ID(id, name, type) GOMALLOC_SECTION_##id,
@@ -558,6 +559,20 @@ enum gomalloc_root_kind {
     GOMALLOC_ROOT_REGISTER = 2, /* registers of threads */
     GOMALLOC_ROOT_MAPPED = 3,   /* other memory of the program */
     GOMALLOC_ROOT_REGION = 4    /* named by the program */
+};
+
+/* resident: what the resident set consists of, and at the end, as "kernel", the kernel's own figure
+ * of it: the records before have the same sum, but for what came or went meanwhile.  The section is
+ * there if it was asked for by name, and in images of the program's end; without records if a copy
+ * of the process wrote the image. */
+struct gomalloc_resident {
+    char name[24]; /* "heap.spans", "heap.stacks", "heap.page_cache", "heap.free", "metadata",
+                      "recorder", "agent", "library", "stacks", "code", "data", "shared",
+                      "anonymous", "kernel" */
+    uint64_t mapped_bytes;   /* address space; "kernel": 0 */
+    uint64_t resident_bytes; /* of these */
+    uint64_t swapped_bytes;  /* and these; a mapping of several kinds counts with its largest */
+    uint64_t huge_bytes;     /* of the resident ones, in huge pages: the same */
 };
 
 /*
