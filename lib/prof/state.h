@@ -13,8 +13,9 @@ struct prof_rate_since {
     _Atomic uint16_t epoch;
 };
 
-#define PROF_MAX_RATES 64 /* changes that are told apart; then the last one stands for all later   \
-                           */
+#define PROF_MAX_RATES                                                                             \
+    64 /* changes that are told apart; then the last one stands for all later                      \
+        */
 
 struct prof_state {
     struct mutex lock;        /* LOCK_RANK_PROF: changing the rate */
