@@ -22,8 +22,8 @@ uintptr_t world_make(uintptr_t size);
 /* world_wipe overwrites the stack below the caller, and the registers. */
 void world_wipe(void);
 
-/* world_begin comes first: standard output has no buffer in the heap, whose end would be the address of
- * the object behind it. */
+/* world_begin comes first: standard output has no buffer in the heap, whose end would be the
+ * address of the object behind it. */
 void world_begin(void);
 
 /* world_say prints "lost" or "kept", a name, and the hidden address. */

@@ -99,8 +99,8 @@ void demo_make_heap(struct maker *m, uint64_t used, uint64_t grown);
 /* demo_make_escape adds verdicts on two of its sites, and history: for demo_make. */
 void demo_make_escape(struct maker *m, const struct demo *demo, uint32_t node, uint32_t table);
 
-/* demo_make_leak adds a leak check, by which six objects of the two spans with sites have leaked: for
- * demo_make.  Addresses are those of the spans' first slots. */
+/* demo_make_leak adds a leak check, by which six objects of the two spans with sites have leaked:
+ * for demo_make.  Addresses are those of the spans' first slots. */
 #define DEMO_LEAKS  6u
 #define DEMO_DIRECT 3u
 void demo_make_leak(struct maker *m, uint32_t node, uint32_t table);
