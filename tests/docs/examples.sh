@@ -65,7 +65,8 @@ if printf '%s\n' "${lines[@]}" | grep -qw PID; then
     LD_PRELOAD=libgomalloc.so GOMALLOC=rate=1 /usr/bin/python3 -c '
 keep = [str(i) for i in range(1000)]
 import signal
-signal.pause()' &
+while True:
+    signal.pause()  # a leak check interrupts it' &
     PID=$!
     wait_for $PID
 fi
