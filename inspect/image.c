@@ -55,6 +55,9 @@ __attribute__((format(printf, 3, 4))) static int fault(struct opening *o, int co
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    for (char *c = text; *c; c++) /* names are the file's */
+        if ((unsigned char)*c < ' ' || (unsigned char)*c > '~')
+            *c = '?';
     if (o->errlen)
         snprintf(o->err, o->errlen, "%s: %s", o->name, text);
     return code;

@@ -190,6 +190,23 @@ static void test_skips_a_section_it_does_not_know(void **state) {
     free(bytes);
 }
 
+static void test_a_name_in_a_message_is_one_line_without_controls(void **state) {
+    (void)state;
+    size_t size;
+    unsigned char *bytes = demo_image(&demo_default, &size);
+    struct gomalloc_section s;
+    unsigned char *entry = bytes + sizeof(struct gomalloc_image) +
+                           GOMALLOC_SECTION_COUNTER * sizeof(struct gomalloc_section);
+    memcpy(&s, entry, sizeof s);
+    memcpy(s.name, "red\033[31m\nline", 14);
+    s.offset = UINT64_MAX - 7;
+    memcpy(entry, &s, sizeof s);
+    image_repair(bytes, size);
+    refused(bytes, size);
+    assert_non_null(strstr(err, "\"red?[31m?line\" lies outside"));
+    free(bytes);
+}
+
 static void test_takes_what_it_knows_of_longer_records(void **state) {
     (void)state;
     struct maker m;
@@ -607,6 +624,7 @@ int main(void) {
         cmocka_unit_test(test_reads_from_a_descriptor_and_a_path),
         cmocka_unit_test(test_survives_the_file_being_truncated_later),
         cmocka_unit_test(test_skips_a_section_it_does_not_know),
+        cmocka_unit_test(test_a_name_in_a_message_is_one_line_without_controls),
         cmocka_unit_test(test_takes_what_it_knows_of_longer_records),
         cmocka_unit_test(test_fills_shorter_records_with_zero),
         cmocka_unit_test(test_a_partial_image_may_lack_any_section),
