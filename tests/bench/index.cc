@@ -67,13 +67,15 @@ void add(word_index &index, const words &line, unsigned number) {
 // The words whose first line goes with those of all that are asked for.
 std::list<std::string> common(const word_index &index, const words &asked) {
     std::list<std::string> found;
-    for (const auto &[word, e] : index)
+    for (const auto &item : index) {
+        const entry &e = *item.second;
         if (std::all_of(asked.begin(), asked.end(), [&](const std::string &a) {
                 auto other = index.find(a);
                 return other != index.end() &&
-                       other->second->lines.front() % 7 == e->lines.front() % 7;
+                       other->second->lines.front() % 7 == e.lines.front() % 7;
             }))
-            found.push_back(word + ":" + e->longest);
+            found.push_back(item.first + ":" + e.longest);
+    }
     return found;
 }
 
