@@ -239,7 +239,7 @@ static bool mark_mappings(struct work *w) {
 /* mark_dtv keeps a thread's table of dynamic thread-local variables: libc has the address of its
  * second entry, whatever the program's pointers are. */
 static void mark_dtv(struct work *w, uintptr_t tp) {
-    uintptr_t words[2];
+    uintptr_t words[2] = {0, 0};
     if (tp != 0 && copy(words, tp, sizeof words) == sizeof words)
         mark_keep(w->m, words[1]);
 }
