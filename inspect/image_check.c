@@ -23,33 +23,18 @@
 #include <string.h>
 
 #include "column.h"
-#include "image_private.h"
+#include "image_checker.h"
 
 #define MAX_ADDRESS     (UINT64_C(1) << 62) /* no user address or size is near */
 #define NSIZE_CLASSES   68u
 #define NSUMMARY_LEVELS 5u
 
-struct checker {
-    struct image *im;
-    char *err;
-    size_t errlen;
-};
-
-__attribute__((format(printf, 2, 3))) static int damaged(struct checker *c, const char *fmt, ...) {
+int damaged(struct checker *c, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(c->err, c->errlen, fmt, ap);
     va_end(ap);
     return IMAGE_DAMAGED;
-}
-
-static const void *records(const struct checker *c, enum gomalloc_section_id id, size_t *ret_n) {
-    return image_section(c->im, id, ret_n);
-}
-
-/* lacks says whether a section is absent and may be. */
-static bool lacks(const struct checker *c, enum gomalloc_section_id id) {
-    return !c->im->sections[id].present && (c->im->header.flags & GOMALLOC_IMAGE_PARTIAL);
 }
 
 /* Strings, and what the column tables know. */

@@ -7,34 +7,9 @@
  * made after the sites were written: such records are left out, as if they had come later.
  */
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
-#include "image_private.h"
-
-struct checker {
-    struct image *im;
-    char *err;
-    size_t errlen;
-};
-
-__attribute__((format(printf, 2, 3))) static int damaged(struct checker *c, const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(c->err, c->errlen, fmt, ap);
-    va_end(ap);
-    return IMAGE_DAMAGED;
-}
-
-static const void *records(const struct checker *c, enum gomalloc_section_id id, size_t *ret_n) {
-    return image_section(c->im, id, ret_n);
-}
-
-/* lacks says whether a section is absent and may be. */
-static bool lacks(const struct checker *c, enum gomalloc_section_id id) {
-    return !c->im->sections[id].present && (c->im->header.flags & GOMALLOC_IMAGE_PARTIAL);
-}
+#include "image_checker.h"
 
 /* Sites.  The number of the site is the first field of the records of each of these sections. */
 

@@ -7,12 +7,10 @@
  * reference leads somewhere, and no figure says more than there can be.
  */
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "image_private.h"
+#include "image_checker.h"
 
 #define NSPAN_CLASSES    136u
 #define MAX_ADDRESS      (UINT64_C(1) << 62)
@@ -20,20 +18,6 @@
 #define MAX_KINDS        256u  /* of memory, by far */
 #define MAX_HINTS        (1u << 20)
 #define PAGE_CACHE_BYTES (64 * GOMALLOC_IMAGE_PAGE)
-
-struct checker {
-    struct image *im;
-    char *err;
-    size_t errlen;
-};
-
-__attribute__((format(printf, 2, 3))) static int damaged(struct checker *c, const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(c->err, c->errlen, fmt, ap);
-    va_end(ap);
-    return IMAGE_DAMAGED;
-}
 
 /* has_key says whether a section has a record of that key, or may lack it with all others. */
 static bool has_key(const struct checker *c, enum gomalloc_section_id id, uint64_t key) {

@@ -7,26 +7,10 @@
  * head is among the missing are their own.
  */
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 
-#include "image_private.h"
+#include "image_checker.h"
 
 #define MOST (INT64_MAX / 16) /* of bytes or objects: sums of them are no trouble */
-
-struct checker {
-    struct image *im;
-    char *err;
-    size_t errlen;
-};
-
-__attribute__((format(printf, 2, 3))) static int damaged(struct checker *c, const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(c->err, c->errlen, fmt, ap);
-    va_end(ap);
-    return IMAGE_DAMAGED;
-}
 
 static bool cut(const struct checker *c) {
     return (c->im->header.flags & GOMALLOC_IMAGE_CUT) != 0;

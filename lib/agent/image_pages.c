@@ -62,9 +62,8 @@ static bool gather_chunk_range(struct image_writer *w, struct addr_range range) 
     return true;
 }
 
-/* find_chunk returns the record of the chunk that holds an address, or NULL.  Ranges are sorted,
- * and so are the records. */
-static struct gomalloc_chunk *find_chunk(struct image_writer *w, uintptr_t addr) {
+/* Ranges are sorted, and so are the records. */
+struct gomalloc_chunk *image_find_chunk(const struct image_writer *w, uintptr_t addr) {
     struct gomalloc_chunk *r = (struct gomalloc_chunk *)w->table[GOMALLOC_SECTION_CHUNK].p;
     size_t lo = 0, hi = image_count(w, GOMALLOC_SECTION_CHUNK, sizeof *r);
     uint64_t want = chunk_index(addr).i;
@@ -84,7 +83,7 @@ static void note_page_cache(struct image_writer *w, const struct page_cache *pc)
     const volatile struct page_cache *live = pc; /* its thread may be writing it */
     uintptr_t base = live->base;
     uint64_t cache = live->cache, scav = live->scav;
-    struct gomalloc_chunk *r = cache != 0 ? find_chunk(w, base) : NULL;
+    struct gomalloc_chunk *r = cache != 0 ? image_find_chunk(w, base) : NULL;
     if (r == NULL || base != live->base)
         return;
     unsigned word = chunk_page_index(base) / 64;

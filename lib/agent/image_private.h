@@ -104,6 +104,9 @@ void image_gather_history(struct image_writer *w); /* "tick" and "history" */
 void image_gather_escapes(struct image_writer *w); /* "escape" and "outlived" */
 void image_gather_handovers(struct image_writer *w);
 
+/* image_find_chunk returns the gathered record of the chunk that holds an address, or NULL. */
+struct gomalloc_chunk *image_find_chunk(const struct image_writer *w, uintptr_t addr);
+
 struct span_owner;
 
 /* image_count_pending counts the spans on an owner's list of those with marks.  The list may change

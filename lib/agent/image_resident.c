@@ -143,24 +143,6 @@ static enum kind kind_of_purpose(unsigned why) {
     }
 }
 
-/* chunk_at returns the gathered record of the chunk that holds an address, or NULL. */
-static const struct gomalloc_chunk *chunk_at(const struct image_writer *w, uint64_t addr) {
-    const struct gomalloc_chunk *r =
-        (const struct gomalloc_chunk *)w->table[GOMALLOC_SECTION_CHUNK].p;
-    size_t lo = 0, hi = image_count(w, GOMALLOC_SECTION_CHUNK, sizeof *r);
-    uint64_t want = chunk_index(addr).i;
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-        if (r[mid].index == want)
-            return &r[mid];
-        if (r[mid].index < want)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return NULL;
-}
-
 static enum kind kind_of_heap_page(const struct gomalloc_chunk *c, uint64_t addr) {
     unsigned page = chunk_page_index(addr);
     if (c == NULL || (c->alloc[page / 64] >> (page % 64) & 1) == 0)
@@ -174,7 +156,7 @@ static void count_pages(struct walk *k, uint64_t from, uint64_t to, enum kind ki
     for (uint64_t p = from; p < to; p += PHYS_PAGE_SIZE) {
         uint64_t entry = entry_of(k, p);
         if (heap && (p == from || p % PALLOC_CHUNK_BYTES == 0))
-            c = chunk_at(k->w, p);
+            c = image_find_chunk(k->w, p);
         if (heap)
             kind = kind_of_heap_page(c, p);
         k->sums[kind].mapped_bytes += PHYS_PAGE_SIZE;

@@ -4,12 +4,13 @@
  */
 #include "leak/roots.h"
 
-#include <link.h>
+#include <elf.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 
 #include "leak/present.h"
+#include "prof/own.h"
 #include "sys/maps.h"
 #include "sys/owned.h"
 #include "sys/rawcall.h"
@@ -20,9 +21,6 @@
     ((uintptr_t)64 << 10) /* libc's descriptor and static TLS stand within so much of a            \
                              stack's end, as a rule */
 #define TCB_ALIGN 64
-
-/* The library's own data and bss: the linker gives every object this name for its ELF header. */
-extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 
 /* What all steps share; too large for a stack. */
 struct work {
@@ -38,24 +36,11 @@ struct work {
     uint64_t buffer[BUFFER / sizeof(uint64_t)];
 };
 
+/* Whole pages of the library's data and bss. */
 static struct root_region find_own_data(void) {
-    const ElfW(Ehdr) *ehdr = (const ElfW(Ehdr) *)__ehdr_start;
-    const ElfW(Phdr) *ph = (const ElfW(Phdr) *)(__ehdr_start + ehdr->e_phoff);
-    struct root_region ret = {UINTPTR_MAX, 0};
-    uintptr_t first = 0; /* address that the object was linked for */
-    for (unsigned i = ehdr->e_phnum; i-- > 0;)
-        if (ph[i].p_type == PT_LOAD && ph[i].p_offset == 0)
-            first = ph[i].p_vaddr;
-    for (unsigned i = 0; i < ehdr->e_phnum; i++) {
-        if (ph[i].p_type != PT_LOAD || (ph[i].p_flags & PF_W) == 0)
-            continue;
-        uintptr_t start = (uintptr_t)__ehdr_start + ph[i].p_vaddr - first;
-        uintptr_t end = align_up(start + ph[i].p_memsz, PHYS_PAGE_SIZE);
-        start = align_down(start, PHYS_PAGE_SIZE);
-        ret.start = start < ret.start ? start : ret.start;
-        ret.end = end > ret.end ? end : ret.end;
-    }
-    return ret;
+    struct own_range data = own_segments(PF_W);
+    return (struct root_region){align_down(data.start, PHYS_PAGE_SIZE),
+                                align_up(data.end, PHYS_PAGE_SIZE)};
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */

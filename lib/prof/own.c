@@ -11,7 +11,7 @@ extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 
 struct own_range own_range;
 
-void own_init(void) {
+struct own_range own_segments(uint32_t flag) {
     const ElfW(Ehdr) *ehdr = (const ElfW(Ehdr) *)__ehdr_start;
     const ElfW(Phdr) *ph = (const ElfW(Phdr) *)(__ehdr_start + ehdr->e_phoff);
     struct own_range range = {UINT64_MAX, 0};
@@ -21,7 +21,7 @@ void own_init(void) {
             first = ph[i].p_vaddr;
     }
     for (unsigned i = 0; i < ehdr->e_phnum; i++) {
-        if (ph[i].p_type != PT_LOAD || (ph[i].p_flags & PF_X) == 0)
+        if (ph[i].p_type != PT_LOAD || (ph[i].p_flags & flag) == 0)
             continue;
         uint64_t start = (uintptr_t)__ehdr_start + ph[i].p_vaddr - first;
         if (start < range.start)
@@ -29,5 +29,9 @@ void own_init(void) {
         if (start + ph[i].p_memsz > range.end)
             range.end = start + ph[i].p_memsz;
     }
-    own_range = range;
+    return range;
+}
+
+void own_init(void) {
+    own_range = own_segments(PF_X);
 }

@@ -13,6 +13,10 @@ struct own_range {
 };
 extern struct own_range own_range; /* set by own_init */
 
+/* own_segments returns what the segments with the flag (PF_X, PF_W) of the object that this file is
+ * linked into extend over. */
+struct own_range own_segments(uint32_t flag);
+
 /* own_init finds the executable segments of the object that this file is linked into. */
 void own_init(void);
 
