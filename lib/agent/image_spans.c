@@ -41,6 +41,7 @@ static uint32_t gen_of(const struct mspan *s) {
 
 static void fill_span(struct gomalloc_span *r, const struct mspan *copy) {
     const struct span_owner *owner = mspan_owner(copy);
+    memset(r, 0, sizeof *r); /* a try before may have seen another kind of span */
     r->base = copy->base;
     r->npages = copy->npages;
     r->elem_size = mspan_elem_bytes(copy);

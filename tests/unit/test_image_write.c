@@ -521,24 +521,37 @@ static void *churn(void *arg) {
     return NULL;
 }
 
+static pthread_t churners[4];
+
+static int start_churn(void **state) {
+    (void)state;
+    atomic_store(&stop, false);
+    for (uintptr_t i = 0; i < 4; i++)
+        if (pthread_create(&churners[i], NULL, churn, (void *)i) != 0)
+            return -1;
+    return 0;
+}
+
+/* Also after a failure: with the threads running, the tests that follow would never end. */
+static int end_churn(void **state) {
+    (void)state;
+    atomic_store(&stop, true);
+    for (unsigned i = 0; i < 4; i++)
+        pthread_join(churners[i], NULL);
+    return 0;
+}
+
 static void an_image_of_running_threads_holds_together(void **state) {
     (void)state;
 #ifdef __SANITIZE_THREAD__
     skip(); /* plain words are read while their owners write them: on purpose, see mspan.h */
 #endif
-    pthread_t threads[4];
-    atomic_store(&stop, false);
-    for (uintptr_t i = 0; i < 4; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, churn, (void *)i), 0);
     for (unsigned i = 0; i < 200; i++) {
         struct checked_image im;
         take_image(0, 0, &im); /* which checks it */
         assert_true((im.header->flags & GOMALLOC_IMAGE_LIVE) != 0);
         free_image(&im);
     }
-    atomic_store(&stop, true);
-    for (unsigned i = 0; i < 4; i++)
-        pthread_join(threads[i], NULL);
 }
 
 /* ---- files -------------------------------------------------------------------------------- */
@@ -642,7 +655,8 @@ int main(void) {
         cmocka_unit_test(a_section_comes_with_what_it_refers_to),
         cmocka_unit_test(parts_alone_say_the_same_as_the_whole),
         cmocka_unit_test(two_images_have_two_ids),
-        cmocka_unit_test(an_image_of_running_threads_holds_together),
+        cmocka_unit_test_setup_teardown(an_image_of_running_threads_holds_together, start_churn,
+                                        end_churn),
         cmocka_unit_test_setup_teardown(a_file_is_the_whole_image_and_private, make_dir,
                                         remove_dir),
         cmocka_unit_test_setup_teardown(a_file_that_may_not_grow_leaves_the_old_one_and_the_process,
