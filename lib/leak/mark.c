@@ -288,6 +288,14 @@ void mark_keep(struct mark *m, uintptr_t p) {
         reach(m, object);
 }
 
+bool mark_take(struct mark *m, uintptr_t p) {
+    if (!mark_is_unseen(m, p))
+        return false;
+    arena_of(m, p)->unseen[bit_of(p) / 64] &= ~(UINT64_C(1) << bit_of(p) % 64);
+    m->nreached++;
+    return true;
+}
+
 /* next takes an object from the stack by way of the second queue; 0: there is none in either. */
 static inline uintptr_t next(struct mark *m) {
     for (unsigned tries = 0; tries <= MARK_FAR; tries++) {

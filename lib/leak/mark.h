@@ -79,6 +79,10 @@ uint64_t mark_root(struct mark *m, const void *p, size_t n);
 /* mark_keep keeps an object that p points to, whatever else does. */
 void mark_keep(struct mark *m, uintptr_t p);
 
+/* mark_take notes an object as reached that will not be followed: by who searches in an order of
+ * his own.  p is its first byte, within the heap.  False: it is not live, or was reached before. */
+bool mark_take(struct mark *m, uintptr_t p);
+
 /* mark_all follows everything that has been kept, to the end.  False: memory was short. */
 bool mark_all(struct mark *m);
 

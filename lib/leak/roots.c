@@ -32,7 +32,8 @@ struct work {
     size_t nowned;
     struct owned_range owned[OWNED_MAX];
     struct root_region own_data;
-    uintptr_t file_end; /* where the last mapping of a file's data ended: bss may follow */
+    struct root_place place; /* of what is being read */
+    uintptr_t file_end;      /* where the last mapping of a file's data ended: bss may follow */
     uint64_t buffer[BUFFER / sizeof(uint64_t)];
 };
 
@@ -54,17 +55,22 @@ static size_t copy(void *to, uintptr_t from, size_t n) {
     return r > 0 ? (size_t)r : 0;
 }
 
-static void mark_bytes(struct work *w, enum root_kind kind, const void *p, size_t n) {
-    w->report->kind[kind].bytes += n;
-    w->report->kind[kind].objects += mark_root(w->m, p, n);
+static void mark_bytes(struct work *w, uintptr_t address, const void *p, size_t n) {
+    const struct root_reader *reader = w->roots->reader;
+    w->report->kind[w->place.kind].bytes += n;
+    w->place.address = address;
+    if (reader != NULL)
+        reader->words(reader->arg, &w->place, p, n);
+    else
+        w->report->kind[w->place.kind].objects += mark_root(w->m, p, n);
 }
 
 /* A word that spans two buffers is seen only where words are looked for at multiples of 8. */
-static void mark_present(struct work *w, enum root_kind kind, uintptr_t start, uintptr_t end) {
+static void mark_present(struct work *w, uintptr_t start, uintptr_t end) {
     while (start < end) {
         size_t n = end - start < BUFFER ? end - start : BUFFER;
         size_t got = copy(w->buffer, start, n);
-        mark_bytes(w, kind, w->buffer, got);
+        mark_bytes(w, start, w->buffer, got);
         start += got;
         if (got == n)
             continue;
@@ -75,11 +81,18 @@ static void mark_present(struct work *w, enum root_kind kind, uintptr_t start, u
     }
 }
 
+static bool is_wanted(const struct roots *r, enum root_kind kind) {
+    return r->kinds == 0 || (r->kinds >> kind & 1) != 0;
+}
+
 static void mark_range(struct work *w, enum root_kind kind, uintptr_t start, uintptr_t end) {
     uintptr_t from = start, to;
+    if (!is_wanted(w->roots, kind))
+        return;
     w->report->kind[kind].ranges++;
+    w->place = (struct root_place){.kind = kind, .start = start, .end = end};
     while (present_next(&w->present, &from, end, &to)) {
-        mark_present(w, kind, from, to);
+        mark_present(w, from, to);
         from = to;
     }
 }
@@ -224,8 +237,19 @@ static bool mark_mappings(struct work *w) {
 /* mark_dtv keeps a thread's table of dynamic thread-local variables: libc has the address of its
  * second entry, whatever the program's pointers are. */
 static void mark_dtv(struct work *w, uintptr_t tp) {
+    const struct root_reader *reader = w->roots->reader;
     uintptr_t words[2] = {0, 0};
-    if (tp != 0 && copy(words, tp, sizeof words) == sizeof words)
+    if (tp == 0 || !is_wanted(w->roots, ROOT_STACK) ||
+        copy(words, tp, sizeof words) != sizeof words)
+        return;
+    const struct root_place at = {.kind = ROOT_STACK,
+                                  .always = true,
+                                  .address = tp + sizeof words[0],
+                                  .start = tp,
+                                  .end = tp + sizeof words};
+    if (reader != NULL)
+        reader->words(reader->arg, &at, &words[1], sizeof words[1]);
+    else
         mark_keep(w->m, words[1]);
 }
 

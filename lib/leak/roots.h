@@ -43,6 +43,21 @@ struct root_region {
     uintptr_t end;
 };
 
+/* Where words of a root stand. */
+struct root_place {
+    enum root_kind kind;
+    bool always;       /* they keep what they lead to whatever the options: libc's own */
+    uintptr_t address; /* of the first of the words */
+    uintptr_t start;   /* of the range that they are a part of */
+    uintptr_t end;
+};
+
+/* Who is handed the words of roots, n bytes at p, instead of the mark. */
+struct root_reader {
+    void (*words)(void *arg, const struct root_place *at, const void *p, size_t n);
+    void *arg;
+};
+
 struct roots {
     const struct root_thread *threads; /* all but the one that marks */
     size_t nthreads;
@@ -51,7 +66,9 @@ struct roots {
                           may be theirs, and counts */
     const struct root_region *regions;
     size_t nregions;
-    bool mapped; /* ROOT_MAPPED counts */
+    bool mapped;                      /* ROOT_MAPPED counts */
+    unsigned kinds;                   /* mask of 1 << enum root_kind: no others are read; 0: all */
+    const struct root_reader *reader; /* NULL: they are marked from */
 };
 
 /* What was read, by kind and in all. */
@@ -67,8 +84,9 @@ struct roots_report {
     bool no_mappings; /* the list of mappings could not be read to its end */
 };
 
-/* roots_mark keeps all that the roots lead to.  False: the list of mappings could not be read, or
- * memory is short: then what the mark leaves may well be reachable. */
+/* roots_mark keeps all that the roots lead to, or has their words read.  False: the list of
+ * mappings could not be read, or memory is short: then what the mark leaves may well be reachable.
+ */
 bool roots_mark(struct mark *m, const struct roots *r, struct roots_report *ret);
 
 #endif
