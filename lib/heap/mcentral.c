@@ -77,7 +77,8 @@ static struct mspan *take(struct mcentral *c) {
 
 static void set_owner(struct mspan *s, struct span_owner *to) {
     uintptr_t old = atomic_load_explicit(&s->owner, memory_order_relaxed);
-    atomic_store(&s->owner, (uintptr_t)to | (old & SPAN_RECORDED));
+    while (!atomic_compare_exchange_weak(&s->owner, &old, (uintptr_t)to | (old & SPAN_RECORDED)))
+        ; /* mslots_ignore has set the flag in between */
 }
 
 struct mspan *mcentral_cache_span(struct mcentral *c, struct span_owner *to) {

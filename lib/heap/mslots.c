@@ -10,6 +10,10 @@
  * Order: the table is cleared, then published (release), then the owner's word says RECORDED, so
  * who sees the flag finds the table.  Entries are plain words of one writer at a time: the owner
  * at allocation, whoever frees the slot at free.
+ *
+ * The exception is MSLOTS_IGNORED, which any thread may set at any time in the life of an object.
+ * So making a table and taking the flag away (mslots_settle) are done under the lock; and once the
+ * flag is set, who frees the object, which happens after that, goes by way of the table.
  */
 #include "heap/mslots.h"
 
@@ -28,6 +32,7 @@ struct free_table {
 
 struct mutex mslots_lock = MUTEX_INIT(LOCK_RANK_SLOT);
 static struct free_table *free_tables[NSIZES]; /* by size class; guarded by mslots_lock */
+_Atomic uint64_t mslots_ignored;
 
 /* Class 4j is 2^(j + MIN_SHIFT) bytes, and the next three are a quarter of that more each. */
 static inline size_t class_bytes(unsigned cls) {
@@ -82,21 +87,57 @@ static gm_noinline uint32_t *make_table(struct mspan *s) {
     /* Atomic stores, because a reader of the table's last life may still be in it. */
     for (size_t i = 0; i < class_bytes(cls) / sizeof *sites; i++)
         __atomic_store_n(&sites[i], 0, __ATOMIC_RELAXED);
-    atomic_store_explicit(&s->sites, sites, memory_order_release);
-    return sites;
+    mutex_lock(&mslots_lock);
+    uint32_t *others = load_sites(s);
+    if (others == NULL)
+        atomic_store_explicit(&s->sites, sites, memory_order_release);
+    mutex_unlock(&mslots_lock);
+    if (others == NULL)
+        return sites;
+    give_table(sites, cls);
+    return others;
+}
+
+/* need_table returns the span's table. */
+static uint32_t *need_table(struct mspan *s) {
+    uint32_t *sites = load_sites(s);
+    return gm_likely(sites != NULL) ? sites : make_table(s);
+}
+
+static void set_flag(struct mspan *s) {
+    if ((atomic_load_explicit(&s->owner, memory_order_relaxed) & SPAN_RECORDED) == 0)
+        atomic_fetch_or_explicit(&s->owner, SPAN_RECORDED, memory_order_release);
 }
 
 bool mslots_record(struct mspan *s, size_t i, uint32_t tag, size_t slack) {
     gm_assert(i < s->nelems);
-    uint32_t *sites = atomic_load_explicit(&s->sites, memory_order_relaxed);
-    if (gm_unlikely(sites == NULL) && (sites = make_table(s)) == NULL)
+    uint32_t *sites = need_table(s);
+    if (sites == NULL)
         return false;
-    if ((atomic_load_explicit(&s->owner, memory_order_relaxed) & SPAN_RECORDED) == 0)
-        atomic_fetch_or_explicit(&s->owner, SPAN_RECORDED, memory_order_release);
+    set_flag(s);
     if (s->elem_size == 0)
         __atomic_store_n(&s->large_requested, mspan_elem_bytes(s) - slack, __ATOMIC_RELAXED);
     mslots_put(s, sites, i, tag, capped(s, slack));
     return true;
+}
+
+bool mslots_ignore(struct mspan *s, size_t i) {
+    gm_assert(i < s->nelems);
+    uint32_t *sites = need_table(s);
+    if (sites == NULL)
+        return false;
+    mutex_lock(&mslots_lock);
+    __atomic_fetch_or(&sites[i], MSLOTS_IGNORED, __ATOMIC_RELEASE);
+    set_flag(s);
+    mutex_unlock(&mslots_lock);
+    atomic_fetch_add_explicit(&mslots_ignored, 1, memory_order_release);
+    return true;
+}
+
+bool mslots_is_ignored(const struct mspan *s, size_t i) {
+    uint32_t *sites = load_sites(s);
+    return sites != NULL && i < s->nelems &&
+           (__atomic_load_n(&sites[i], __ATOMIC_ACQUIRE) & MSLOTS_IGNORED) != 0;
 }
 
 void mslots_resize(struct mspan *s, size_t i, size_t slack) {
@@ -111,7 +152,9 @@ void mslots_resize(struct mspan *s, size_t i, size_t slack) {
 
 uint32_t mslots_tag(const struct mspan *s, size_t i) {
     uint32_t *sites = load_sites(s);
-    return sites != NULL && i < s->nelems ? __atomic_load_n(&sites[i], __ATOMIC_ACQUIRE) : 0;
+    if (sites == NULL || i >= s->nelems)
+        return 0;
+    return __atomic_load_n(&sites[i], __ATOMIC_ACQUIRE) & ~MSLOTS_IGNORED;
 }
 
 size_t mslots_slack(const struct mspan *s, size_t i) {
@@ -136,9 +179,16 @@ uint16_t mslots_epoch(const struct mspan *s, size_t i) {
 
 bool mslots_replace(struct mspan *s, size_t i, uint32_t tag, uint32_t by) {
     uint32_t *sites = load_sites(s);
-    return sites != NULL && i < s->nelems &&
-           __atomic_compare_exchange_n(&sites[i], &tag, by, false, __ATOMIC_ACQ_REL,
-                                       __ATOMIC_RELAXED);
+    if (sites == NULL || i >= s->nelems)
+        return false;
+    uint32_t old = __atomic_load_n(&sites[i], __ATOMIC_RELAXED), kept;
+    do {
+        kept = old & MSLOTS_IGNORED;
+        if (old != (tag | kept))
+            return false;
+    } while (!__atomic_compare_exchange_n(&sites[i], &old, by | kept, false, __ATOMIC_ACQ_REL,
+                                          __ATOMIC_RELAXED));
+    return true;
 }
 
 bool mslots_clear(struct mspan *s, size_t i) {
@@ -149,14 +199,21 @@ bool mslots_clear(struct mspan *s, size_t i) {
     return true;
 }
 
-void mslots_settle(struct mspan *s) {
-    uint32_t *sites = load_sites(s);
-    if (sites == NULL || tiny_span(s))
-        return;
+static bool has_entries(const struct mspan *s, const uint32_t *sites) {
     for (size_t i = 0; i < s->nelems; i++)
         if (__atomic_load_n(&sites[i], __ATOMIC_RELAXED) != 0)
-            return;
-    atomic_fetch_and_explicit(&s->owner, ~SPAN_RECORDED, memory_order_relaxed);
+            return true;
+    return false;
+}
+
+void mslots_settle(struct mspan *s) {
+    uint32_t *sites = load_sites(s);
+    if (sites == NULL || tiny_span(s) || has_entries(s, sites))
+        return;
+    mutex_lock(&mslots_lock);
+    if (!has_entries(s, sites))
+        atomic_fetch_and_explicit(&s->owner, ~SPAN_RECORDED, memory_order_relaxed);
+    mutex_unlock(&mslots_lock);
 }
 
 void mslots_release(struct mspan *s) {

@@ -29,6 +29,10 @@
  * nothing but say so (FREE_ASK), until somebody has put another tag there. */
 #define MSLOTS_ASK 0x80000000u
 
+/* A tag with this bit is of an object that a leak check is to ignore (lib/leak/ignore.h).  It is
+ * beside what the recorder has there, which neither sees it nor loses it, and goes at free. */
+#define MSLOTS_IGNORED 0x40000000u
+
 /* mslots_record notes that slot i of s, which the caller has just allocated and whose span the
  * caller owns, has the tag and was asked to hold elem - slack bytes.  False: no memory, the
  * slot stays unrecorded.  slack is capped at what its array holds for small objects; a large
@@ -49,6 +53,11 @@ uint16_t mslots_epoch(const struct mspan *s, size_t i);
  * more, there; of several threads that replace the same one, one is told true. */
 bool mslots_replace(struct mspan *s, size_t i, uint32_t tag, uint32_t by);
 
+/* mslots_ignore sets MSLOTS_IGNORED for slot i, which lives as long as this takes; from any thread.
+ * False: no memory. */
+bool mslots_ignore(struct mspan *s, size_t i);
+bool mslots_is_ignored(const struct mspan *s, size_t i);
+
 /* mslots_clear forgets slot i: called before it is freed, by who frees it.  Returns whether it was
  * recorded. */
 bool mslots_clear(struct mspan *s, size_t i);
@@ -61,7 +70,8 @@ void mslots_settle(struct mspan *s);
 /* mslots_release takes the table from an empty span.  The caller owns the span. */
 void mslots_release(struct mspan *s);
 
-extern struct mutex mslots_lock; /* for fork handlers */
+extern struct mutex mslots_lock;        /* for fork handlers */
+extern _Atomic uint64_t mslots_ignored; /* how often an object was ignored so far */
 
 gm_inline uint16_t *mslots_epochs(const struct mspan *s, uint32_t *tags) {
     return (uint16_t *)(tags + s->nelems);

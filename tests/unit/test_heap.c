@@ -237,6 +237,37 @@ static void the_short_path_of_recorded_objects_does_as_the_long_one(void **state
     assert_heap_consistent();
 }
 
+static void *free_and_end(void *p) {
+    self();
+    if (!heap_free_fast(p) && heap_free_slow((uintptr_t)p) != FREE_OK)
+        return p;
+    mcache_detach();
+    return NULL;
+}
+
+static void who_gets_the_slot_of_an_ignored_object_is_not_ignored(void **state) {
+    (void)state;
+    static const size_t sizes[] = {448, 100000, 3000000};
+    for (unsigned k = 0; k < 6; k++) {
+        void *p = alloc(sizes[k / 2]), *failed = NULL;
+        struct mspan *s = mheap_span_of((uintptr_t)p);
+        size_t slot = mspan_object_index(s, (uintptr_t)p);
+        assert_true(mslots_ignore(s, slot));
+        assert_true(mslots_is_ignored(s, slot));
+        pthread_t thread;
+        if (k % 2 == 0) {
+            if (!heap_free_fast(p))
+                assert_int_equal(heap_free_slow((uintptr_t)p), FREE_OK);
+        } else {
+            assert_int_equal(pthread_create(&thread, NULL, free_and_end, p), 0);
+            pthread_join(thread, &failed);
+            assert_null(failed);
+        }
+        assert_false(mslots_is_ignored(s, slot));
+        assert_heap_consistent();
+    }
+}
+
 struct free_elsewhere {
     void *p;
     enum free_result result;
@@ -951,6 +982,7 @@ int main(void) {
         cmocka_unit_test(a_late_note_to_a_threads_large_span_is_dropped),
         cmocka_unit_test(frees_are_fast_again_when_the_last_recorded_object_is_gone),
         cmocka_unit_test(the_short_path_of_recorded_objects_does_as_the_long_one),
+        cmocka_unit_test(who_gets_the_slot_of_an_ignored_object_is_not_ignored),
         cmocka_unit_test(a_tag_that_asks_stays_until_it_is_replaced),
         cmocka_unit_test(random_work_agrees_with_a_model),
         cmocka_unit_test(threads_free_each_others_objects_and_nothing_is_lost),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Slot tables: what is recorded reads back, what is cleared or released does not.
+ * Slot tables: what is recorded reads back, what is cleared or released does not; and that an
+ * object is ignored is known beside that, until it is freed.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -194,6 +195,88 @@ static void threads_never_share_a_table(void **state) {
     }
 }
 
+static void an_ignored_object_is_so_until_it_is_freed(void **state) {
+    (void)state;
+    struct mspan s = small_span(64, 128);
+    assert_false(mslots_is_ignored(&s, 3));
+    assert_true(mslots_ignore(&s, 3));
+    assert_true(mslots_is_ignored(&s, 3));
+    assert_false(mslots_is_ignored(&s, 4));
+    /* Free has to come by the table, which is all that the recorder sees of it. */
+    assert_int_equal(s.owner, (uintptr_t)&owner | SPAN_RECORDED);
+    assert_int_equal(mslots_tag(&s, 3), 0);
+    assert_int_equal(mslots_slack(&s, 3), 0);
+    assert_int_equal(mslots_epoch(&s, 3), MEPOCH_UNKNOWN);
+    mslots_settle(&s);
+    assert_int_equal(s.owner, (uintptr_t)&owner | SPAN_RECORDED);
+    mslots_clear(&s, 3);
+    assert_false(mslots_is_ignored(&s, 3));
+    mslots_settle(&s);
+    assert_int_equal(s.owner, (uintptr_t)&owner);
+    mslots_release(&s);
+}
+
+static void what_is_recorded_and_that_it_is_ignored_do_not_disturb_each_other(void **state) {
+    (void)state;
+    struct mspan s = small_span(64, 128);
+    assert_true(mslots_record(&s, 5, MSLOTS_ASK | 9, 7));
+    assert_true(mslots_ignore(&s, 5));
+    assert_int_equal(mslots_tag(&s, 5), MSLOTS_ASK | 9);
+    assert_int_equal(mslots_slack(&s, 5), 7);
+    assert_false(mslots_replace(&s, 5, 9, 10));
+    assert_true(mslots_replace(&s, 5, MSLOTS_ASK | 9, 10));
+    assert_int_equal(mslots_tag(&s, 5), 10);
+    assert_true(mslots_is_ignored(&s, 5));
+    mslots_clear(&s, 5);
+    assert_true(mslots_record(&s, 5, 11, 0));
+    assert_false(mslots_is_ignored(&s, 5));
+    mslots_release(&s);
+}
+
+/* A thread settles while others ignore objects of its span. */
+struct shared_span {
+    struct mspan s;
+    _Atomic bool over;
+};
+
+static void *settle(void *arg) {
+    struct shared_span *x = arg;
+    while (!x->over)
+        mslots_settle(&x->s);
+    return NULL;
+}
+
+static void *ignore(void *arg) {
+    struct shared_span *x = arg;
+    static _Atomic uint32_t next;
+    uint32_t slot = next++;
+    for (int round = 0; round < 20000; round++) {
+        if (!mslots_ignore(&x->s, slot) || (x->s.owner & SPAN_RECORDED) == 0 ||
+            !mslots_is_ignored(&x->s, slot))
+            return NULL;
+        mslots_clear(&x->s, slot);
+    }
+    return arg;
+}
+
+static void an_ignored_object_of_any_thread_is_known_to_free(void **state) {
+    (void)state;
+    static struct shared_span x;
+    pthread_t threads[3];
+    x.s = small_span(64, 128);
+    assert_int_equal(pthread_create(&threads[0], NULL, settle, &x), 0);
+    for (int i = 1; i < 3; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, ignore, &x), 0);
+    for (int i = 1; i < 3; i++) {
+        void *ret;
+        pthread_join(threads[i], &ret);
+        assert_ptr_equal(ret, &x);
+    }
+    x.over = true;
+    pthread_join(threads[0], NULL);
+    mslots_release(&x.s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_recorded_in_a_fresh_span),
@@ -207,6 +290,9 @@ int main(void) {
         cmocka_unit_test(a_table_used_again_is_empty),
         cmocka_unit_test(releasing_and_making_tables_takes_no_new_memory),
         cmocka_unit_test(threads_never_share_a_table),
+        cmocka_unit_test(an_ignored_object_is_so_until_it_is_freed),
+        cmocka_unit_test(what_is_recorded_and_that_it_is_ignored_do_not_disturb_each_other),
+        cmocka_unit_test(an_ignored_object_of_any_thread_is_known_to_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
