@@ -57,6 +57,7 @@ static int create_schema(const struct db_fault *f, const char *temp) {
         schema_views_leak_sql,
         schema_views_pins_sql,
         schema_views_resident_sql,
+        schema_views_fragmentation_sql,
         "COMMIT"};
     sqlite3 *db = NULL;
     char *name = db_name(temp);

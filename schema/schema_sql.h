@@ -19,5 +19,6 @@ extern const char schema_views_history_sql[];
 extern const char schema_views_leak_sql[];
 extern const char schema_views_pins_sql[];
 extern const char schema_views_resident_sql[];
+extern const char schema_views_fragmentation_sql[];
 
 #endif
