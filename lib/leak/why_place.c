@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Where a word stands that leads to an object.
+ *
+ * The frame of a word on a stack is found by walking out from where the thread was interrupted, as
+ * the recorder does (prof/walk.h), until the frame that holds the word: a frame extends from its
+ * stack pointer to that of its caller.
+ */
+#include "leak/why_place.h"
+
+#include <string.h>
+#include <ucontext.h>
+
+#include "prof/walk.h"
+
+#define RED_ZONE  128
+#define MAX_WALK  65536                /* frames */
+#define TLS_REACH ((uintptr_t)1 << 20) /* static variables below a thread pointer */
+#define TCB_BYTES 4096                 /* libc's descriptor at it is less */
+#define XMM_AT    160                  /* of the vector registers in what fxsave writes */
+#define XMM_BYTES 16
+
+struct why_place why_place_object(uintptr_t object, size_t bytes, uintptr_t word) {
+    return (struct why_place){
+        .is_object = true, .word = word, .start = object, .end = object + bytes};
+}
+
+/* ---- threads ------------------------------------------------------------------------------- */
+
+static const struct root_thread *thread_of_registers(const struct roots *r, uintptr_t word) {
+    for (size_t i = 0; i < r->nthreads; i++)
+        if (word >= r->threads[i].regs_lo && word < r->threads[i].regs_hi)
+            return &r->threads[i];
+    return NULL;
+}
+
+/* thread_of_stack returns the thread whose stack pointer is the next below the word: stacks of
+ * several threads may be one range. */
+static const struct root_thread *thread_of_stack(const struct roots *r,
+                                                 const struct root_place *range, uintptr_t word) {
+    const struct root_thread *best = NULL;
+    for (size_t i = 0; i < r->nthreads; i++) {
+        const struct root_thread *t = &r->threads[i];
+        bool here =
+            t->sp + RED_ZONE >= range->start && t->sp < range->end && t->sp - RED_ZONE <= word;
+        if (here && (best == NULL || t->sp > best->sp))
+            best = t;
+    }
+    return best;
+}
+
+/* is_near_tp tells whether the word is a thread's variable, or libc's own of the thread. */
+static bool is_near_tp(const struct root_thread *t, const struct root_place *range,
+                       uintptr_t word) {
+    return t->tp >= range->start && t->tp <= range->end && word < t->tp + TCB_BYTES &&
+           word + TLS_REACH >= t->tp;
+}
+
+static const struct root_thread *thread_of_variables(const struct roots *r,
+                                                     const struct root_place *range,
+                                                     uintptr_t word) {
+    for (size_t i = 0; i < r->nthreads; i++)
+        if (is_near_tp(&r->threads[i], range, word))
+            return &r->threads[i];
+    return NULL;
+}
+
+/* ---- registers ----------------------------------------------------------------------------- */
+
+static void name_register(const struct root_thread *t, uintptr_t word, char name[WHY_REGISTER]) {
+    static const char *const general[] = {"r8",  "r9",  "r10", "r11", "r12", "r13",
+                                          "r14", "r15", "rdi", "rsi", "rbp", "rbx",
+                                          "rdx", "rax", "rcx", "rsp", "rip"};
+    const ucontext_t *uc = (const ucontext_t *)t->regs_lo;
+    uintptr_t first = (uintptr_t)uc->uc_mcontext.gregs;
+    uintptr_t xmm = (uintptr_t)uc->uc_mcontext.fpregs + XMM_AT;
+    size_t number = (word - first) / sizeof(greg_t);
+    if (word >= first && number < sizeof general / sizeof general[0]) {
+        memcpy(name, general[number], strlen(general[number]));
+        return;
+    }
+    memcpy(name, "vector", 6);
+    number = (word - xmm) / XMM_BYTES;
+    if (word < xmm || number > 15)
+        return;
+    memcpy(name, "xmm\0\0\0", 6);
+    name[number < 10 ? 3 : 4] = (char)('0' + number % 10);
+    if (number >= 10)
+        name[3] = '1';
+}
+
+/* ---- frames -------------------------------------------------------------------------------- */
+
+/* begin_walk begins where the thread was interrupted, with all registers. */
+static void begin_walk(struct walk *w, const ucontext_t *uc) {
+    static const unsigned char numbers[] = {REG_RAX, REG_RDX, REG_RCX, REG_RBX, REG_RSI, REG_RDI,
+                                            REG_RBP, REG_RSP, REG_R8,  REG_R9,  REG_R10, REG_R11,
+                                            REG_R12, REG_R13, REG_R14, REG_R15, REG_RIP};
+    static_assert(sizeof numbers == CFI_NREGS, "in DWARF's order");
+    for (unsigned i = 0; i < CFI_NREGS; i++)
+        w->regs[i] = (uint64_t)uc->uc_mcontext.gregs[numbers[i]];
+    w->known = (1u << CFI_NREGS) - 1;
+    w->interrupted = true;
+}
+
+/* find_frame returns an instruction of the function whose frame holds the word, 0: none does. */
+static uintptr_t find_frame(const struct root_thread *t, uintptr_t word) {
+    struct stackmem memory = {0};
+    struct walk w = {.memory = &memory};
+    begin_walk(&w, (const ucontext_t *)t->regs_lo);
+    stackmem_here(&memory, w.regs[CFI_RSP]);
+    if (word + RED_ZONE < w.regs[CFI_RSP])
+        return 0;
+    for (unsigned i = 0; i < MAX_WALK; i++) {
+        uint64_t pc = walk_lookup_pc(w.regs[CFI_RIP], w.interrupted), sp = w.regs[CFI_RSP];
+        if (walk_out(&w) != WALK_ON || w.regs[CFI_RSP] <= sp)
+            return 0;
+        if (word < w.regs[CFI_RSP])
+            return pc;
+    }
+    return 0;
+}
+
+/* ---- roots --------------------------------------------------------------------------------- */
+
+static void place_on_stack(struct why_place *p, const struct roots *r,
+                           const struct root_place *range) {
+    const struct root_thread *t = thread_of_variables(r, range, p->word);
+    const struct root_thread *on = thread_of_stack(r, range, p->word);
+    if (on != NULL && on->regs_lo != 0)
+        p->pc = find_frame(on, p->word);
+    if (p->pc != 0 || t == NULL) {
+        p->tid = on != NULL ? on->tid : 0;
+        return;
+    }
+    p->tid = t->tid;
+    p->tp = t->tp;
+}
+
+struct why_place why_place_root(const struct roots *r, const struct root_place *range,
+                                uintptr_t word) {
+    struct why_place p = {
+        .kind = range->kind, .word = word, .start = range->start, .end = range->end};
+    const struct root_thread *t = NULL;
+    if (range->kind == ROOT_STACK)
+        place_on_stack(&p, r, range);
+    if (range->kind == ROOT_REGISTER)
+        t = thread_of_registers(r, word);
+    if (t != NULL) {
+        p.tid = t->tid;
+        name_register(t, word, p.reg);
+    }
+    return p;
+}
