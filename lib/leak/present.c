@@ -12,9 +12,11 @@
 #define PAGE       ((uintptr_t)1 << PAGE_SHIFT)
 #define SWAPPED    ((uint64_t)1 << 62) /* linux/Documentation/admin-guide/mm/pagemap.rst */
 #define PRESENT    ((uint64_t)1 << 63)
+#define OF_FILE    ((uint64_t)1 << 61) /* or of shared memory */
 
 void present_open(struct present *p) {
     p->start = p->end = 0;
+    p->changed = false;
     p->fd =
         (int)sys_call4(SYS_openat, AT_FDCWD, (long)"/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
 }
@@ -43,7 +45,8 @@ static bool ask(struct present *p, uintptr_t addr) {
 }
 
 static bool is_there(const struct present *p, uintptr_t addr) {
-    return (p->entries[(addr - p->start) >> PAGE_SHIFT] & (PRESENT | SWAPPED)) != 0;
+    uint64_t entry = p->entries[(addr - p->start) >> PAGE_SHIFT];
+    return (entry & (PRESENT | SWAPPED)) != 0 && !(p->changed && (entry & OF_FILE) != 0);
 }
 
 static uintptr_t next_page(uintptr_t addr) {
@@ -59,7 +62,7 @@ bool present_next(struct present *p, uintptr_t *from, uintptr_t end, uintptr_t *
     *from = a;
     if (!ask(p, a)) {
         *ret_to = end;
-        return true;
+        return !p->changed;
     }
     while (a < end && a < p->end && is_there(p, a))
         a = next_page(a);

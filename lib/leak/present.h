@@ -15,6 +15,8 @@
 
 struct present {
     int fd;          /* -1: the kernel does not say */
+    bool changed;    /* only pages that differ from their file's; none where the kernel does not
+                        say.  By who asks */
     uintptr_t start; /* address of the first page that `entries` tells of */
     uintptr_t end;
     uint64_t entries[PRESENT_PAGES];

@@ -212,16 +212,46 @@ static void mark_around(struct work *w, enum root_kind kind, uintptr_t start, ui
         mark_mapping(w, kind, own->end, end);
 }
 
+/* mark_named marks from what the program has named of a mapping.  Of shared memory a copy of the
+ * process has no page until it reads it. */
+static void mark_named(struct work *w, const struct maps_line *l) {
+    for (size_t i = 0; is_wanted(w->roots, ROOT_REGION) && i < w->roots->nregions; i++) {
+        uintptr_t start = align_up(w->roots->regions[i].start, sizeof(uint64_t));
+        uintptr_t end = w->roots->regions[i].end;
+        start = start > l->start ? start : l->start;
+        end = end < l->end ? end : l->end;
+        if (start >= end)
+            continue;
+        if (!l->shared) {
+            mark_range(w, ROOT_REGION, start, end);
+            continue;
+        }
+        w->report->kind[ROOT_REGION].ranges++;
+        w->place = (struct root_place){.kind = ROOT_REGION, .start = start, .end = end};
+        mark_present(w, start, end);
+    }
+}
+
+/* is_kernels tells whether the mapping is code and clocks of the kernel's: [vdso], [vvar]. */
+static bool is_kernels(const struct maps_line *l) {
+    return l->path_len > 2 && l->path[0] == '[' && l->path[1] == 'v';
+}
+
+/* What may not be written now may have been before: tables that a program makes at its start and
+ * protects then, constants of a compiler at run time.  Of a file's such mappings only changed pages
+ * are read; the others are code and constants. */
 static void mark_line(struct work *w, const struct maps_line *l) {
-    const uint32_t need = PROT_READ | PROT_WRITE;
     bool file = l->inode != 0;
     bool bss = !file && l->path_len == 0 && l->start == w->file_end;
     if (file && !l->shared)
         w->file_end = l->end;
+    mark_named(w, l);
     /* A file that is shared may be huge, and other processes write it. */
-    if ((l->prot & need) != need || (file && l->shared))
+    if ((l->prot & PROT_READ) == 0 || (file && l->shared) || is_kernels(l))
         return;
+    w->present.changed = file && (l->prot & PROT_WRITE) == 0;
     mark_around(w, file || bss ? ROOT_DATA : ROOT_MAPPED, l->start, l->end);
+    w->present.changed = false;
 }
 
 static bool mark_mappings(struct work *w) {
@@ -274,9 +304,6 @@ bool roots_mark(struct mark *m, const struct roots *r, struct roots_report *ret)
     w->nowned = owned_list(w->owned, OWNED_MAX);
     present_open(&w->present);
     mark_threads(w);
-    for (size_t i = 0; i < r->nregions; i++)
-        mark_range(w, ROOT_REGION, align_up(r->regions[i].start, sizeof(uint64_t)),
-                   r->regions[i].end);
     bool ok = mark_mappings(w);
     ret->no_mappings = !ok;
     present_close(&w->present);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -117,7 +118,7 @@ static void test_memory_that_the_program_has_mapped_keeps_unless_told_otherwise(
     free_hidden();
 }
 
-static void test_unaligned_words_and_read_only_memory_do_not_keep(void **state) {
+static void test_unaligned_words_do_not_keep(void **state) {
     (void)state;
     char *p = map(PAGE);
     make_hidden();
@@ -125,8 +126,106 @@ static void test_unaligned_words_and_read_only_memory_do_not_keep(void **state) 
     assert_false(is_kept_by_memory());
     reveal(p + 16);
     assert_true(is_kept_by_memory());
-    mprotect(p, PAGE, PROT_READ);
+    munmap(p, PAGE);
+    free_hidden();
+}
+
+static bool kernel_tells_of_pages(void) {
+    return access("/proc/self/pagemap", R_OK) == 0;
+}
+
+/* A file of two pages, the second of which has the address. */
+static int file_with_address(void) {
+    char path[] = "/tmp/roots-XXXXXX";
+    int fd = mkstemp(path);
+    uintptr_t page[PAGE / sizeof(uintptr_t)] = {0};
+    unlink(path);
+    assert_int_equal(ftruncate(fd, PAGE), 0);
+    reveal(&page[7]);
+    assert_int_equal(pwrite(fd, page, sizeof page, PAGE), sizeof page);
+    page[7] = 0;
+    return fd;
+}
+
+static void test_what_was_written_and_then_protected_keeps(void **state) {
+    (void)state;
+    char *p = map(2 * PAGE);
+    make_hidden();
+    reveal(p + PAGE + 16);
+    assert_int_equal(mprotect(p, 2 * PAGE, PROT_READ), 0);
+    assert_true(is_kept_by_memory());
+    assert_int_equal(mprotect(p, 2 * PAGE, PROT_READ | PROT_EXEC), 0);
+    assert_true(is_kept_by_memory());
+    munmap(p, 2 * PAGE);
+    free_hidden();
+}
+
+static void test_a_files_read_only_pages_keep_if_the_process_has_changed_them(void **state) {
+    (void)state;
+    if (!kernel_tells_of_pages())
+        skip();
+    make_hidden();
+    int fd = file_with_address();
+    wipe_stack();
+    char *p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    assert_true(p != MAP_FAILED);
+    volatile char touched = p[PAGE];
+    (void)touched;
+    mprotect(p, 2 * PAGE, PROT_READ);
+    assert_false(is_kept_by_memory()); /* what the file says */
+    mprotect(p, 2 * PAGE, PROT_READ | PROT_WRITE);
+    reveal(p + 160);
+    mprotect(p, 2 * PAGE, PROT_READ);
+    assert_true(is_kept_by_memory());
+    munmap(p, 2 * PAGE);
+    close(fd);
+    free_hidden();
+}
+
+static bool is_kept_by_region(char *start, char *end) {
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    struct root_thread t = this_thread(here + 1024);
+    struct root_region region = {(uintptr_t)start, (uintptr_t)end};
+    wipe_stack();
+    return is_kept(&(struct roots){
+        .threads = &t, .nthreads = 1, .regions = &region, .nregions = 1, .mapped = true});
+}
+
+static void test_shared_memory_keeps_only_where_the_program_has_named_it(void **state) {
+    (void)state;
+    char *p = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(p != MAP_FAILED);
+    make_hidden();
+    reveal(p + PAGE + 80);
     assert_false(is_kept_by_memory());
+    assert_true(is_kept_by_region(p + PAGE, p + 2 * PAGE));
+    assert_true(is_kept_by_region(p + PAGE + 77, p + PAGE + 88)); /* whole words of it */
+    assert_int_equal(report.kind[ROOT_REGION].objects, 1);
+    assert_int_equal(report.kind[ROOT_REGION].bytes, 8);
+    assert_false(is_kept_by_region(p, p + PAGE + 80));
+    assert_false(is_kept_by_region(p + PAGE + 88, p + 3 * PAGE));
+    munmap(p + 2 * PAGE, PAGE); /* the rest of it counts */
+    assert_true(is_kept_by_region(p, p + 3 * PAGE));
+    assert_int_equal(report.unreadable_bytes, 0);
+    munmap(p, 2 * PAGE);
+    assert_false(is_kept_by_region(p, p + 3 * PAGE));
+    free_hidden();
+}
+
+/* The copy of a process has none of its shared pages in its page table. */
+static void test_named_shared_memory_keeps_in_a_copy_of_the_process(void **state) {
+    (void)state;
+    int status;
+    char *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(p != MAP_FAILED);
+    make_hidden();
+    reveal(p + 80);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(is_kept_by_region(p, p + PAGE) ? 7 : 8);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 7);
     munmap(p, PAGE);
     free_hidden();
 }
@@ -289,7 +388,11 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_keeps_an_object_that_nothing_points_to),
         cmocka_unit_test(test_memory_that_the_program_has_mapped_keeps_unless_told_otherwise),
-        cmocka_unit_test(test_unaligned_words_and_read_only_memory_do_not_keep),
+        cmocka_unit_test(test_unaligned_words_do_not_keep),
+        cmocka_unit_test(test_what_was_written_and_then_protected_keeps),
+        cmocka_unit_test(test_a_files_read_only_pages_keep_if_the_process_has_changed_them),
+        cmocka_unit_test(test_shared_memory_keeps_only_where_the_program_has_named_it),
+        cmocka_unit_test(test_named_shared_memory_keeps_in_a_copy_of_the_process),
         cmocka_unit_test(test_a_mapping_right_behind_the_librarys_data_keeps),
         cmocka_unit_test(test_the_librarys_own_memory_does_not_keep),
         cmocka_unit_test(test_terabytes_that_were_never_touched_cost_nothing),
