@@ -87,9 +87,10 @@ static bool mark_from_roots(const struct leak_options *o, struct leak_findings *
                                 .self_tp = thread_pointer(),
                                 .some_missing = f->pause.nmissing != 0,
                                 .mapped = o->mapped};
-    bool ok = roots_mark(&f->mark, &roots, &f->roots);
+    bool ok = f->why != NULL ? why_ask(&f->mark, &roots, o->why, f->why, &f->roots, &f->leaks)
+                             : roots_mark(&f->mark, &roots, &f->roots) && mark_all(&f->mark);
     mem_free(threads, bytes, MEM_AGENT, 0, 0);
-    return ok && mark_all(&f->mark);
+    return ok;
 }
 
 /* hear_pause learns how long the pause was, in the copy; the process knows by the time that the
@@ -111,7 +112,7 @@ static int examine(const struct begin *b, struct leak_findings *f, int fd) {
         return LEAK_CHECK_FAILED;
     bool ok = mark_from_roots(b->options, f);
     uint64_t marked = stop_now_ns();
-    ok = ok && leaks_find(&f->mark, &f->leaks);
+    ok = ok && (f->why != NULL || leaks_find(&f->mark, &f->leaks));
     f->mark_ns = marked - begin;
     f->group_ns = stop_now_ns() - marked;
     if (!b->options->in_place)
@@ -122,6 +123,8 @@ static int examine(const struct begin *b, struct leak_findings *f, int fd) {
     return result;
 }
 
+#define WHY_BYTES align_up(sizeof(struct why), PHYS_PAGE_SIZE)
+
 static int examine_new(const struct begin *b, int fd) {
     size_t bytes = align_up(sizeof(struct leak_findings), PHYS_PAGE_SIZE);
     struct leak_findings *f = mem_alloc(bytes, MEM_AGENT);
@@ -130,7 +133,13 @@ static int examine_new(const struct begin *b, int fd) {
     f->pause = b->check->pause;
     f->mapped = b->options->mapped;
     f->in_place = b->options->in_place;
-    int result = examine(b, f, fd);
+    int result = LEAK_CHECK_FAILED;
+    if (b->options->why != 0)
+        f->why = mem_alloc(WHY_BYTES, MEM_AGENT);
+    if (f->why != NULL || b->options->why == 0)
+        result = examine(b, f, fd);
+    if (f->why != NULL)
+        mem_free(f->why, WHY_BYTES, MEM_AGENT, 0, 0);
     mem_free(f, bytes, MEM_AGENT, 0, 0);
     return result;
 }

@@ -21,9 +21,11 @@
 #include "leak/leaks.h"
 #include "leak/roots.h"
 #include "leak/stop.h"
+#include "leak/why.h"
 
 struct leak_options {
     struct mark_options mark;
+    uintptr_t why; /* an address: why it lives is asked, not what has leaked; 0: no */
     bool mapped;   /* memory that the program has mapped itself is a root */
     bool in_place; /* no copy: the threads wait for all of it */
 };
@@ -45,7 +47,8 @@ struct leak_findings {
     bool mapped; /* as in the options */
     bool in_place;
     struct mark mark;
-    struct leaks leaks;
+    struct leaks leaks; /* with why: none, unless the object has leaked */
+    struct why *why;    /* NULL: was not asked */
     struct roots_report roots;
     struct leak_pause pause;
     uint64_t mark_ns;
