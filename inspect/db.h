@@ -63,11 +63,13 @@ enum db_objects {
 
 struct db_import_options {
     enum db_objects objects;
+    int64_t keep; /* so many snapshots stay in the file, the oldest go; 0: all */
 };
 
 struct db_import_result {
     int64_t snapshot_id; /* of the image in the file */
     bool added;          /* false: the same image was there already */
+    int64_t gone;        /* old snapshots that were deleted for it */
 };
 
 /*

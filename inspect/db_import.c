@@ -18,7 +18,8 @@ struct import {
     struct db_fault fault;
     const struct image *im;
     enum db_objects objects;
-    sqlite3 *db; /* over the image, the file attached */
+    int64_t keep; /* snapshots; 0: all */
+    sqlite3 *db;  /* over the image, the file attached */
     struct db_import_result result;
 };
 
@@ -163,6 +164,14 @@ static int attach(struct import *m, const char *path, const char *pragmas) {
     return 0;
 }
 
+/* copy_pruned adds the image, and lets the oldest snapshots go. */
+static int copy_pruned(struct import *m) {
+    int rc = db_prune_rows(m->db, m->keep, &m->result.gone);
+    if (rc == SQLITE_OK)
+        rc = db_copy(m->db, m->im, m->objects, &m->result.snapshot_id);
+    return rc == SQLITE_OK ? db_prune_rest(m->db, m->result.gone) : rc;
+}
+
 /* transact imports into the attached file, all or nothing. */
 static int transact(struct import *m) {
     if (sqlite3_exec(m->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
@@ -171,7 +180,7 @@ static int transact(struct import *m) {
     m->result.added = m->result.snapshot_id == 0;
     int rc = SQLITE_OK;
     if (m->result.added)
-        rc = db_copy(m->db, m->im, m->objects, &m->result.snapshot_id);
+        rc = copy_pruned(m);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(m->db, "COMMIT", NULL, NULL, NULL);
     if (rc == SQLITE_OK)
@@ -239,7 +248,8 @@ int db_import(const char *path, const struct image *im, const struct db_import_o
               struct db_import_result *ret, char *err, size_t errlen) {
     struct import m = {.fault = {path, err, errlen},
                        .im = im,
-                       .objects = options ? options->objects : DB_OBJECTS_RECORDED};
+                       .objects = options ? options->objects : DB_OBJECTS_RECORDED,
+                       .keep = options ? options->keep : 0};
     bool exists;
     size_t nprocesses;
     image_section(im, GOMALLOC_SECTION_PROCESS, &nprocesses);

@@ -51,6 +51,12 @@ int db_rename(const struct db_fault *f, const char *temp);
  * the image is not yet.  0 or an SQLite error code. */
 int db_copy(sqlite3 *db, const struct image *im, enum db_objects objects, int64_t *ret_snapshot);
 
+/* db_prune_rows, before db_copy, deletes the rows of the oldest snapshots of `target`, so many that
+ * `keep` are left with the one to come (0: none); *ret_gone is their number.  db_prune_rest, after
+ * it, deletes those snapshots and what only they used.  0 or an SQLite error code. */
+int db_prune_rows(sqlite3 *db, int64_t keep, int64_t *ret_gone);
+int db_prune_rest(sqlite3 *db, int64_t gone);
+
 /* db_copy_stacks interns its frames, symbols and stacks, and leaves the table import_stack(stack,
  * stack_id) in db. */
 int db_copy_stacks(sqlite3 *db, const struct image *im);

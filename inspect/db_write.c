@@ -40,7 +40,7 @@ static void usual_mode(int fd) {
 
 static int create_schema(const struct db_fault *f, const char *temp) {
     static const char *const texts[] = {
-        "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
+        "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA auto_vacuum = INCREMENTAL;"
         "PRAGMA application_id = " STRING(DB_APPLICATION_ID) ";"
                                                              "PRAGMA user_version = " STRING(
                                                                  DB_USER_VERSION) "; BEGIN",

@@ -95,6 +95,31 @@ void progress_wait(const char *what) {
     visible = true;
 }
 
+/* chop takes off the last character. */
+static void chop(char *s) {
+    size_t n = strlen(s);
+    while (n && ((unsigned char)s[n - 1] & 0xc0) == 0x80)
+        n--;
+    s[n ? n - 1 : 0] = '\0';
+}
+
+bool progress_visible(void) {
+    return width() != 0;
+}
+
+void progress_line(const char *line) {
+    size_t cells = width();
+    if (cells == 0)
+        return;
+    char *clean = text_clean(line, strlen(line), text_utf8_locale());
+    while (text_width(clean) >= cells)
+        chop(clean);
+    fprintf(stderr, "\r%s\033[K", clean);
+    fflush(stderr);
+    free(clean);
+    visible = true;
+}
+
 void progress_clear(void) {
     if (visible) {
         fputs("\r\033[K", stderr);
