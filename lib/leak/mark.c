@@ -71,20 +71,20 @@ static bool make_arenas(struct mark *m) {
     return m->arenas != NULL;
 }
 
+/* A span may begin in one arena and end in the next. */
 static void set_live(struct mark *m, const struct mspan *s) {
-    struct mark_arena *a = arena_of(m, s->base); /* a small span lies in one arena */
     for (size_t w = 0; w < s->nwords; w++)
         for (uint64_t live = mspan_live_word(s, w); live != 0; live &= live - 1) {
             size_t i = w * 64 + (unsigned)__builtin_ctzll(live);
             if (i >= s->nelems)
                 break;
-            size_t bit = bit_of(s->base + i * mspan_elem_bytes(s));
-            a->unseen[bit / 64] |= UINT64_C(1) << bit % 64;
+            uintptr_t object = s->base + i * mspan_elem_bytes(s);
+            size_t bit = bit_of(object);
+            arena_of(m, object)->unseen[bit / 64] |= UINT64_C(1) << bit % 64;
             m->nlive++;
         }
 }
 
-/* The pages of a large span may lie in several arenas. */
 static void add_span(struct mark *m, const struct mspan *s) {
     unsigned noscan = (s->spc.v & 1) != 0 ? NOSCAN : 0;
     for (size_t i = 0; i < s->npages; i++) {

@@ -257,6 +257,32 @@ static void test_what_is_kept_is_reached_with_all_it_leads_to(void **state) {
     release(b);
 }
 
+/* Spans of 20 KiB objects have 5 pages, which do not divide an arena. */
+static void test_a_span_may_lie_in_two_arenas(void **state) {
+    enum { SIZE = 20480 };
+    uintptr_t *last = NULL, *p;
+    size_t n = HEAP_ARENA_BYTES / SIZE * 5 / 4;
+    (void)state;
+    for (size_t i = 0; i < n; i++, last = p) {
+        p = heap_alloc(self(), SIZE, false);
+        assert_non_null(p);
+        memset(p, 0, SIZE);
+        *p = (uintptr_t)last;
+    }
+    struct mark m;
+    assert_true(mark_begin(&m, &(struct mark_options){.interior = true}));
+    assert_int_equal(m.nlive, n);
+    assert_int_equal(mark_root(&m, &last, sizeof last), 1);
+    assert_true(mark_all(&m));
+    assert_int_equal(m.nreached, n);
+    assert_int_equal(mark_next_unseen(&m, 0), 0);
+    mark_end(&m);
+    for (; last != NULL; last = p) {
+        p = (uintptr_t *)*last;
+        release(last);
+    }
+}
+
 static void test_a_heap_without_objects_has_nothing_to_reach(void **state) {
     (void)state;
     struct mark m;
@@ -272,6 +298,7 @@ static void test_a_heap_without_objects_has_nothing_to_reach(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_heap_without_objects_has_nothing_to_reach),
+        cmocka_unit_test(test_a_span_may_lie_in_two_arenas),
         cmocka_unit_test(test_what_is_kept_is_reached_with_all_it_leads_to),
         cmocka_unit_test(test_a_ring_has_one_head_and_what_it_leads_to_none),
         cmocka_unit_test(test_what_is_reached_is_what_a_naive_mark_reaches),
