@@ -265,10 +265,13 @@ enum status client_call(struct client *client, enum gomalloc_verb verb, uint64_t
                                        .size = sizeof(request),
                                        .verb = verb,
                                        .arg = arg};
-    bool leaks = verb == GOMALLOC_VERB_IMAGE && (arg & CLIENT_LEAKS) != 0;
+    bool leaks =
+        verb == GOMALLOC_VERB_WHY || (verb == GOMALLOC_VERB_IMAGE && (arg & CLIENT_LEAKS) != 0);
     double times = leaks ? LEAK_PATIENCE : ret_fd ? IMAGE_PATIENCE : 1;
     double deadline = now() + client->patience * times;
-    client->waiting = leaks ? "checking for leaks" : NULL;
+    client->waiting = !leaks                      ? NULL
+                      : verb == GOMALLOC_VERB_WHY ? "following pointers"
+                                                  : "checking for leaks";
     enum status status;
     int fd;
     for (;;) {

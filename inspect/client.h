@@ -24,8 +24,13 @@ struct client {
     (UINT64_C(1) << GOMALLOC_SECTION_LEAK | UINT64_C(1) << GOMALLOC_SECTION_LEAK_CHECK |           \
      UINT64_C(1) << GOMALLOC_SECTION_ROOT)
 
+/* Sections of an answer to WHY. */
+#define CLIENT_WHY                                                                                 \
+    (UINT64_C(1) << GOMALLOC_SECTION_WHY | UINT64_C(1) << GOMALLOC_SECTION_WHY_STEP |              \
+     UINT64_C(1) << GOMALLOC_SECTION_REFERRER)
+
 /* All other sections, with the one that is only made when asked for by name. */
-#define CLIENT_RESIDENT (((UINT64_C(1) << GOMALLOC_NSECTIONS) - 1) & ~CLIENT_LEAKS)
+#define CLIENT_RESIDENT (((UINT64_C(1) << GOMALLOC_NSECTIONS) - 1) & ~CLIENT_LEAKS & ~CLIENT_WHY)
 
 /* client_open connects to the agent of process pid.  STATUS_DONE, or *failure.  patience: seconds,
  * 0 = $GOINSPECT_TIMEOUT or 5. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client.h"
 #include "view.h"
 
 /* read_all reads standard input to its end. */
@@ -71,11 +72,20 @@ static enum status run_sql(const struct command_line *line, const struct target 
     return status;
 }
 
+/* sections_for returns what a live process is asked for.  What it makes only when asked by name is
+ * asked for if the statement names its tables; a leak check is of a copy of the process, which does
+ * not tell what is resident. */
+static uint64_t sections_for(const char *sql) {
+    if (strcasestr(sql, "leak") || strcasestr(sql, "v1_root"))
+        return (CLIENT_RESIDENT | CLIENT_LEAKS) & ~(UINT64_C(1) << GOMALLOC_SECTION_RESIDENT);
+    return strcasestr(sql, "resident") ? CLIENT_RESIDENT : TARGET_EVERYTHING;
+}
+
 static enum status run(struct command_line *line) {
     struct target target;
     struct failure failure = {.status = STATUS_DONE};
     char *sql = line->nwords > 1 ? must_dup(line->words[1]) : read_all();
-    enum status status = view_target(line, &target, &failure);
+    enum status status = view_target_asking(line, sections_for(sql), &target, &failure);
     if (status == STATUS_DONE) {
         status = run_sql(line, &target, sql, &failure);
         target_close(&target);
@@ -91,7 +101,8 @@ const struct command command_verb_sql = {
     .details = "The tables and v1_* views are those of gomalloc-schema(5), over a live process\n"
                "and an image as well as in a FILE.db.  :snapshot is the number chosen by\n"
                "--snapshot.  SELECT name FROM sqlite_schema WHERE name LIKE 'v1_%' lists the\n"
-               "views.",
+               "views.  A live process looks for leaks, or at what is resident, if the statement\n"
+               "names a table or view of these.",
     .examples = "  goinspect sql redis-server \"SELECT function, sum(live_bytes) FROM v1_site "
                 "GROUP BY 1\"\n"
                 "  goinspect sql heap.db \"SELECT * FROM v1_snapshot\" -o csv\n"

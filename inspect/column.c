@@ -431,6 +431,46 @@ static const struct image_column resident_columns[] = {
 };
 #undef F
 
+#define F(kind, column, field, text) FIELD(gomalloc_why, kind, column, field, text)
+static const struct image_column why_columns[] = {
+    F(UINT, "asked", asked, "the address that was asked about"),
+    F(UINT, "address", address, "of the object, or the free slot, that it is in, 0 = none"),
+    F(UINT, "size", size, "bytes given"),
+    F(UINT, "requested", requested, "bytes asked for, 0 = not recorded"),
+    F(UINT, "site", site, "image_site.site, 0 = not recorded"),
+    F(UINT, "born", born, "seconds from start_ns to its allocation, plus 1; 0 = not known"),
+    F(UINT, "state", state,
+      "0 reachable, 1 leaked, 2 not in the heap, 3 the library's, 4 free page, 5 a stack, 6 end of "
+      "a span, 7 free slot"),
+    F(UINT, "flags", flags, "1 a block of tiny objects"),
+    F(UINT, "head", head, "leaked: the leak it is counted under, 0 = not known"),
+    F(UINT, "length", length, "steps of the chain in all"),
+    F(UINT, "words", words, "that point to it"),
+    F(UINT, "leaked_words", leaked_words, "of these, in leaked objects"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_holder, kind, column, field, text)
+static const struct image_column holder_columns[] = {
+    F(UINT, "number", number, "of the step, from 0; of a referrer: words that it stands for"),
+    F(UINT, "word", word, "address of the word that leads on, 0 = none"),
+    F(UINT, "value", value, "the word, 0 = not known"),
+    F(UINT, "start", start, "of the object, or of the root's range"),
+    F(UINT, "end", end, "behind its last byte"),
+    F(UINT, "requested", requested, "of an object: bytes asked for, 0 = not recorded"),
+    F(UINT, "tp", tp, "pointer of the thread whose variables the word is among, or 0"),
+    F(UINT, "pc", pc, "in the function whose frame the word is in, or 0"),
+    F(UINT, "kind", kind,
+      "0 data, 1 stack, 2 register, 3 mapped memory, 4 named by the program, 255 an object"),
+    F(UINT, "site", site, "image_site.site, 0 = not recorded"),
+    F(UINT, "born", born, "seconds from start_ns to its allocation, plus 1; 0 = not known"),
+    F(UINT, "tid", tid, "thread of the stack, variable or register, 0 = not known"),
+    F(UINT, "flags", flags, "1 nothing leads to the object"),
+    F(CHARS, "reg", reg, "name of the register"),
+    F(CHARS, "comm", comm, "name of the thread"),
+};
+#undef F
+
 const struct image_table image_tables[] = {
     {"image_header", "the image", GOMALLOC_NSECTIONS, sizeof(struct gomalloc_image), header_columns,
      sizeof header_columns / sizeof header_columns[0], -1},
@@ -475,6 +515,11 @@ const struct image_table image_tables[] = {
     TABLE(ROOT, "root", struct gomalloc_root, root_columns, 0, "a kind of place it began at"),
     TABLE(RESIDENT, "resident", struct gomalloc_resident, resident_columns, -1,
           "a kind of memory that is resident"),
+    TABLE(WHY, "why", struct gomalloc_why, why_columns, -1, "why an object lives"),
+    TABLE(WHY_STEP, "why_step", struct gomalloc_holder, holder_columns, -1,
+          "a step from a root to it"),
+    TABLE(REFERRER, "referrer", struct gomalloc_holder, holder_columns, -1,
+          "words that point to it"),
 };
 const size_t nimage_tables = sizeof image_tables / sizeof image_tables[0];
 

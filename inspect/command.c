@@ -16,6 +16,7 @@
     X(run)                                                                                         \
     X(ps)                                                                                          \
     X(status)                                                                                      \
+    X(doctor)                                                                                      \
     X(sites)                                                                                       \
     X(leaks)                                                                                       \
     X(escape)                                                                                      \

@@ -10,13 +10,13 @@
 
 #include "image_checker.h"
 
-#define MOST (INT64_MAX / 16) /* of bytes or objects: sums of them are no trouble */
+#define MOST IMAGE_MOST
 
 static bool cut(const struct checker *c) {
     return (c->im->header.flags & GOMALLOC_IMAGE_CUT) != 0;
 }
 
-static bool site_is_known(const struct checker *c, uint32_t site) {
+bool image_knows_site(const struct checker *c, uint32_t site) {
     return site == 0 || image_find(c->im, GOMALLOC_SECTION_SITE, site) != SIZE_MAX ||
            (!c->im->sections[GOMALLOC_SECTION_SITE].present &&
             (c->im->header.flags & GOMALLOC_IMAGE_PARTIAL));
@@ -46,7 +46,7 @@ static int check_leak(struct checker *c, size_t i) {
         return damaged(c, "leak at 0x%llx: not behind the one before", at);
     if (l->size == 0 || l->size > MOST || l->address > INT64_MAX - MOST || l->requested > l->size)
         return damaged(c, "leak at 0x%llx: senseless size", at);
-    if (!site_is_known(c, l->site))
+    if (!image_knows_site(c, l->site))
         return damaged(c, "leak at 0x%llx: no such site", at);
     const struct gomalloc_leak *head = head_of(c, l);
     if (head && head->head == head->address)
@@ -79,6 +79,8 @@ static int check_counts(struct checker *c, uint64_t direct) {
         return damaged(c, "%zu leak checks", n);
     if (k->live_objects > MOST || k->reached_objects > k->live_objects)
         return damaged(c, "leak check: more was reached than lives");
+    if (lacks(c, GOMALLOC_SECTION_LEAK)) /* an answer to WHY */
+        return 0;
     uint64_t leaked = k->live_objects - k->reached_objects;
     if (cut(c) ? nleaks > leaked : nleaks != leaked || direct != k->direct)
         return damaged(c, "leak check: %llu leaks are said, %zu told", (unsigned long long)leaked,
@@ -101,5 +103,7 @@ int image_check_leak(struct image *im, char *err, size_t errlen) {
     int rc = check_leaks(&c, &direct);
     if (!rc)
         rc = check_counts(&c, direct);
-    return rc ? rc : check_roots(&c);
+    if (!rc)
+        rc = check_roots(&c);
+    return rc ? rc : image_check_why(&c);
 }

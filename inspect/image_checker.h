@@ -26,4 +26,12 @@ static inline bool lacks(const struct checker *c, enum gomalloc_section_id id) {
     return !c->im->sections[id].present && (c->im->header.flags & GOMALLOC_IMAGE_PARTIAL);
 }
 
+#define IMAGE_MOST (INT64_MAX / 16) /* of bytes or objects: sums of them are no trouble */
+
+/* image_knows_site tells whether there is such a site, or need not be. */
+bool image_knows_site(const struct checker *c, uint32_t site);
+
+/* image_check_why believes the answer to WHY, or does not. */
+int image_check_why(struct checker *c);
+
 #endif

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "client.h"
 #include "db.h"
 #include "place.h"
@@ -260,6 +261,8 @@ enum status target_open_asking(const char *word, const char *snapshot, uint64_t 
         if (error)
             status = fail(failure, status_of_error(error), "%s", text);
     }
+    if (status == STATUS_DONE && cgroup_create(ret->db, ret->pid) != SQLITE_OK)
+        status = fail(failure, STATUS_FAILURE, "%s: %s", word, sqlite3_errmsg(ret->db));
     if (status == STATUS_DONE)
         status = choose_snapshot(ret, snapshot, failure);
     if (status != STATUS_DONE)

@@ -195,7 +195,12 @@ enum status view_class(const struct target *target, const char *word, int64_t *r
 
 enum status view_target(const struct command_line *line, struct target *ret,
                         struct failure *failure) {
-    enum status status = target_open(line->words[0], line->snapshot, ret, failure);
+    return view_target_asking(line, TARGET_EVERYTHING, ret, failure);
+}
+
+enum status view_target_asking(const struct command_line *line, uint64_t sections,
+                               struct target *ret, struct failure *failure) {
+    enum status status = target_open_asking(line->words[0], line->snapshot, sections, ret, failure);
     if (status == STATUS_DONE && line->wrappers && ret->kind == TARGET_DATABASE)
         say("%s keeps the sites as they were named when it was imported: --wrappers changes "
             "nothing; it does with goinspect import",

@@ -62,6 +62,10 @@ enum status view_prepare(const struct target *target, const char *sql,
 enum status view_target(const struct command_line *line, struct target *ret,
                         struct failure *failure);
 
+/* view_target_asking is view_target, but a live process is asked for these sections. */
+enum status view_target_asking(const struct command_line *line, uint64_t sections,
+                               struct target *ret, struct failure *failure);
+
 /* view_run is the whole of a plain verb: open the target, show the query, close, say a failure. */
 enum status view_run(struct command_line *line, const struct view_query *query);
 

@@ -92,10 +92,12 @@ static int await(struct leak_check *c, struct job *job, void (*meanwhile)(void),
     return say(err, errlen, *text != '\0' ? 0 : -ENOMEM, *text != '\0' ? text : "leak check", "");
 }
 
-int agent_leak_image(int fd, uint64_t ask, void (*meanwhile)(void), char *err, size_t errlen) {
+int agent_leak_image(int fd, uint64_t ask, uintptr_t why, void (*meanwhile)(void), char *err,
+                     size_t errlen) {
     const struct leak_options options = {
         .mark = {.interior = (ask & GOMALLOC_ASK_LEAK_FIRST_BYTES) == 0,
                  .unaligned = (ask & GOMALLOC_ASK_LEAK_UNALIGNED) != 0},
+        .why = why,
         .mapped = (ask & GOMALLOC_ASK_LEAK_NOT_MAPPED) == 0,
         .in_place = (ask & GOMALLOC_ASK_LEAK_IN_PLACE) != 0,
     };

@@ -9,9 +9,11 @@
 #include "sys/compiler.h"
 
 /* agent_leak_image has an image with the sections written to fd, as image_write_fd; `ask` also says
- * how the check is made (GOMALLOC_ASK_LEAK_*).  meanwhile is called about ten times a second while
+ * how the check is made (GOMALLOC_ASK_LEAK_*).  why: an address, then the image says why what is
+ * there lives; 0: it says what has leaked.  meanwhile is called about ten times a second while
  * the copy works.  From the agent's thread.  0, or a negative errno with one line in err that says
  * what can be done. */
-int agent_leak_image(int fd, uint64_t ask, void (*meanwhile)(void), char *err, size_t errlen);
+int agent_leak_image(int fd, uint64_t ask, uintptr_t why, void (*meanwhile)(void), char *err,
+                     size_t errlen);
 
 #endif

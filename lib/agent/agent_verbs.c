@@ -35,7 +35,8 @@ static int new_memfd(void) {
     return fd != -EINVAL ? fd : (int)sys_call3(SYS_memfd_create, (long)name, flags, 0);
 }
 
-static int verb_image(uint64_t sections, struct gomalloc_reply *reply) {
+/* verb_image has an image made; why: an address, 0: it is not asked why that lives. */
+static int verb_image(uint64_t sections, uint64_t why, struct gomalloc_reply *reply) {
     char err[sizeof reply->message];
     int fd = new_memfd();
     if (fd < 0) {
@@ -44,8 +45,8 @@ static int verb_image(uint64_t sections, struct gomalloc_reply *reply) {
         return -1;
     }
     struct file_id id = file_id_of(fd);
-    int error = image_has_leaks(sections)
-                    ? agent_leak_image(fd, sections, agent_work, err, sizeof err)
+    int error = why != 0 || image_has_leaks(sections)
+                    ? agent_leak_image(fd, sections, why, agent_work, err, sizeof err)
                     : image_write_fd(fd, sections, GOMALLOC_IMAGE_LIVE, err, sizeof err);
     if (error != 0) {
         agent_count(AGENT_ERRORS);
@@ -79,7 +80,19 @@ static uint64_t rate_to_start(const struct agent_clients *c, uint64_t arg) {
 static bool verb_changes(const struct gomalloc_request *q) {
     return q->verb == GOMALLOC_VERB_RATE || q->verb == GOMALLOC_VERB_SCAVENGE ||
            q->verb == GOMALLOC_VERB_START ||
-           (q->verb == GOMALLOC_VERB_IMAGE && (q->arg & GOMALLOC_ASK_LEAK_IN_PLACE) != 0);
+           ((q->verb == GOMALLOC_VERB_IMAGE || q->verb == GOMALLOC_VERB_WHY) &&
+            (q->arg & GOMALLOC_ASK_LEAK_IN_PLACE) != 0);
+}
+
+static int verb_why(uint64_t arg, struct gomalloc_reply *reply) {
+    const uint64_t sections = UINT64_C(1) << GOMALLOC_SECTION_WHY | UINT64_C(1)
+                                                                        << GOMALLOC_SECTION_MAPPING;
+    uint64_t address = arg & ~GOMALLOC_ASK_LEAK;
+    if (address != 0)
+        return verb_image(sections | (arg & GOMALLOC_ASK_LEAK), address, reply);
+    agent_count(AGENT_BAD_REQUESTS);
+    agent_refuse(reply, GOMALLOC_BAD_REQUEST, "no address");
+    return -1;
 }
 
 int agent_verb(struct agent_clients *c, const struct gomalloc_request *q,
@@ -94,7 +107,9 @@ int agent_verb(struct agent_clients *c, const struct gomalloc_request *q,
         reply->value = prof_rate();
         return -1;
     case GOMALLOC_VERB_IMAGE:
-        return verb_image(q->arg, reply);
+        return verb_image(q->arg, 0, reply);
+    case GOMALLOC_VERB_WHY:
+        return verb_why(q->arg, reply);
     case GOMALLOC_VERB_RATE:
         reply->value = set_rate(c, q->arg);
         return -1;

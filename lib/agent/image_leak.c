@@ -54,27 +54,33 @@ static void gather_roots(struct image_writer *w, const struct roots_report *repo
     }
 }
 
-static void fill_leak(struct gomalloc_leak *r, const struct leaks *l, size_t i) {
-    uintptr_t p = l->all[i].address;
+struct image_recorded image_recorded_at(uintptr_t p) {
     const struct mspan *s = mheap_span_covering(p);
     size_t slot = mspan_object_index(s, p);
-    r->address = p;
-    r->head = l->all[l->all[i].head].address;
-    r->size = mspan_elem_bytes(s);
-    r->site = prof_tag_site(mslots_tag(s, slot));
-    if (r->site > prof_nsites())
-        r->site = 0;
-    if (r->site == 0)
-        return;
-    r->requested = r->size - mslots_slack(s, slot);
-    r->born = mepoch_seconds(mslots_epoch(s, slot)) + 1;
+    uint32_t site = prof_tag_site(mslots_tag(s, slot));
+    if (site == 0 || site > prof_nsites())
+        return (struct image_recorded){.site = 0};
+    return (struct image_recorded){.site = site,
+                                   .born = mepoch_seconds(mslots_epoch(s, slot)) + 1,
+                                   .requested = mspan_elem_bytes(s) - mslots_slack(s, slot)};
+}
+
+static void fill_leak(struct gomalloc_leak *r, const struct leaks *l, size_t i) {
+    uintptr_t p = l->all[i].address;
+    const struct image_recorded recorded = image_recorded_at(p);
+    *r = (struct gomalloc_leak){.address = p,
+                                .head = l->all[l->all[i].head].address,
+                                .size = mspan_elem_bytes(mheap_span_covering(p)),
+                                .requested = recorded.requested,
+                                .site = recorded.site,
+                                .born = recorded.born};
 }
 
 void image_gather_leaks(struct image_writer *w) {
     const struct leak_findings *f = w->leaks;
     gather_check(w, f);
     gather_roots(w, &f->roots);
-    for (size_t i = 0; i < f->leaks.n; i++) {
+    for (size_t i = 0; i < f->leaks.n && image_wants(w, GOMALLOC_SECTION_LEAK); i++) {
         struct gomalloc_leak *r = image_add(w, GOMALLOC_SECTION_LEAK, sizeof(struct gomalloc_leak));
         if (r == NULL)
             return;

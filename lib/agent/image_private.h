@@ -100,9 +100,22 @@ void image_gather_memstats(struct image_writer *w);
 void image_gather_transitions(struct image_writer *w);
 void image_gather_counters(struct image_writer *w);
 void image_gather_leaks(struct image_writer *w);
+void image_gather_why(struct image_writer *w);
 void image_gather_history(struct image_writer *w); /* "tick" and "history" */
 void image_gather_escapes(struct image_writer *w); /* "escape" and "outlived" */
 void image_gather_handovers(struct image_writer *w);
+
+/* image_read_comm fills in the name of a thread of process pid; what is not known stays as it is.
+ */
+void image_read_comm(int pid, uint32_t tid, char comm[16]);
+
+/* What is recorded of a live object at p. */
+struct image_recorded {
+    uint32_t site;      /* 0: nothing is */
+    uint32_t born;      /* as gomalloc_slot.born */
+    uint64_t requested; /* bytes, 0: not recorded */
+};
+struct image_recorded image_recorded_at(uintptr_t p);
 
 /* image_find_chunk returns the gathered record of the chunk that holds an address, or NULL. */
 struct gomalloc_chunk *image_find_chunk(const struct image_writer *w, uintptr_t addr);

@@ -231,7 +231,7 @@ uint64_t image_stream_slots(struct image_writer *w) {
     return w->nslots;
 }
 
-static void read_comm(int pid, uint32_t tid, char comm[16]) {
+void image_read_comm(int pid, uint32_t tid, char comm[16]) {
     char path[64], text[32];
     struct fmt f = fmt_on(path, sizeof path);
     fmt_str(&f, "/proc/");
@@ -263,7 +263,7 @@ void image_gather_threads(struct image_writer *w) {
         const struct mcache *c = mcaches.all[i];
         r->tid = c != NULL ? atomic_load_explicit(&c->tid, memory_order_relaxed) : 0;
         if (r->tid != 0)
-            read_comm(w->pid, r->tid, r->comm);
+            image_read_comm(w->pid, r->tid, r->comm);
     }
     const struct gomalloc_span *s = (const struct gomalloc_span *)w->table[GOMALLOC_SECTION_SPAN].p;
     size_t nspans = image_count(w, GOMALLOC_SECTION_SPAN, sizeof *s);

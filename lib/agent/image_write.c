@@ -11,12 +11,14 @@
 #include "agent/agent_stats.h"
 #include "agent/image_private.h"
 #include "heap/mconst.h"
+#include "leak/leak.h"
 #include "sys/mem.h"
 
 #define BIT(id) (UINT64_C(1) << GOMALLOC_SECTION_##id)
 #define LEAKS   (BIT(LEAK) | BIT(LEAK_CHECK) | BIT(ROOT))
-#define ALL     ((((uint64_t)1 << GOMALLOC_NSECTIONS) - 1) & ~(LEAKS | BIT(RESIDENT)))
-#define KNOWN   (ALL | LEAKS | BIT(RESIDENT))
+#define WHY     (BIT(WHY) | BIT(WHY_STEP) | BIT(REFERRER))
+#define ALL     ((((uint64_t)1 << GOMALLOC_NSECTIONS) - 1) & ~(LEAKS | BIT(RESIDENT) | WHY))
+#define KNOWN   (ALL | LEAKS | BIT(RESIDENT) | WHY)
 
 static const struct section_kind {
     char name[16];
@@ -44,6 +46,8 @@ static uint64_t with_referred(uint64_t sections) {
         return ALL;
     if (sections & LEAKS)
         sections |= LEAKS | BIT(SITE);
+    if (sections & WHY)
+        sections |= WHY | BIT(LEAK_CHECK) | BIT(ROOT) | BIT(SITE);
     sections = (sections & KNOWN) | BIT(STRING) | BIT(PROCESS);
     if (sections & BIT(SLOT))
         sections |= BIT(SITE) | BIT(SPAN);
@@ -125,6 +129,8 @@ static void gather(struct image_writer *w) {
         image_gather_handovers(w);
     if (w->leaks != NULL)
         image_gather_leaks(w);
+    if (image_wants(w, GOMALLOC_SECTION_WHY))
+        image_gather_why(w);
 }
 
 /* write_table writes what was gathered, with zeros up to a multiple of 8. */
@@ -238,6 +244,8 @@ int image_finish(struct image_writer *w, int fd, const struct leak_findings *lea
     w->leaks = leaks;
     if (leaks == NULL)
         w->wanted &= ~LEAKS;
+    if (leaks == NULL || leaks->why == NULL)
+        w->wanted &= ~WHY;
     gather(w);
     if (w->error == 0) {
         w->flags = flags_of(w);

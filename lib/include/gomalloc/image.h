@@ -114,7 +114,10 @@ struct gomalloc_section {
     X(LEAK, "leak", struct gomalloc_leak)                                                          \
     X(LEAK_CHECK, "leak_check", struct gomalloc_leak_check)                                        \
     X(ROOT, "root", struct gomalloc_root)                                                          \
-    X(RESIDENT, "resident", struct gomalloc_resident)
+    X(RESIDENT, "resident", struct gomalloc_resident)                                              \
+    X(WHY, "why", struct gomalloc_why)                                                             \
+    X(WHY_STEP, "why_step", struct gomalloc_holder)                                                \
+    X(REFERRER, "referrer", struct gomalloc_holder)
 
 enum gomalloc_section_id {
 #define GOMALLOC_SECTION_ID(id, name, type) GOMALLOC_SECTION_##id,
@@ -574,6 +577,59 @@ struct gomalloc_resident {
     uint64_t swapped_bytes;  /* and these; a mapping of several kinds counts with its largest */
     uint64_t huge_bytes;     /* of the resident ones, in huge pages: the same */
 };
+
+/* why: exactly one record, in the answer to GOMALLOC_VERB_WHY; nowhere else. */
+struct gomalloc_why {
+    uint64_t asked;     /* the address */
+    uint64_t address;   /* first byte of the object or the free slot that it is in, 0 = of none */
+    uint64_t size;      /* bytes given */
+    uint64_t requested; /* bytes asked for, 0 = not recorded */
+    uint32_t site;      /* 0 = not recorded */
+    uint32_t born;      /* as gomalloc_slot.born */
+    uint32_t state;     /* enum gomalloc_why_state */
+    uint32_t flags;     /* GOMALLOC_WHY_* */
+    uint64_t head;      /* LEAKED: the leak that it is counted under; 0 = memory was short */
+    uint64_t length;    /* steps of the chain in all; section "why_step" has the first and the last
+                           512 of a longer one */
+    uint64_t words;     /* that point to the object, those in itself left out */
+    uint64_t leaked_words; /* of these, in objects that have leaked */
+};
+enum gomalloc_why_state {
+    GOMALLOC_WHY_REACHABLE = 0,
+    GOMALLOC_WHY_LEAKED = 1,  /* nothing leads to it */
+    GOMALLOC_WHY_OUTSIDE = 2, /* the address is not in the heap */
+    GOMALLOC_WHY_OWN = 3,     /* in memory of the library itself */
+    GOMALLOC_WHY_NO_SPAN = 4, /* in a free page */
+    GOMALLOC_WHY_STACK = 5,   /* in a stack of gomalloc_stack_alloc */
+    GOMALLOC_WHY_NO_SLOT = 6, /* in what is left over at the end of a span */
+    GOMALLOC_WHY_FREE = 7     /* in a free slot */
+};
+#define GOMALLOC_WHY_TINY 0x1u /* a block of several objects under 16 bytes, perhaps */
+
+/* why_step: the chain, in its order: a root (LEAKED: the head), objects, the object asked for.
+ * referrer: what points to the object, roots first; words that are alike have one record. */
+struct gomalloc_holder {
+    uint64_t number; /* why_step: from the root, 0, on; referrer: words that it stands for */
+    uint64_t word;   /* address of the word that leads on (referrer: of the first); 0 = none, this
+                        is the object asked for.  A register's: where it had been stored */
+    uint64_t value;  /* the word, 0 = not known */
+    uint64_t start;  /* of the object, or of the root's range of memory */
+    uint64_t end;    /* behind its last byte */
+    uint64_t requested; /* of an object: bytes asked for, 0 = not recorded */
+    uint64_t tp;       /* of a word near a thread's pointer, a variable of the thread or libc's own:
+                          the pointer; or 0 */
+    uint64_t pc;       /* of a word on a stack: in the function whose frame it is in, 0 = in none */
+    uint32_t kind;     /* enum gomalloc_root_kind, or GOMALLOC_HOLDER_OBJECT */
+    uint32_t site;     /* of an object: 0 = not recorded */
+    uint32_t born;     /* of an object: as gomalloc_slot.born */
+    uint32_t tid;      /* of a stack, register or variable: the thread, 0 = not known */
+    uint32_t flags;    /* GOMALLOC_HOLDER_* */
+    char reg[8];       /* name of the register */
+    char comm[16];     /* of the thread, NUL-padded */
+    uint32_t reserved; /* 0 */
+};
+#define GOMALLOC_HOLDER_OBJECT 0xffu /* kind */
+#define GOMALLOC_HOLDER_LEAKED 0x1u  /* flag: nothing leads to the objects either */
 
 /*
  * gomalloc_checksum returns the checksum of n bytes at p (n a multiple of 8), continuing from h

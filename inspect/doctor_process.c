@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The doctor on what is around the heap: memory that is not malloc's, swap, and the limit at which
+ * the kernel ends the process.
+ *
+ * Who else maps memory is guessed from the files that are mapped, and only named as a place to
+ * look.
+ */
+#include "doctor.h"
+
+static const struct doctor_rule rules[] = {
+    {
+        .kind = "cgroup",
+        .rank = DOCTOR_URGENT,
+        .needs = NEED(CGROUP),
+        .query = "SELECT cgroup_used() AS bytes, cgroup_limit() AS limit_bytes,\n"
+                 "       100.0 * cgroup_used() / cgroup_limit() AS used_percent,\n"
+                 "       (SELECT rss_bytes FROM snapshot WHERE snapshot_id = :snapshot) AS "
+                 "rss_bytes\n"
+                 "WHERE cgroup_limit() > 0 AND cgroup_used() * 10 >= cgroup_limit() * 9",
+        .sentence = "The cgroup uses {bytes} of its {limit_bytes} ({used_percent}): at the limit "
+                    "the kernel ends a process of it. {rss_bytes} are this one's.",
+        .advice = "goinspect scavenge {process} returns what is free; raise memory.max, or see the "
+                  "next findings for what takes the memory.",
+    },
+    {
+        .kind = "not_malloc",
+        .rank = DOCTOR_MEMORY,
+        .needs = NEED(RESIDENT),
+        .least_bytes = 8 * MIB,
+        .least_percent = 25,
+        .query =
+            "SELECT sum(CASE WHEN r.item IN ('anonymous', 'shared') THEN r.bytes END) OVER ()\n"
+            "       AS bytes,\n"
+            "       sum(r.bytes) OVER () AS foreign_bytes,\n"
+            "       sum(r.share_percent) OVER () AS foreign_percent,\n"
+            "       CASE r.item WHEN 'anonymous' THEN 'memory that the program maps itself'\n"
+            "                   WHEN 'shared' THEN 'shared memory and files mapped shared'\n"
+            "                   WHEN 'code' THEN 'code of mapped files'\n"
+            "                   ELSE 'data of mapped files' END AS item, r.bytes AS item_bytes,\n"
+            "       CASE WHEN m.path LIKE '%python%' THEN 'Python maps arenas for small objects: "
+            "'\n"
+            "                 || 'with PYTHONMALLOC=malloc they are malloc''s, and their call '\n"
+            "                 || 'sites are told. '\n"
+            "            WHEN m.path LIKE '%/node%' OR m.path LIKE '%libnode%' OR\n"
+            "                 m.path LIKE '%libv8%'\n"
+            "                 THEN 'V8 maps the heap of JavaScript itself: node --heapsnapshot-'\n"
+            "                 || 'signal=SIGUSR2 writes what is in it. '\n"
+            "            WHEN m.path LIKE '%libjvm%' THEN 'The JVM maps its heap itself: jcmd '\n"
+            "                 || 'PID VM.native_memory and GC.class_histogram tell of it. '\n"
+            "            WHEN m.path IS NOT NULL THEN m.path || ' is another allocator. '\n"
+            "       END AS hint\n"
+            "FROM v1_resident r\n"
+            "LEFT JOIN (SELECT path FROM v1_mapping\n"
+            "           WHERE snapshot_id = :snapshot AND (path LIKE '%/python3%'\n"
+            "                 OR path LIKE '%/libpython%' OR path LIKE '%/node' OR path LIKE\n"
+            "                 '%libnode%' OR path LIKE '%libv8%' OR path LIKE '%libjvm%'\n"
+            "                 OR path LIKE '%jemalloc%' OR path LIKE '%tcmalloc%'\n"
+            "                 OR path LIKE '%mimalloc%') LIMIT 1) m\n"
+            "WHERE r.snapshot_id = :snapshot\n"
+            "      AND r.item IN ('anonymous', 'shared', 'code', 'data') AND r.bytes > 0\n"
+            "ORDER BY r.bytes DESC",
+        .sentence = "{foreign_percent} of the resident set ({foreign_bytes}) is "
+                    "not malloc's: {rows}.",
+        .row = "{item} {item_bytes}",
+        .advice = "Nothing done to malloc's heap changes it. [{hint}]pmap -X {process} lists the "
+                  "mappings.",
+    },
+    {
+        .kind = "swap",
+        .rank = DOCTOR_MEMORY,
+        .needs = NEED(RESIDENT),
+        .least_bytes = 1 * MIB,
+        .least_percent = 1,
+        .query = "SELECT sum(swapped_bytes) OVER () AS bytes, name, swapped_bytes AS item_bytes\n"
+                 "FROM resident\n"
+                 "WHERE snapshot_id = :snapshot AND swapped_bytes > 0 AND name <> 'kernel'\n"
+                 "ORDER BY swapped_bytes DESC LIMIT 3",
+        .sentence = "{bytes} are swapped out, and not in the resident set: {rows}.",
+        .row = "{name} {item_bytes}",
+        .advice = "What the program touches of it comes back slowly. The machine or the cgroup is "
+                  "short of memory, or was.",
+    },
+};
+
+const struct doctor_family doctor_process = {rules, sizeof(rules) / sizeof(*rules)};
