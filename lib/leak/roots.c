@@ -10,7 +10,7 @@
 #include <sys/uio.h>
 
 #include "leak/present.h"
-#include "prof/own.h"
+#include "unwind/own.h"
 #include "sys/maps.h"
 #include "sys/owned.h"
 #include "sys/rawcall.h"

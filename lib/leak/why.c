@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-#include "prof/stackmem.h"
+#include "unwind/stackmem.h"
 
 #define FROM_ROOT  (UINT64_C(1) << 63) /* in entry.from: the rest is the address of a word */
 #define NOBODY     (FROM_ROOT - 1)     /* in entry.from: the chain begins here */

@@ -7,7 +7,7 @@
 #include <elf.h>
 
 #include "heap/mtiny.h"
-#include "prof/own.h"
+#include "unwind/own.h"
 #include "sys/owned.h"
 
 static bool in_arena(uintptr_t p) {

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <ucontext.h>
 
-#include "prof/walk.h"
+#include "unwind/walk.h"
 
 #define RED_ZONE  128
 #define MAX_WALK  65536                /* frames */

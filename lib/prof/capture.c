@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "heap/mcache.h"
-#include "prof/own.h"
+#include "unwind/own.h"
 #include "prof/prof.h"
-#include "prof/replay.h"
+#include "unwind/replay.h"
 #include "prof/verify.h"
 #include "sys/persistent.h"
 

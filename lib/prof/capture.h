@@ -17,7 +17,7 @@
 #ifndef GM_PROF_CAPTURE_H
 #define GM_PROF_CAPTURE_H
 
-#include "prof/moment.h"
+#include "unwind/moment.h"
 #include "sys/compiler.h"
 
 struct replay;

@@ -33,10 +33,10 @@
 
 #include "gomalloc/image.h"
 #include "prof/capture.h"
-#include "prof/got.h"
-#include "prof/own.h"
+#include "unwind/got.h"
+#include "unwind/own.h"
 #include "prof/stack_table.h"
-#include "prof/stackmem.h"
+#include "unwind/stackmem.h"
 
 #define LIBUNWIND "libunwind.so.8"
 #define FAKE_FD   (-77) /* no descriptor, and not libunwind's own mark for "none", -1 */

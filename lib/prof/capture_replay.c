@@ -3,7 +3,7 @@
  * Unwinding by verified replay.
  */
 #include "prof/capture.h"
-#include "prof/replay.h"
+#include "unwind/replay.h"
 #include "sys/persistent.h"
 
 static bool replay_init_thread(struct capture_self *t) {

@@ -45,7 +45,7 @@
 #include "prof/escape_pool.h"
 #include "prof/escape_site.h"
 #include "prof/handover.h"
-#include "prof/moment.h"
+#include "unwind/moment.h"
 #include "prof/watch_table.h"
 
 enum escape_mode { ESCAPE_OFF, ESCAPE_ON, ESCAPE_ALL };

@@ -21,7 +21,7 @@
 #include "heap/marena.h"
 #include "heap/mslots.h"
 #include "prof/prof.h"
-#include "prof/replay.h"
+#include "unwind/replay.h"
 #include "prof/state.h"
 #include "prof/thread.h"
 

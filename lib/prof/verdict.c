@@ -5,7 +5,7 @@
 #include "prof/verdict.h"
 
 #include "prof/capture.h"
-#include "prof/cfi.h"
+#include "unwind/cfi.h"
 #include "gomalloc/image.h"
 #include "prof/prof.h"
 #include "prof/state.h"

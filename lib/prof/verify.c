@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "gomalloc/image.h"
-#include "prof/own.h"
+#include "unwind/own.h"
 #include "prof/prof.h"
-#include "prof/replay.h"
-#include "prof/walk.h"
+#include "unwind/replay.h"
+#include "unwind/walk.h"
 #include "sys/mem.h"
 
 #define LIBUNWIND_FRAMES (PROF_MAX_DEPTH + CAPTURE_SLACK)

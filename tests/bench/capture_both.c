@@ -23,7 +23,7 @@
 #include <x86intrin.h>
 
 #include "prof/capture.h"
-#include "prof/own.h"
+#include "unwind/own.h"
 #include "prof/trail.h"
 
 #define DEPTH      128   /* the library's default */

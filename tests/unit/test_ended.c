@@ -22,7 +22,7 @@
 #include "capture_thread.h"
 #include "fuzz_program.h"
 #include "prof/capture.h"
-#include "prof/replay.h"
+#include "unwind/replay.h"
 #include "replay_cases.h"
 #include "sanitized.h"
 

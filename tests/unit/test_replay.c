@@ -20,7 +20,7 @@
 #include "capture_thread.h"
 #include "fuzz_program.h"
 #include "prof/capture.h"
-#include "prof/replay.h"
+#include "unwind/replay.h"
 #include "prof/verify.h"
 #include "replay_cases.h"
 #include "rounds.h"

@@ -7,14 +7,14 @@
  * registers, a step's choices are made without branches, and new frames are put to the remembered
  * ones in one loop.
  */
-#include "prof/replay.h"
+#include "unwind/replay.h"
 
 #include <assert.h>
 #include <limits.h>
 
 #include "gomalloc/image.h"
-#include "prof/own.h"
-#include "prof/walk.h"
+#include "unwind/own.h"
+#include "unwind/walk.h"
 
 /* A walk that is under way. */
 struct search {

@@ -11,8 +11,8 @@
  * that they can be found again: counted from the outermost, a frame stays where it is as long as
  * the calls outside of it last.
  */
-#ifndef GM_PROF_MOMENT_H
-#define GM_PROF_MOMENT_H
+#ifndef GM_UNWIND_MOMENT_H
+#define GM_UNWIND_MOMENT_H
 
 #include <stdint.h>
 

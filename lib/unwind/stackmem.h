@@ -12,8 +12,8 @@
  *
  * A stack is not unmapped behind our back while the thread runs on it; anything else may be.
  */
-#ifndef GM_PROF_STACKMEM_H
-#define GM_PROF_STACKMEM_H
+#ifndef GM_UNWIND_STACKMEM_H
+#define GM_UNWIND_STACKMEM_H
 
 #include "sys/compiler.h"
 

@@ -3,8 +3,8 @@
  * DWARF expressions: the stack machine in which unusual frames say where things are (a signal's
  * trampoline, the procedure linkage table, functions that align their stack).
  */
-#include "prof/cfi.h"
-#include "prof/cfi_cursor.h"
+#include "unwind/cfi.h"
+#include "unwind/cfi_cursor.h"
 
 #define STACK_WORDS    16
 #define MAX_OPERATIONS 256 /* branches may go backwards */

@@ -2,13 +2,13 @@
  *
  * Call frame information: from an address to its FDE, and through the FDE's program to a row.
  */
-#include "prof/cfi.h"
+#include "unwind/cfi.h"
 
 #include <dlfcn.h>
 #include <link.h>
 #include <sys/auxv.h>
 
-#include "prof/cfi_cursor.h"
+#include "unwind/cfi_cursor.h"
 
 #define HDR_TABLE_SDATA4 0x3b /* .eh_frame_hdr's table: pairs of 4 bytes, relative to its start */
 #define SAVED_ROWS       3    /* DW_CFA_remember_state within one another; compilers: 1 or 2 */

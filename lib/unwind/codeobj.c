@@ -2,14 +2,14 @@
  *
  * Which code is at an address, and whether it is still the same.
  */
-#include "prof/codeobj.h"
+#include "unwind/codeobj.h"
 
 #include <elf.h>
 #include <link.h>
 #include <string.h>
 
-#include "prof/rowcache.h"
-#include "prof/stackmem.h"
+#include "unwind/rowcache.h"
+#include "unwind/stackmem.h"
 
 #define MAX_OBJECTS   256 /* known at one time; with one more, all are forgotten */
 #define MAX_PERMANENT 512

@@ -15,12 +15,12 @@
  * `generation` grows when an object is found to have taken the place of another.  Whoever has
  * remembered something under an older one forgets it.
  */
-#ifndef GM_PROF_CODEOBJ_H
-#define GM_PROF_CODEOBJ_H
+#ifndef GM_UNWIND_CODEOBJ_H
+#define GM_UNWIND_CODEOBJ_H
 
 #include <stdatomic.h>
 
-#include "prof/cfi.h"
+#include "unwind/cfi.h"
 
 enum codeobj_kind {
     CODEOBJ_NONE,      /* not in an object */

@@ -2,8 +2,8 @@
  *
  * Replacing a function that a loaded object imports.
  */
-#ifndef GM_PROF_GOT_H
-#define GM_PROF_GOT_H
+#ifndef GM_UNWIND_GOT_H
+#define GM_UNWIND_GOT_H
 
 #include <link.h>
 

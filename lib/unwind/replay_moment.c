@@ -2,7 +2,7 @@
  *
  * Verified replay: which activations have ended since a moment, by the stamps of the frames.
  */
-#include "prof/replay.h"
+#include "unwind/replay.h"
 
 struct replay_moment replay_moment(const struct replay *r) {
     return (struct replay_moment){

@@ -6,11 +6,11 @@
  * It is the truth that verified replay (replay.h) is held against, and what replay falls back on at
  * frames that are beyond it.  0.3 us a frame.
  */
-#ifndef GM_PROF_WALK_H
-#define GM_PROF_WALK_H
+#ifndef GM_UNWIND_WALK_H
+#define GM_UNWIND_WALK_H
 
-#include "prof/cfi.h"
-#include "prof/stackmem.h"
+#include "unwind/cfi.h"
+#include "unwind/stackmem.h"
 
 enum walk_step {
     WALK_ON,

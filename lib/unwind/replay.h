@@ -54,12 +54,12 @@
  * that share one piece of a stack in turns, by copying it away (greenlet) or by jumping back into
  * frames further in that were jumped out of.
  */
-#ifndef GM_PROF_REPLAY_H
-#define GM_PROF_REPLAY_H
+#ifndef GM_UNWIND_REPLAY_H
+#define GM_UNWIND_REPLAY_H
 
-#include "prof/moment.h"
-#include "prof/rowcache.h"
-#include "prof/stackmem.h"
+#include "unwind/moment.h"
+#include "unwind/rowcache.h"
+#include "unwind/stackmem.h"
 
 #define REPLAY_REMEMBERED 576 /* frames */
 #define REPLAY_NEW        256 /* frames walked newly that are still at hand when the end is reached */

@@ -5,8 +5,8 @@
  * Past the end, or at an encoding that is not understood, it reads zeros and notes `bad`, so that
  * callers ask once, when they are done.
  */
-#ifndef GM_PROF_CFI_CURSOR_H
-#define GM_PROF_CFI_CURSOR_H
+#ifndef GM_UNWIND_CFI_CURSOR_H
+#define GM_UNWIND_CFI_CURSOR_H
 
 #include <string.h>
 

@@ -2,12 +2,12 @@
  *
  * Short rows, and the table of them.
  */
-#include "prof/rowcache.h"
+#include "unwind/rowcache.h"
 
 #include <assert.h>
 #include <string.h>
 
-#include "prof/cfi_cursor.h"
+#include "unwind/cfi_cursor.h"
 #include "sys/mem.h"
 #include "sys/persistent.h"
 

@@ -2,7 +2,7 @@
  *
  * The full walk.
  */
-#include "prof/walk.h"
+#include "unwind/walk.h"
 
 static bool load(void *memory, uint64_t addr, uint64_t *ret) {
     return stackmem_load(memory, addr, ret);

@@ -6,7 +6,7 @@
  * resolves the relocations of type JUMP_SLOT or GLOB_DAT.  Writing another address into the slot
  * changes the calls of that one object and nobody else's.
  */
-#include "prof/got.h"
+#include "unwind/got.h"
 
 #include <string.h>
 #include <sys/mman.h>

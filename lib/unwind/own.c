@@ -2,7 +2,7 @@
  *
  * Which code is this library's own.
  */
-#include "prof/own.h"
+#include "unwind/own.h"
 
 #include <link.h>
 

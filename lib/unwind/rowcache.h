@@ -14,12 +14,12 @@
  *
  * The table begins with 32 KiB and grows to 512 KiB; what it held is computed anew.
  */
-#ifndef GM_PROF_ROWCACHE_H
-#define GM_PROF_ROWCACHE_H
+#ifndef GM_UNWIND_ROWCACHE_H
+#define GM_UNWIND_ROWCACHE_H
 
 #include <stdatomic.h>
 
-#include "prof/codeobj.h"
+#include "unwind/codeobj.h"
 
 enum row_kind {
     ROW_NONE,   /* not in the table */

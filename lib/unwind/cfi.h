@@ -14,8 +14,8 @@
  * between its segments; then _dl_find_object knows each by itself, and the information about the
  * code is in another one than the code.
  */
-#ifndef GM_PROF_CFI_H
-#define GM_PROF_CFI_H
+#ifndef GM_UNWIND_CFI_H
+#define GM_UNWIND_CFI_H
 
 #include "sys/compiler.h"
 

@@ -2,8 +2,8 @@
  *
  * Which code is this library's own.
  */
-#ifndef GM_PROF_OWN_H
-#define GM_PROF_OWN_H
+#ifndef GM_UNWIND_OWN_H
+#define GM_UNWIND_OWN_H
 
 #include "sys/compiler.h"
 

@@ -2,7 +2,7 @@
  *
  * Reading stacks without faulting.
  */
-#include "prof/stackmem.h"
+#include "unwind/stackmem.h"
 
 #include <errno.h>
 
