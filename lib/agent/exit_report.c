@@ -8,102 +8,26 @@
  */
 #include "agent/exit_report.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/image_path.h"
 #include "agent/image_write.h"
+#include "agent/importer.h"
 #include "agent/rawfile.h"
 #include "gomalloc/image.h"
 #include "sys/throw.h"
-
-#define ROOT "GOMALLOC_ROOT"
-
-static int root_pid; /* who was started with exit=; 0 = not known */
-
-void exit_claim_root(void) {
-    const char *mark = getenv(ROOT);
-    uint64_t pid = 0;
-    if (mark != NULL && parse_uint(mark, strlen(mark), &pid) && pid <= INT_MAX) {
-        root_pid = (int)pid;
-        return;
-    }
-    char text[24];
-    struct fmt f = fmt_on(text, sizeof text);
-    root_pid = raw_getpid();
-    fmt_uint(&f, (uint64_t)root_pid);
-    setenv(ROOT, text, 1);
-}
-
-/* ---- the path ----------------------------------------------------------------------------- */
-
-static void expand_one(struct fmt *f, char what) {
-    struct utsname name;
-    switch (what) {
-    case 'p':
-        fmt_uint(f, (uint64_t)raw_getpid());
-        break;
-    case 'h':
-        if (sys_call3(SYS_uname, (long)&name, 0, 0) == 0)
-            fmt_str(f, name.nodename);
-        break;
-    case 't':
-        fmt_uint(f, raw_clock_ns(CLOCK_REALTIME) / 1000000000u);
-        break;
-    case '%':
-        fmt_char(f, '%');
-        break;
-    default: /* not ours: leave it as it stands */
-        fmt_char(f, '%');
-        fmt_char(f, what);
-    }
-}
-
-/* expand writes the template's path; returns whether it has a %p. */
-static bool expand(struct fmt *f, const char *template) {
-    bool has_pid = false;
-    for (const char *p = template; *p != '\0'; p++) {
-        if (*p != '%' || p[1] == '\0') {
-            fmt_char(f, *p);
-            continue;
-        }
-        has_pid |= *++p == 'p';
-        expand_one(f, *p);
-    }
-    return has_pid;
-}
-
-static bool ends_in(const struct fmt *f, const char *suffix) {
-    size_t n = strlen(suffix);
-    return f->len > n && memcmp(f->buf + f->len - n, suffix, n) == 0;
-}
-
-/* insert_pid puts ".PID" before the suffix of the last part of the path. */
-static void insert_pid(struct fmt *f) {
-    char suffix[NAME_MAX + 1] = "";
-    const char *slash = strrchr(f->buf, '/');
-    char *dot = strrchr(slash != NULL ? slash : f->buf, '.');
-    if (dot != NULL && strlen(dot) < sizeof suffix) {
-        strcpy(suffix, dot);
-        *dot = '\0';
-        f->len = (size_t)(dot - f->buf);
-    }
-    fmt_char(f, '.');
-    fmt_uint(f, (uint64_t)raw_getpid());
-    fmt_str(f, suffix);
-}
 
 /* ---- goinspect ---------------------------------------------------------------------------- */
 
 /* without_us copies the environment but for what would put the importer under us. */
 static char **without_us(void) {
-    static const char *const names[] = {"LD_PRELOAD=", "GOMALLOC=", ROOT "="};
+    static const char *const names[] = {"LD_PRELOAD=", "GOMALLOC=", IMAGE_PATH_ROOT "="};
     size_t n = 0;
     while (environ != NULL && environ[n] != NULL)
         n++;
@@ -119,33 +43,6 @@ static char **without_us(void) {
             *to++ = environ[i];
     }
     return copy;
-}
-
-/* near_library writes the path of goinspect at `relative` from this library's own folder. */
-static bool near_library(struct fmt *f, const char *relative) {
-    Dl_info info;
-    if (dladdr((void *)&root_pid, &info) == 0 || info.dli_fname == NULL)
-        return false;
-    const char *slash = strrchr(info.dli_fname, '/');
-    *f = fmt_on(f->buf, f->cap);
-    if (slash == NULL)
-        return false;
-    fmt_mem(f, info.dli_fname, (size_t)(slash - info.dli_fname) + 1);
-    fmt_str(f, relative);
-    return !f->cut && access(f->buf, X_OK) == 0;
-}
-
-/* find_goinspect: as told; beside us in the build tree; installed with us; in PATH. */
-static const char *find_goinspect(struct fmt *f) {
-    const char *told = getenv("GOMALLOC_GOINSPECT");
-    if (told != NULL && told[0] != '\0')
-        return told;
-    static const char *const places[] = {"../inspect/goinspect", "../bin/goinspect",
-                                         "../../bin/goinspect"};
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
-        if (near_library(f, places[i]))
-            return f->buf;
-    return "goinspect";
 }
 
 /* keep_standard sees to it that 0, 1 and 2 are open in the importer: a program may have closed its
@@ -170,7 +67,7 @@ static int spawn(pid_t *pid, const char *program, char **argv, char **env) {
 static bool run_import(char *image, char *database) {
     char buf[PATH_MAX];
     struct fmt f = fmt_on(buf, sizeof buf);
-    const char *program = find_goinspect(&f);
+    const char *program = importer_find(&f);
     char *argv[] = {(char *)(uintptr_t)program, "import", "--remove", image, database, NULL};
     char **env = without_us();
     pid_t pid;
@@ -230,10 +127,9 @@ static int write_database(struct fmt *path) {
 int exit_image(const char *template) {
     char buf[PATH_MAX];
     struct fmt path = fmt_on(buf, sizeof buf);
-    bool has_pid = expand(&path, template);
-    bool database = ends_in(&path, ".db");
-    if (!has_pid && !database && root_pid != 0 && root_pid != raw_getpid())
-        insert_pid(&path);
+    image_path(&path, template,
+               (struct image_path_values){.time_s = raw_clock_ns(CLOCK_REALTIME) / 1000000000u});
+    bool database = image_path_is_database(&path);
     if (path.cut) {
         complain("no image at exit: the path is too long: ", template);
         return -ENAMETOOLONG;

@@ -16,6 +16,7 @@
 
 #include "agent/agent.h"
 #include "agent/exit_report.h"
+#include "agent/image_path.h"
 #include "api/crime.h"
 #include "api/fork.h"
 #include "api/options.h"
@@ -81,7 +82,7 @@ __attribute__((constructor(101))) static void start(void) {
     history_configure(options.interval_ns);
     fork_init();
     if (options.exit_path[0] != '\0')
-        exit_claim_root();
+        image_path_claim_root();
     if (!secure)
         agent_init(&(struct agent_options){.on = options.agent, .control = options.control});
 }

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * goinspect, run by the library.
+ *
+ * Not by posix_spawn: that allocates, and reads the environment, which the program may be changing
+ * in another thread, or may have died of.  The environment is the one that the process was started
+ * with, from the kernel, without what would put goinspect under this library.
+ */
+#include "agent/importer.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/image_path.h"
+#include "agent/rawfile.h"
+#include "heap/mconst.h"
+#include "sys/mem.h"
+
+#define ENVIRON_MAX ((size_t)256 << 10) /* bytes; what does not fit is not handed on */
+#define STRINGS_MAX 4096                /* of it */
+
+static struct {
+    char program[PATH_MAX]; /* empty: not to be found */
+    char keep[24];
+} importer;
+
+/* near_library writes the path of goinspect at `relative` from this library's own folder. */
+static bool near_library(struct fmt *f, const char *relative) {
+    Dl_info info;
+    if (dladdr((void *)&importer, &info) == 0 || info.dli_fname == NULL)
+        return false;
+    const char *slash = strrchr(info.dli_fname, '/');
+    *f = fmt_on(f->buf, f->cap);
+    if (slash == NULL)
+        return false;
+    fmt_mem(f, info.dli_fname, (size_t)(slash - info.dli_fname) + 1);
+    fmt_str(f, relative);
+    return !f->cut && access(f->buf, X_OK) == 0;
+}
+
+const char *importer_find(struct fmt *f) {
+    const char *told = getenv("GOMALLOC_GOINSPECT");
+    if (told != NULL && told[0] != '\0')
+        return told;
+    static const char *const places[] = {"../inspect/goinspect", "../bin/goinspect",
+                                         "../../bin/goinspect"};
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+        if (near_library(f, places[i]))
+            return f->buf;
+    return "goinspect";
+}
+
+/* in_path looks a name up in $PATH. */
+static bool in_path(struct fmt *f, const char *name) {
+    const char *path = getenv("PATH");
+    for (const char *p = path != NULL ? path : "/usr/local/bin:/usr/bin:/bin"; *p != '\0';) {
+        size_t n = strcspn(p, ":");
+        *f = fmt_on(f->buf, f->cap);
+        fmt_mem(f, p, n);
+        fmt_char(f, '/');
+        fmt_str(f, name);
+        if (n != 0 && !f->cut && access(f->buf, X_OK) == 0)
+            return true;
+        p += n + (p[n] == ':');
+    }
+    return false;
+}
+
+void importer_prepare(uint64_t keep) {
+    struct fmt f = fmt_on(importer.program, sizeof importer.program);
+    const char *found = importer_find(&f);
+    if (found != f.buf) {
+        f = fmt_on(importer.program, sizeof importer.program);
+        if (strchr(found, '/') != NULL)
+            fmt_str(&f, found);
+        else if (!in_path(&f, found))
+            importer.program[0] = '\0';
+    }
+    f = fmt_on(importer.keep, sizeof importer.keep);
+    if (keep != 0)
+        fmt_uint(&f, keep);
+}
+
+/* ---- its environment ---------------------------------------------------------------------- */
+
+struct environment {
+    char *strings[STRINGS_MAX + 1];
+    char text[ENVIRON_MAX];
+};
+
+static bool is_ours(const char *s) {
+    static const char *const names[] = {"LD_PRELOAD=", "GOMALLOC=", IMAGE_PATH_ROOT "="};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strncmp(s, names[i], strlen(names[i])) == 0)
+            return true;
+    return false;
+}
+
+static void read_environment(struct environment *e) {
+    /* Not of the first thread, which may have ended. */
+    long n = raw_read_file("/proc/thread-self/environ", e->text, sizeof e->text);
+    size_t k = 0;
+    for (long i = 0; i < n && k < STRINGS_MAX; i += (long)strlen(e->text + i) + 1)
+        if (!is_ours(e->text + i))
+            e->strings[k++] = e->text + i;
+    e->strings[k] = NULL;
+}
+
+/* ---- running it --------------------------------------------------------------------------- */
+
+/* null_standard opens 0, 1 and 2: a database must not get such a number. */
+static void null_standard(void) {
+    int fd = (int)sys_call4(SYS_openat, AT_FDCWD, (long)"/dev/null", O_RDWR, 0);
+    for (int to = 0; to < 3 && fd >= 0; to++)
+        if (to != fd)
+            sys_call3(SYS_dup2, fd, to, 0);
+    if (fd > 2)
+        raw_close(fd);
+}
+
+static int become(const char *image, const char *database, const struct environment *e) {
+    const uint64_t none = 0;
+    const char *argv[] = {importer.program, "import", "--remove", image,
+                          database,         NULL,     NULL,       NULL};
+    if (importer.keep[0] != '\0') {
+        argv[5] = "--keep";
+        argv[6] = importer.keep;
+    }
+    null_standard();
+    sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof none);
+    return (int)sys_call3(SYS_execve, (long)importer.program, (long)argv, (long)e->strings);
+}
+
+#define ENVIRONMENT_BYTES align_up(sizeof(struct environment), 4096)
+
+void importer_exec(const char *image, const char *database) {
+    struct environment *e = mem_alloc(ENVIRONMENT_BYTES, MEM_AGENT);
+    if (e == NULL || importer.program[0] == '\0')
+        return;
+    read_environment(e);
+    become(image, database, e);
+}
+
+static _Noreturn gm_noinline void child(const char *image, const char *database,
+                                        const struct environment *e) {
+    become(image, database, e);
+    for (;;)
+        sys_call3(SYS_exit_group, 127, 0, 0);
+}
+
+/* As vfork: the child runs in this memory, on this stack, below this function's frame, until it
+ * executes; so long this thread stands still.  No signal is sent at its end. */
+static gm_noinline long start_child(const char *image, const char *database,
+                                    const struct environment *e) {
+    long pid = sys_call6(SYS_clone, CLONE_VM | CLONE_VFORK | CLONE_UNTRACED, 0, 0, 0, 0, 0);
+    if (pid == 0)
+        child(image, database, e);
+    return pid;
+}
+
+int importer_start(const char *image, const char *database) {
+    if (importer.program[0] == '\0')
+        return -ENOENT;
+    struct environment *e = mem_alloc(ENVIRONMENT_BYTES, MEM_AGENT);
+    if (e == NULL)
+        return -ENOMEM;
+    read_environment(e);
+    long pid = start_child(image, database, e);
+    mem_free(e, ENVIRONMENT_BYTES, MEM_AGENT, 0, 0);
+    return (int)pid;
+}
+
+bool importer_has_ended(int pid) {
+    long r = sys_call4(SYS_wait4, pid, 0, WNOHANG | __WALL, 0);
+    return r != 0 && r != -EINTR;
+}
