@@ -101,6 +101,7 @@ int db_open_image(const struct image *im, sqlite3 **ret, char *err, size_t errle
         sqlite3_exec(db, schema_views_heap_sql, NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(db, schema_views_escape_sql, NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(db, schema_views_history_sql, NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(db, schema_views_diff_sql, NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(db, schema_views_leak_sql, NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(db, schema_views_pins_sql, NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(db, schema_views_resident_sql, NULL, NULL, NULL) != SQLITE_OK ||

@@ -48,10 +48,15 @@ static const struct {
 /* upgrade_from does its work within a transaction; returns an SQLite error code. */
 static int upgrade_from(sqlite3 *db, int64_t version) {
     static const char set_version[] = SET_USER_VERSION;
-    static const char *const last[] = {schema_views_sql,          schema_views_heap_sql,
-                                       schema_views_escape_sql,   schema_views_history_sql,
-                                       schema_views_leak_sql,     schema_views_pins_sql,
-                                       schema_views_resident_sql, schema_views_fragmentation_sql,
+    static const char *const last[] = {schema_views_sql,
+                                       schema_views_heap_sql,
+                                       schema_views_escape_sql,
+                                       schema_views_history_sql,
+                                       schema_views_diff_sql,
+                                       schema_views_leak_sql,
+                                       schema_views_pins_sql,
+                                       schema_views_resident_sql,
+                                       schema_views_fragmentation_sql,
                                        set_version};
     int rc = drop_views(db);
     for (size_t i = 0; i < sizeof lacking / sizeof lacking[0] && rc == SQLITE_OK; i++)

@@ -54,6 +54,7 @@ static int create_schema(const struct db_fault *f, const char *temp) {
         schema_views_heap_sql,
         schema_views_escape_sql,
         schema_views_history_sql,
+        schema_views_diff_sql,
         schema_views_leak_sql,
         schema_views_pins_sql,
         schema_views_resident_sql,

@@ -16,6 +16,7 @@ extern const char schema_views_sql[]; /* the v1_* views, over either */
 extern const char schema_views_heap_sql[];
 extern const char schema_views_escape_sql[];
 extern const char schema_views_history_sql[];
+extern const char schema_views_diff_sql[];
 extern const char schema_views_leak_sql[];
 extern const char schema_views_pins_sql[];
 extern const char schema_views_resident_sql[];
