@@ -18,6 +18,7 @@
 #include "api/start.h"
 #include "heap/malloc.h"
 #include "heap/mtiny.h"
+#include "leak/ignore.h"
 #include "prof/exact.h"
 #include "prof/prof.h"
 
@@ -62,6 +63,45 @@ static void count_back(struct mcache *c, size_t size) {
     c->next_sample = (int64_t)((uint64_t)c->next_sample + size);
 }
 
+/* While the thread ignores what it allocates (api_ignore_begin), next_sample stays below zero, so
+ * that everything comes by here; the distance to the next sample is held beside it. */
+static void hold_sample(struct mcache *c) {
+    c->held_sample = c->next_sample;
+    c->next_sample = -1;
+    atomic_store_explicit(&c->exact_gen, 0, memory_order_relaxed);
+}
+
+static void take_back_sample(struct mcache *c) {
+    if (c->next_sample >= NEXT_SAMPLE_UNKNOWN / 2) /* else the rate has changed */
+        c->next_sample = c->held_sample;
+}
+
+static gm_noinline void *serve_ignored(struct mcache *c, const struct request *r) {
+    count_back(c, r->size);
+    take_back_sample(c);
+    c->next_sample = (int64_t)((uint64_t)c->next_sample - r->size);
+    bool sampled = c->next_sample < 0;
+    void *p = sampled ? serve_sampled(c, r) : serve(c, r);
+    if (p == NULL && !sampled)
+        count_back(c, r->size);
+    hold_sample(c);
+    if (p != NULL)
+        ignore_object((uintptr_t)p);
+    return p;
+}
+
+void api_ignore_begin(void) {
+    struct mcache *c = mcache_self != &mcache0 ? mcache_self : start_thread();
+    if (c != NULL && c->ignoring++ == 0)
+        hold_sample(c);
+}
+
+void api_ignore_end(void) {
+    struct mcache *c = mcache_self;
+    if (c->ignoring != 0 && --c->ignoring == 0)
+        take_back_sample(c);
+}
+
 /* Everything but the fast path.  c->next_sample has been counted down. */
 static gm_noinline void *allocate_slow(struct mcache *c, const struct request *r) {
     int saved = errno;
@@ -71,7 +111,9 @@ static gm_noinline void *allocate_slow(struct mcache *c, const struct request *r
     void *p = NULL;
     if (c != NULL) {
         agent_poke();
-        if (c->next_sample < 0)
+        if (gm_unlikely(c->ignoring != 0))
+            p = serve_ignored(c, r);
+        else if (c->next_sample < 0)
             p = serve_sampled(c, r);
         else if ((p = serve(c, r)) == NULL)
             count_back(c, r->size);
@@ -233,7 +275,8 @@ static bool resize_in_place(void *p, struct mspan *s, size_t slot, size_t size) 
     if (!heap_realloc_in_place(s, size))
         return false;
     struct prof_sample sample;
-    if (c != &mcache0 && wants_sample(c, size) && prof_sample(c, size, &sample)) {
+    if (c != &mcache0 && c->ignoring == 0 && wants_sample(c, size) &&
+        prof_sample(c, size, &sample)) {
         /* Taken from the slot: if the rate has changed just now, the span may be another thread's
          * after all, and then the chain ends. */
         sample.chain = prof_chain_take(s, slot);

@@ -10,4 +10,8 @@
 /* api_allocate is malloc (or calloc) with a word on the contents; errno ENOMEM on failure. */
 void *api_allocate(size_t size, bool zero, bool noscan);
 
+/* Between these two, which may be nested, leak checks ignore what the thread allocates. */
+void api_ignore_begin(void);
+void api_ignore_end(void);
+
 #endif

@@ -80,6 +80,9 @@ struct mcache {
     _Atomic uint32_t exact_gen;   /* the one for which all is recorded by the short path; 0: it is
                                      not.  See prof/exact.h */
     _Atomic uint32_t in_recorder; /* the recorder is at work in this thread: do not record */
+    uint32_t ignoring;            /* __lsan_disable was called so often: what is allocated is to be
+                                     ignored by leak checks, and next_sample < 0 all the time */
+    int64_t held_sample;          /* what next_sample would be; while ignoring */
     uint64_t rng;                 /* recorder's random state */
     void *prof;                   /* recorder's per-thread counts, lasting as long as the mcache */
 

@@ -121,6 +121,7 @@ struct mcache *mcache_attach(void) {
     bool none =
         mcache_ending && !atomic_load_explicit(&mcaches.record_ending, memory_order_relaxed);
     atomic_store_explicit(&c->in_recorder, none, memory_order_relaxed);
+    c->ignoring = 0;
     /* Atomic: the recorder writes the same when the rate changes. */
     __atomic_store_n(&c->next_sample, NEXT_SAMPLE_UNKNOWN, __ATOMIC_RELAXED);
     mcache_self = c;

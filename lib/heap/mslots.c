@@ -117,6 +117,7 @@ bool mslots_record(struct mspan *s, size_t i, uint32_t tag, size_t slack) {
     set_flag(s);
     if (s->elem_size == 0)
         __atomic_store_n(&s->large_requested, mspan_elem_bytes(s) - slack, __ATOMIC_RELAXED);
+    tag |= __atomic_load_n(&sites[i], __ATOMIC_RELAXED) & MSLOTS_IGNORED;
     mslots_put(s, sites, i, tag, capped(s, slack));
     return true;
 }

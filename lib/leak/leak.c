@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "leak/region.h"
 #include "leak/stop_signal.h"
 #include "prof/prof.h"
 #include "sys/persistent.h"
@@ -65,30 +66,49 @@ static uintptr_t thread_pointer(void) {
 }
 
 /* list_threads fills `to` with those that are stopped; returns their number. */
-static size_t list_threads(struct root_thread *to) {
+static size_t list_threads(struct root_thread *to, const struct root_thread *caller) {
     uint32_t n = stop_nthreads();
     size_t k = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct stop_thread t = stop_thread(i);
-        if (t.state == STOP_STOPPED)
-            to[k++] = (struct root_thread){
-                .tid = t.tid, .sp = t.sp, .tp = t.tp, .regs_lo = t.regs_lo, .regs_hi = t.regs_hi};
+        if (t.state != STOP_STOPPED)
+            continue;
+        to[k] = (struct root_thread){
+            .tid = t.tid, .sp = t.sp, .tp = t.tp, .regs_lo = t.regs_lo, .regs_hi = t.regs_hi};
+        if (caller != NULL && caller->tid == t.tid) {
+            to[k] = *caller;
+            to[k].tp = t.tp;
+        }
+        k++;
     }
     return k;
 }
 
+static bool follow(const struct leak_options *o, const struct roots *roots,
+                   struct leak_findings *f) {
+    if (f->why != NULL)
+        return why_ask(&f->mark, roots, o->why, f->why, &f->roots, &f->leaks);
+    return roots_mark(&f->mark, roots, &f->roots) && mark_all(&f->mark) &&
+           ignore_mark(&f->mark, &f->ignored);
+}
+
 static bool mark_from_roots(const struct leak_options *o, struct leak_findings *f) {
-    size_t bytes = align_up((stop_nthreads() + 1) * sizeof(struct root_thread), PHYS_PAGE_SIZE);
+    size_t nthreads = stop_nthreads() + 1, nregions = REGIONS_MAX;
+    size_t bytes =
+        align_up(nthreads * sizeof(struct root_thread) + nregions * sizeof(struct root_region),
+                 PHYS_PAGE_SIZE);
     struct root_thread *threads = mem_alloc(bytes, MEM_AGENT);
     if (threads == NULL)
         return false;
+    struct root_region *regions = (struct root_region *)(threads + nthreads);
     const struct roots roots = {.threads = threads,
-                                .nthreads = list_threads(threads),
+                                .nthreads = list_threads(threads, o->caller),
+                                .regions = regions,
+                                .nregions = region_list(regions),
                                 .self_tp = thread_pointer(),
                                 .some_missing = f->pause.nmissing != 0,
                                 .mapped = o->mapped};
-    bool ok = f->why != NULL ? why_ask(&f->mark, &roots, o->why, f->why, &f->roots, &f->leaks)
-                             : roots_mark(&f->mark, &roots, &f->roots) && mark_all(&f->mark);
+    bool ok = follow(o, &roots, f);
     mem_free(threads, bytes, MEM_AGENT, 0, 0);
     return ok;
 }

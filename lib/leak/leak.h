@@ -18,6 +18,7 @@
 #define GM_LEAK_LEAK_H
 
 #include "leak/fork_copy.h"
+#include "leak/ignore.h"
 #include "leak/leaks.h"
 #include "leak/roots.h"
 #include "leak/stop.h"
@@ -28,6 +29,8 @@ struct leak_options {
     uintptr_t why; /* an address: why it lives is asked, not what has leaked; 0: no */
     bool mapped;   /* memory that the program has mapped itself is a root */
     bool in_place; /* no copy: the threads wait for all of it */
+    const struct root_thread *caller; /* who waits for the check: it counts from where it says, not
+                                         from where it waits; NULL: nobody does */
 };
 
 #define LEAK_MISSING_TIDS 16
@@ -50,6 +53,7 @@ struct leak_findings {
     struct leaks leaks; /* with why: none, unless the object has leaked */
     struct why *why;    /* NULL: was not asked */
     struct roots_report roots;
+    struct ignored ignored;
     struct leak_pause pause;
     uint64_t mark_ns;
     uint64_t group_ns;

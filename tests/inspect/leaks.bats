@@ -116,6 +116,14 @@ check() {
     check --in-place -- "$BUILD_DIR/tests/inspect/leak_cases_O2" "$BUILD_DIR/tests/inspect/leak_plugin.so"
 }
 
+@test "leaks: roots that the program names, and objects that it ignores" {
+    check -- "$BUILD_DIR/tests/inspect/leak_named_O0"
+    check -- "$BUILD_DIR/tests/inspect/leak_named_O2"
+    check -- "$BUILD_DIR/tests/inspect/leak_named_O2" fork
+    LEAKS_OPTIONS=rate=0 check -- "$BUILD_DIR/tests/inspect/leak_named_O2" fork
+    LEAKS_OPTIONS=rate=4096 check --in-place -- "$BUILD_DIR/tests/inspect/leak_named_O2"
+}
+
 @test "leaks: random programs with planted leaks" {
     check --seeds 1-10 -- "$BUILD_DIR/tests/inspect/leak_random_O0" "$BUILD_DIR/tests/inspect/leak_plugin.so"
     check --seeds 11-20 -- "$BUILD_DIR/tests/inspect/leak_random_O2" "$BUILD_DIR/tests/inspect/leak_plugin.so"

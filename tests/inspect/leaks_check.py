@@ -17,12 +17,17 @@ import time
 
 
 def planted(program):
-    """What the program says: its lost and kept objects, by address."""
-    lost, kept = {}, {}
+    """What the program says: its lost and kept objects, by address, and whom to ask: a child of its."""
+    lost, kept, pid = {}, {}, program.pid
     for line in program.stdout:
         words = line.split()
         if words[0] == "ready":
-            return lost, kept
+            return lost, kept, pid
+        if words[0] == "pid":
+            pid = int(words[1])
+            continue
+        if words[0] == "failed":
+            sys.exit(line)
         address = ~int(words[2], 16) & (2**64 - 1)
         (lost if words[0] == "lost" else kept)[address] = words[1]
     sys.exit("the program ended early")
@@ -50,8 +55,8 @@ def check(command, options, verbose):
                        GOMALLOC=os.environ.get("LEAKS_OPTIONS", "rate=1"))
     program = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
-        lost, kept = planted(program)
-        found, said = ask(program.pid, options)
+        lost, kept, pid = planted(program)
+        found, said = ask(pid, options)
     finally:
         program.kill()
         program.wait()

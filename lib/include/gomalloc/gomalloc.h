@@ -42,6 +42,18 @@ int gomalloc_stack_free(void *stack);
 /* gomalloc_stack_size returns the bytes of a stack in use, 0 if it is none. */
 size_t gomalloc_stack_size(const void *stack);
 
+/* gomalloc_root_add has leak checks begin also at the size bytes at p, wherever they are: what a
+ * word there points to is no leak, nor is what that leads to.  Once more if they are named already.
+ * gomalloc_root_remove undoes one such call for the same bytes.  0, or -1 with errno: EINVAL, p is
+ * NULL, size is 0, or they reach beyond the address space; ENOSPC, 1024 regions are named; ENOENT,
+ * these are not. */
+int gomalloc_root_add(const void *p, size_t size);
+int gomalloc_root_remove(const void *p, size_t size);
+
+/* gomalloc_ignore has leak checks not report the object that p points to or into, nor what it leads
+ * to, until it is freed.  0, or -1 with errno: EINVAL, there is no such object; ENOMEM. */
+int gomalloc_ignore(const void *p);
+
 /* gomalloc_version returns GOMALLOC_VERSION of the library in use. */
 const char *gomalloc_version(void);
 
