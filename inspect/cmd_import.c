@@ -11,6 +11,7 @@
 #include "command.h"
 #include "db.h"
 #include "objects.h"
+#include "progress.h"
 #include "savefile.h"
 #include "symbol.h"
 #include "target.h"
@@ -40,13 +41,15 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
 static enum status import_one(const struct own *own, const char *image_path, const char *file,
                               struct failure *failure) {
     char text[512] = "";
-    struct db_import_options import = {.objects = own->objects};
+    struct db_import_options import = {.objects = own->objects,
+                                       .progress = own->quiet ? NULL : progress_show};
     struct db_import_result result;
     struct target target;
     enum status status = target_image(image_path, TARGET_EVERYTHING, &target, failure);
     if (status != STATUS_DONE)
         return status;
     int error = db_import(file, target.image, &import, &result, text, sizeof(text));
+    progress_end();
     target_close(&target);
     if (error)
         return fail(failure, status_of_error(error), "%s", text);

@@ -12,6 +12,7 @@
 #include "db.h"
 #include "numbered.h"
 #include "objects.h"
+#include "progress.h"
 #include "savefile.h"
 #include "series.h"
 #include "target.h"
@@ -87,9 +88,11 @@ static enum status save_snapshot(const struct own *own, const char *file,
                                  const struct target *target, struct saved *ret,
                                  struct failure *failure) {
     char text[512] = "";
-    struct db_import_options import = {.objects = own->objects, .keep = own->keep};
+    struct db_import_options import = {
+        .objects = own->objects, .keep = own->keep, .progress = progress_show};
     struct db_import_result result;
     int error = db_import(file, target->image, &import, &result, text, sizeof(text));
+    progress_end();
     if (error)
         return fail(failure, status_of_error(error), "%s", text);
     *ret = (struct saved){.file = file,

@@ -58,12 +58,20 @@ int64_t db_latest_snapshot(sqlite3 *db);
 enum db_objects {
     DB_OBJECTS_RECORDED = 0, /* those with a site: all of them at rate=1 */
     DB_OBJECTS_ALL = 1,
-    DB_OBJECTS_NONE = 2
+    DB_OBJECTS_NONE = 2,
+    DB_OBJECTS_SAMPLE = 3, /* of the recorded, 100,000 at most */
+    DB_OBJECTS_LEAKED = 4  /* those that the image's leak check has found */
 };
+
+/* db_objects_name returns "recorded", "all", ...; db_objects_named finds what is called so. */
+const char *db_objects_name(enum db_objects objects);
+bool db_objects_named(const char *name, enum db_objects *ret);
 
 struct db_import_options {
     enum db_objects objects;
     int64_t keep; /* so many snapshots stay in the file, the oldest go; 0: all */
+    /* Told how far it is, as long as it takes; NULL: nobody. */
+    void (*progress)(const char *what, size_t done, size_t total);
 };
 
 struct db_import_result {

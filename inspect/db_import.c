@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "db_private.h"
+#include "vtab.h"
 
 struct import {
     struct db_fault fault;
@@ -33,7 +34,7 @@ static const char snapshot_sql[] =
     "  AND t.pid = p.pid AND t.start_ticks = p.start_ticks), image_id, captured_ns,"
     " capture_time_ns, live, at_exit, partial, cut, ppid, uid, nthreads, start_ns, forked_ns, rate,"
     " exact_since_ns, rss_bytes, page_size, os_page_size, comm, exe, cmdline, library_version,"
-    " unwinder FROM main.snapshot s CROSS JOIN main.process p";
+    " unwinder, ?1 FROM main.snapshot s CROSS JOIN main.process p";
 
 /* Each takes the new snapshot_id as ?1. */
 static const char *const table_sql[] = {
@@ -101,14 +102,6 @@ static const char *const table_sql[] = {
     "INSERT INTO target.root SELECT ?1, kind, ranges, bytes, objects FROM main.root",
 };
 
-static const char objects_sql[] =
-    "INSERT INTO target.object SELECT ?1, address, span, slot, given, requested, site_id"
-    " FROM main.object";
-
-static const char recorded_objects_sql[] =
-    "INSERT INTO target.object SELECT ?1, address, span, slot, given, requested, site_id"
-    " FROM main.object WHERE site_id > 0";
-
 static int run(sqlite3 *db, const char *sql, int64_t snapshot) {
     sqlite3_stmt *s;
     int rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
@@ -121,17 +114,27 @@ static int run(sqlite3 *db, const char *sql, int64_t snapshot) {
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
+static int add_snapshot(sqlite3 *db, enum db_objects objects) {
+    sqlite3_stmt *s;
+    int rc = sqlite3_prepare_v2(db, snapshot_sql, -1, &s, NULL);
+    if (rc != SQLITE_OK)
+        return rc;
+    sqlite3_bind_text(s, 1, db_objects_name(objects), -1, SQLITE_STATIC);
+    sqlite3_step(s);
+    return sqlite3_finalize(s);
+}
+
 int db_copy(sqlite3 *db, const struct image *im, enum db_objects objects, int64_t *ret_snapshot) {
     int rc = run(db, process_sql, 0);
     if (rc == SQLITE_OK)
-        rc = run(db, snapshot_sql, 0);
+        rc = add_snapshot(db, objects);
     int64_t snapshot = sqlite3_last_insert_rowid(db);
     if (rc == SQLITE_OK)
         rc = db_copy_stacks(db, im);
     for (size_t i = 0; i < sizeof table_sql / sizeof table_sql[0] && rc == SQLITE_OK; i++)
         rc = run(db, table_sql[i], snapshot);
-    if (rc == SQLITE_OK && objects != DB_OBJECTS_NONE)
-        rc = run(db, objects == DB_OBJECTS_ALL ? objects_sql : recorded_objects_sql, snapshot);
+    if (rc == SQLITE_OK)
+        rc = db_copy_objects(db, objects, snapshot);
     *ret_snapshot = snapshot;
     return rc;
 }
@@ -226,6 +229,15 @@ static int import_existing(struct import *m) {
                             "PRAGMA target.cache_size = -65536");
 }
 
+/* check_choice finds out that the image can't tell what is asked for before anything is made. */
+static int check_choice(const struct import *m) {
+    if (m->objects != DB_OBJECTS_LEAKED || image_has(m->im, GOMALLOC_SECTION_LEAK_CHECK))
+        return 0;
+    return db_fault(&m->fault, -EINVAL,
+                    "no leak check was made, so no objects are known to have leaked; add --leaks"
+                    " to the snapshot of a process, or choose other --objects");
+}
+
 static int check_target(const struct db_fault *f, bool *ret_exists) {
     struct stat st;
     *ret_exists = false;
@@ -250,17 +262,21 @@ int db_import(const char *path, const struct image *im, const struct db_import_o
                        .im = im,
                        .objects = options ? options->objects : DB_OBJECTS_RECORDED,
                        .keep = options ? options->keep : 0};
-    bool exists;
+    bool exists = false;
     size_t nprocesses;
     image_section(im, GOMALLOC_SECTION_PROCESS, &nprocesses);
     if (nprocesses == 0)
         return db_fault(&m.fault, -EINVAL, "the image does not say which process it is of");
-    int rc = check_target(&m.fault, &exists);
+    vtab_object_watch(options ? options->progress : NULL);
+    int rc = check_choice(&m);
+    if (!rc)
+        rc = check_target(&m.fault, &exists);
     if (!rc && !exists)
         rc = import_new(&m);
     /* -EEXIST: another program was faster. */
     if (exists || rc == -EEXIST)
         rc = rc && rc != -EEXIST ? rc : import_existing(&m);
+    vtab_object_watch(NULL);
     if (!rc && ret)
         *ret = m.result;
     return rc;

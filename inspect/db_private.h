@@ -57,6 +57,9 @@ int db_copy(sqlite3 *db, const struct image *im, enum db_objects objects, int64_
 int db_prune_rows(sqlite3 *db, int64_t keep, int64_t *ret_gone);
 int db_prune_rest(sqlite3 *db, int64_t gone);
 
+/* db_copy_objects copies the objects of the image, after everything else. */
+int db_copy_objects(sqlite3 *db, enum db_objects objects, int64_t snapshot);
+
 /* db_copy_stacks interns its frames, symbols and stacks, and leaves the table import_stack(stack,
  * stack_id) in db. */
 int db_copy_stacks(sqlite3 *db, const struct image *im);

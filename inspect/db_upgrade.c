@@ -35,6 +35,22 @@ static int drop_views(sqlite3 *db) {
     return rc;
 }
 
+/* Which objects were stored was not told, but is seen where there are any. */
+static const char stored_objects_sql[] =
+    "ALTER TABLE snapshot ADD COLUMN stored_objects TEXT"
+    " CHECK (stored_objects IN ('all', 'recorded', 'sample', 'leaked', 'none'));"
+    "ALTER TABLE object ADD COLUMN weight REAL NOT NULL DEFAULT 1 CHECK (weight >= 1);"
+    "UPDATE snapshot SET stored_objects ="
+    " CASE WHEN EXISTS (SELECT 1 FROM object o WHERE o.snapshot_id = snapshot.snapshot_id"
+    "  AND o.site_id = 0) THEN 'all'"
+    " WHEN EXISTS (SELECT 1 FROM object o WHERE o.snapshot_id = snapshot.snapshot_id)"
+    "  THEN 'recorded' END;"
+    "UPDATE object SET weight = coalesce((SELECT l.weight FROM site_live l"
+    "  WHERE l.snapshot_id = object.snapshot_id AND l.site_id = object.site_id"
+    "  AND l.given = object.given AND l.requested IS object.requested), 1)"
+    " WHERE snapshot_id IN (SELECT snapshot_id FROM snapshot"
+    "  WHERE rate > 1 AND stored_objects = 'recorded')";
+
 /* What each version lacks of the one that followed it, as far as tables go. */
 static const struct {
     int64_t version;
@@ -43,6 +59,7 @@ static const struct {
     {1, schema_tables_heap_sql},     {2, schema_tables_escape_sql},
     {2, schema_tables_leak_sql},     {2, schema_tables_pins_sql},
     {2, schema_tables_resident_sql}, {2, "ALTER TABLE symbol ADD COLUMN col INTEGER"},
+    {2, stored_objects_sql},
 };
 
 /* upgrade_from does its work within a transaction; returns an SQLite error code. */

@@ -6,7 +6,6 @@
 #define GOINSPECT_OBJECTS_H
 
 #include <argp.h>
-#include <string.h>
 
 #include "db.h"
 
@@ -14,18 +13,16 @@
 #define OBJECTS_OPTION                                                                             \
     {                                                                                              \
         "objects", OBJECTS_KEY, "WHICH", 0,                                                        \
-            "store a row for each live object: recorded (default: those with a site), all, none",  \
+            "store a row for each live object: recorded (default: those with a site), sample (of " \
+            "these, 100,000 at most), leaked, all, none",                                          \
             1                                                                                      \
     }
 
 static inline enum db_objects objects_parse(const char *arg, struct argp_state *state) {
-    if (strcmp(arg, "all") == 0)
-        return DB_OBJECTS_ALL;
-    if (strcmp(arg, "none") == 0)
-        return DB_OBJECTS_NONE;
-    if (strcmp(arg, "recorded") != 0)
-        argp_error(state, "--objects: '%s' is none of recorded, all and none", arg);
-    return DB_OBJECTS_RECORDED;
+    enum db_objects objects = DB_OBJECTS_RECORDED;
+    if (!db_objects_named(arg, &objects))
+        argp_error(state, "--objects: '%s' is none of recorded, sample, leaked, all and none", arg);
+    return objects;
 }
 
 #endif

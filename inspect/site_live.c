@@ -52,7 +52,7 @@ static int grow(struct table *t) {
     return 0;
 }
 
-static double weight(uint64_t rate, uint32_t site, uint64_t requested) {
+double site_live_weight(uint64_t rate, uint32_t site, uint64_t requested) {
     if (rate <= 1 || site == 0)
         return 1;
     return -1 / expm1(-(double)(requested ? requested : 1) / (double)rate);
@@ -73,7 +73,8 @@ static int count(struct table *t, const struct image_object *o, struct site_live
         t->used++;
     }
     r->objects++;
-    r->weight += weight(o->rate, o->site, requested); /* the sum, as long as they are counted */
+    r->weight +=
+        site_live_weight(o->rate, o->site, requested); /* the sum, as long as they are counted */
     return 0;
 }
 

@@ -29,6 +29,10 @@ struct site_live {
 struct site_live *site_live_new(const struct image *im);
 void site_live_free(struct site_live *live);
 
+/* site_live_weight returns how many objects one of a site stands for that asked for so many bytes;
+ * rate is the one under which it was recorded. */
+double site_live_weight(uint64_t rate, uint32_t site, uint64_t requested);
+
 /* site_live_find returns the number of the first row of a site or a later one. */
 size_t site_live_find(const struct site_live *live, uint32_t site);
 

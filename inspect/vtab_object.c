@@ -3,9 +3,18 @@
  * image_object: the live objects of an image in the order of their addresses, which no section
  * holds as such: they are the bits of the spans' bitmaps.
  */
+#include "site_live.h"
 #include "vtab.h"
 
-enum { OBJECT_ADDRESS, OBJECT_SPAN, OBJECT_SLOT, OBJECT_GIVEN, OBJECT_REQUESTED, OBJECT_SITE };
+enum {
+    OBJECT_ADDRESS,
+    OBJECT_SPAN,
+    OBJECT_SLOT,
+    OBJECT_GIVEN,
+    OBJECT_REQUESTED,
+    OBJECT_SITE,
+    OBJECT_WEIGHT
+};
 
 static const struct image_column object_columns[] = {
     [OBJECT_ADDRESS] = {"address", COLUMN_DERIVED_INTEGER, 0, 0, "of its first byte"},
@@ -15,6 +24,8 @@ static const struct image_column object_columns[] = {
     [OBJECT_REQUESTED] = {"requested", COLUMN_DERIVED_INTEGER, 0, 0,
                           "bytes asked for, NULL = not recorded"},
     [OBJECT_SITE] = {"site", COLUMN_DERIVED_INTEGER, 0, 0, "0 = not recorded"},
+    [OBJECT_WEIGHT] = {"weight", COLUMN_DERIVED_REAL, 0, 0,
+                       "objects that a recorded one stands for: 1 / (1 - exp(-requested / rate))"},
 };
 
 struct object_cursor {
@@ -22,7 +33,17 @@ struct object_cursor {
     struct image_object_iter it;
     struct image_object object;
     bool more;
+    size_t passed; /* objects */
+    size_t total;  /* of a walk over all that is watched, else 0 */
 };
+
+#define WATCH_EVERY 65536 /* objects */
+
+static void (*watcher)(const char *what, size_t done, size_t total);
+
+void vtab_object_watch(void (*show)(const char *what, size_t done, size_t total)) {
+    watcher = show;
+}
 
 static double object_rows(const struct vtab_world *world, const struct vtab_class *class) {
     size_t n, live = 0;
@@ -36,6 +57,8 @@ static double object_rows(const struct vtab_world *world, const struct vtab_clas
 static int object_next(struct vtab_cursor *base) {
     struct object_cursor *c = (struct object_cursor *)base;
     c->more = image_object_next(&c->it, &c->object);
+    if (++c->passed % WATCH_EVERY == 0 && c->total && watcher)
+        watcher("storing objects", c->passed, c->total);
     return SQLITE_OK;
 }
 
@@ -61,6 +84,7 @@ static int object_filter(struct vtab_cursor *base, int key, int64_t value) {
         image_object_begin_span(im, &c->it, span);
     } else {
         image_object_begin(im, &c->it);
+        c->total = watcher ? (size_t)object_rows(base->world, base->class) : 0;
     }
     return object_next(base);
 }
@@ -90,6 +114,9 @@ static int object_column(struct vtab_cursor *base, sqlite3_context *ctx, int col
         break;
     case OBJECT_SITE:
         sqlite3_result_int64(ctx, o->site);
+        break;
+    case OBJECT_WEIGHT:
+        sqlite3_result_double(ctx, site_live_weight(o->rate, o->site, o->requested));
         break;
     }
     return SQLITE_OK;

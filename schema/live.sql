@@ -11,7 +11,7 @@ SELECT 1 AS snapshot_id, 1 AS process_id, h.image_id, h.captured_ns, h.capture_t
        h.flags & 1 AS live, (h.flags >> 1) & 1 AS at_exit, (h.flags >> 2) & 1 AS partial,
        (h.flags >> 3) & 1 AS cut, p.ppid, p.uid, p.nthreads, p.start_ns, p.forked_ns, p.rate,
        p.exact_since_ns, p.rss_bytes, p.page_size, p.os_page_size, p.comm, p.exe, p.cmdline,
-       p.library_version, p.unwinder
+       p.library_version, p.unwinder, 'all' AS stored_objects
 FROM image_header h JOIN image_process p;
 
 CREATE VIEW thread AS
@@ -67,7 +67,9 @@ CREATE VIEW site_live AS
 SELECT 1 AS snapshot_id, site AS site_id, given, requested, objects, weight FROM image_site_live;
 
 CREATE VIEW object AS
-SELECT 1 AS snapshot_id, address, span, slot, given, requested, site AS site_id FROM image_object;
+SELECT 1 AS snapshot_id, address, span, slot, given, requested, site AS site_id,
+       1.0 AS weight
+FROM image_object;
 
 CREATE VIEW resident AS
 SELECT 1 AS snapshot_id, name, mapped_bytes, resident_bytes, swapped_bytes, huge_bytes

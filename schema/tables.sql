@@ -48,7 +48,9 @@ CREATE TABLE snapshot (
     exe             TEXT NOT NULL,                       -- path of the program
     cmdline         TEXT NOT NULL,                       -- arguments, separated by one space
     library_version TEXT NOT NULL,                       -- of libgomalloc
-    unwinder        TEXT NOT NULL                        -- who took the stacks
+    unwinder        TEXT NOT NULL,                       -- who took the stacks
+    stored_objects  TEXT                                 -- which objects are rows of object; NULL = not known
+                    CHECK (stored_objects IN ('all', 'recorded', 'sample', 'leaked', 'none'))
 ) STRICT;
 
 CREATE INDEX snapshot_process ON snapshot (process_id, captured_ns);
@@ -226,7 +228,8 @@ CREATE TABLE site_live (
     FOREIGN KEY (snapshot_id, site_id) REFERENCES site
 ) STRICT;
 
--- A row is a live object.  An import stores those with a site unless told otherwise.
+-- A row is a live object.  An import stores those with a site unless told otherwise: see
+-- snapshot.stored_objects.
 CREATE TABLE object (
     snapshot_id INTEGER NOT NULL,
     address     INTEGER NOT NULL,  -- of its first byte
@@ -235,6 +238,7 @@ CREATE TABLE object (
     given       INTEGER NOT NULL,  -- bytes of the slot
     requested   INTEGER,           -- bytes asked for, NULL = not recorded
     site_id     INTEGER NOT NULL,  -- 0 = not recorded
+    weight      REAL NOT NULL DEFAULT 1 CHECK (weight >= 1), -- live objects that it stands for
     PRIMARY KEY (snapshot_id, address),
     FOREIGN KEY (snapshot_id, span) REFERENCES span (snapshot_id, base),
     FOREIGN KEY (snapshot_id, site_id) REFERENCES site,

@@ -65,7 +65,8 @@ SELECT s.snapshot_id, s.process_id, p.host, p.pid, s.comm,
        (SELECT coalesce(sum(live * elem_size), 0) FROM span a
         WHERE a.snapshot_id = s.snapshot_id AND a.state = 1) AS live_bytes,
        s.partial, s.cut, s.exe, s.cmdline, s.captured_ns, s.capture_time_ns, s.exact_since_ns,
-       s.start_ns, s.forked_ns, p.boot_id, p.start_ticks, s.image_id, s.library_version, s.unwinder
+       s.start_ns, s.forked_ns, p.boot_id, p.start_ticks, s.image_id, s.library_version, s.unwinder,
+       s.stored_objects
 FROM snapshot s JOIN process p ON p.process_id = s.process_id;
 
 -- One row for each span.
@@ -215,12 +216,14 @@ JOIN frame f ON f.frame_id = k.frame_id
 JOIN symbol y ON y.frame_id = f.frame_id;
 
 -- One row for each live object that is stored: those of an image are all there, in a file those
--- that the import was asked to store.
+-- that the import was asked to store (v1_snapshot.stored_objects).  sum(weight) is the number of
+-- live objects, or estimates it.
 CREATE VIEW v1_object AS
 SELECT o.snapshot_id, printf('0x%x', o.address) AS address, o.given, o.requested, o.site_id,
        CASE WHEN o.site_id = 0 THEN '(not recorded)' WHEN s.stack_id = 0 THEN '(no stack)'
             ELSE coalesce(n.function, n.location) END AS function,
-       n.location, printf('0x%x', o.span) AS span, o.slot, o.address AS address_number
+       n.location, printf('0x%x', o.span) AS span, o.slot, o.address AS address_number,
+       o.weight
 FROM object o
 JOIN site s ON s.snapshot_id = o.snapshot_id AND s.site_id = o.site_id
 JOIN stack_name n ON n.stack_id = s.stack_id;

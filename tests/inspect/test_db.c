@@ -71,7 +71,7 @@ static struct image *demo_open(const struct demo *d) {
 }
 
 static int import_as(const struct demo *d, enum db_objects objects, struct db_import_result *r) {
-    const struct db_import_options options = {objects};
+    const struct db_import_options options = {.objects = objects};
     struct image *im = demo_open(d);
     int rc = db_import(path, im, &options, r, err, sizeof err);
     image_close(im);
@@ -307,6 +307,7 @@ static void make_old(int version) {
           "history; DROP TABLE "
           "tick; DROP TABLE handover; DROP TABLE outlived;"
           "DROP TABLE verdict; ALTER TABLE symbol DROP COLUMN col;"
+          "ALTER TABLE snapshot DROP COLUMN stored_objects; ALTER TABLE object DROP COLUMN weight;"
           "CREATE VIEW v1_snapshot AS SELECT snapshot_id, captured_ns FROM snapshot;"
           "PRAGMA user_version = 2");
     if (version == 1)

@@ -40,7 +40,7 @@ static struct image *open_maker(struct maker *m) {
 }
 
 static void world_open(struct world *w, struct maker *m) {
-    const struct db_import_options all = {DB_OBJECTS_ALL};
+    const struct db_import_options all = {.objects = DB_OBJECTS_ALL};
     strcpy(w->dir, "/tmp/view-test.XXXXXX");
     assert_non_null(mkdtemp(w->dir));
     snprintf(w->path, sizeof w->path, "%s/s.db", w->dir);
