@@ -510,12 +510,12 @@ static void test_a_full_file_system_leaves_the_old_snapshots(void **state) {
     (void)state;
     if (geteuid() != 0 || unshare(CLONE_NEWNS) ||
         mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-        mount("none", dir, "tmpfs", 0, "size=300k")) {
+        mount("none", dir, "tmpfs", 0, "size=600k")) {
         print_message("skipped: only root may mount a small tmpfs\n");
         skip();
     }
     struct demo big = *larger();
-    big.more_spans = 100;
+    big.more_spans = 200;
     assert_int_equal(import_as(&big, DB_OBJECTS_RECORDED, NULL), -ENOSPC);
     assert_one_line("no space");
     assert_int_equal(nfiles(), 0);
