@@ -408,6 +408,8 @@ static const struct image_column leak_check_columns[] = {
     F(UINT, "unreadable_bytes", unreadable_bytes, "of roots"),
     F(UINT, "dead_stacks", dead_stacks, "stacks of ended threads, passed over"),
     F(UINT, "unknown_ranges", unknown_ranges, "of the library's own that were taken for roots"),
+    F(UINT, "ignored_objects", ignored_objects, "that the program has leak checks ignore"),
+    F(UINT, "spared_objects", spared_objects, "of these, and led to by them alone: no leaks"),
     F(NUMBERS, "missing_tids", missing_tids, "the first 16 threads that did not stop"),
 };
 #undef F

@@ -97,8 +97,8 @@ static const char *const table_sql[] = {
     " FROM main.leak",
     "INSERT INTO target.leak_check SELECT ?1, interior, unaligned, mapped, in_place, nstopped,"
     " nmissing, missing_tids, longest_tid, longest_ns, stopping_ns, copying_ns, mark_ns, group_ns,"
-    " live_objects, reached_objects, direct, words, unreadable_bytes, dead_stacks, unknown_ranges"
-    " FROM main.leak_check",
+    " live_objects, reached_objects, direct, words, unreadable_bytes, dead_stacks, unknown_ranges,"
+    " ignored_objects, spared_objects FROM main.leak_check",
     "INSERT INTO target.root SELECT ?1, kind, ranges, bytes, objects FROM main.root",
 };
 

@@ -79,6 +79,8 @@ static int check_counts(struct checker *c, uint64_t direct) {
         return damaged(c, "%zu leak checks", n);
     if (k->live_objects > MOST || k->reached_objects > k->live_objects)
         return damaged(c, "leak check: more was reached than lives");
+    if (k->spared_objects > k->reached_objects || k->ignored_objects > k->reached_objects)
+        return damaged(c, "leak check: more was ignored than reached");
     if (lacks(c, GOMALLOC_SECTION_LEAK)) /* an answer to WHY */
         return 0;
     uint64_t leaked = k->live_objects - k->reached_objects;

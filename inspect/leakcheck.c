@@ -156,6 +156,21 @@ static void say_accepted(const struct target *target, const struct leak_filter *
     free(condition);
 }
 
+/* say_ignored says how many objects are no leaks because the program says so. */
+static void say_ignored(const struct target *target) {
+    sqlite3_stmt *stmt = row(target, "SELECT ignored_objects, spared_objects FROM leak_check"
+                                     " WHERE snapshot_id = :snapshot AND spared_objects > 0");
+    char ignored[TEXT_NUMBER_SIZE], spared[TEXT_NUMBER_SIZE];
+    if (!stmt)
+        return;
+    int64_t n = sqlite3_column_int64(stmt, 0);
+    text_count(ignored, n);
+    text_count(spared, sqlite3_column_int64(stmt, 1));
+    say("ignored, as the program asks: %s object%s; with what only they lead to, %s are no leaks",
+        ignored, n == 1 ? "" : "s", spared);
+    sqlite3_finalize(stmt);
+}
+
 /* say_younger says what is left out by age. */
 static void say_younger(const struct target *target, const struct leak_filter *filter) {
     struct leak_totals young, unknown;
@@ -214,6 +229,7 @@ void leakcheck_say(const struct target *target, const struct leak_filter *filter
                    const struct leak_totals *shown) {
     say_found(target, filter, shown);
     say_accepted(target, filter);
+    say_ignored(target);
     say_younger(target, filter);
     say_unrecorded(target);
     say_cost(target);

@@ -150,7 +150,8 @@ CREATE VIEW leak_check AS
 SELECT 1 AS snapshot_id, flags & 1 AS interior, (flags >> 1) & 1 AS unaligned,
        (flags >> 2) & 1 AS mapped, (flags >> 3) & 1 AS in_place, nstopped, nmissing, missing_tids,
        longest_tid, longest_ns, stopping_ns, copying_ns, mark_ns, group_ns, live_objects,
-       reached_objects, direct, words, unreadable_bytes, dead_stacks, unknown_ranges
+       reached_objects, direct, words, unreadable_bytes, dead_stacks, unknown_ranges,
+       ignored_objects, spared_objects
 FROM image_leak_check;
 
 CREATE VIEW root AS

@@ -41,6 +41,8 @@ CREATE TABLE leak_check (
     unreadable_bytes INTEGER NOT NULL,  -- of roots
     dead_stacks      INTEGER NOT NULL,  -- stacks of ended threads: no roots
     unknown_ranges   INTEGER NOT NULL,  -- of the library's own memory that were taken for roots
+    ignored_objects  INTEGER NOT NULL,  -- alive, that the program has leak checks ignore
+    spared_objects   INTEGER NOT NULL,  -- these and what only they lead to: no leaks therefore
     CHECK (reached_objects <= live_objects)
 ) STRICT;
 

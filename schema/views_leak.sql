@@ -79,7 +79,7 @@ SELECT c.snapshot_id, c.live_objects, c.reached_objects,
                ELSE '' END, char(10)), '') AS incomplete,
        c.interior, c.unaligned, c.mapped, c.in_place, c.nmissing AS missing_threads, c.missing_tids,
        c.longest_tid AS pause_tid, c.stopping_ns, c.copying_ns, c.words, c.unreadable_bytes,
-       c.dead_stacks, c.unknown_ranges
+       c.dead_stacks, c.unknown_ranges, c.ignored_objects, c.spared_objects
 FROM leak_check c JOIN snapshot p ON p.snapshot_id = c.snapshot_id;
 
 -- One row for each kind of root of a leak check.

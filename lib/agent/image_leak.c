@@ -37,6 +37,8 @@ static void gather_check(struct image_writer *w, const struct leak_findings *f) 
         .unreadable_bytes = f->roots.unreadable_bytes,
         .dead_stacks = f->roots.dead_stacks,
         .unknown_ranges = f->roots.unknown,
+        .ignored_objects = f->ignored.objects,
+        .spared_objects = f->ignored.spared,
     };
     static_assert(sizeof r->missing_tids == sizeof f->pause.missing, "as many are named");
     memcpy(r->missing_tids, f->pause.missing, sizeof r->missing_tids);

@@ -45,6 +45,8 @@ void demo_make_leak(struct maker *m, uint32_t node, uint32_t table) {
                                         .unreadable_bytes = 4096,
                                         .dead_stacks = 1,
                                         .unknown_ranges = 1,
+                                        .ignored_objects = 2,
+                                        .spared_objects = 7,
                                         .missing_tids = {4712, 4713}};
     maker_add(m, GOMALLOC_SECTION_LEAK_CHECK, &check);
     for (uint32_t kind = 0; kind <= GOMALLOC_ROOT_REGION; kind++) {

@@ -111,6 +111,8 @@ static void test_a_cut_image_may_lack_leaks(void **state) {
     X(more_reached, LEAK_CHECK, gomalloc_leak_check, 0, r->reached_objects = 2000)                 \
     X(wraps, LEAK_CHECK, gomalloc_leak_check, 0, r->live_objects = 5; r->reached_objects = -1ull)  \
     X(direct, LEAK_CHECK, gomalloc_leak_check, 0, r->direct = 2)                                   \
+    X(ignored, LEAK_CHECK, gomalloc_leak_check, 0, r->ignored_objects = 1001)                      \
+    X(spared, LEAK_CHECK, gomalloc_leak_check, 0, r->spared_objects = 1001)                        \
     X(endless_pause, LEAK_CHECK, gomalloc_leak_check, 0, r->longest_ns = UINT64_MAX)               \
     X(root_twice, ROOT, gomalloc_root, 1, r->kind = 0)                                             \
     X(root_bytes, ROOT, gomalloc_root, 1, r->bytes = UINT64_MAX)

@@ -542,6 +542,8 @@ struct gomalloc_leak_check {
     uint64_t unknown_ranges; /* the library's own memory that it has lost count of, taken for roots:
                                 may hide leaks */
     uint32_t missing_tids[16]; /* the first of them, 0 = no more */
+    uint64_t ignored_objects;  /* alive, that the program has leak checks ignore */
+    uint64_t spared_objects;   /* reached from these alone, and some of these: no leaks therefore */
 };
 #define GOMALLOC_LEAK_INTERIOR  0x1u /* addresses within an object keep it */
 #define GOMALLOC_LEAK_UNALIGNED 0x2u /* words at any address do */
