@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "leak/stop_calls.h"
 #include "leak/stop_signal.h"
 #include "sys/maps.h"
 #include "sys/mem.h"
@@ -31,6 +32,7 @@
 static struct {
     struct mem_table table; /* records */
     uint32_t n;             /* in use */
+    uint32_t nbefore;       /* before this pass */
     uint32_t next;          /* where the thread after the one found last is expected */
     uint32_t self;          /* the stopper's tid */
     uint64_t deadline_ns;   /* CLOCK_MONOTONIC */
@@ -127,13 +129,11 @@ static uint32_t number_in(const char *name) {
     return n;
 }
 
-/* pass reads the list once and asks who is new; *ret_new tells how many those were. */
-static enum stop_error pass(uint32_t *ret_new) {
+/* for_each reads the list once, and has each thread of it visited but the stopper. */
+static enum stop_error for_each(enum stop_error (*visit)(uint32_t tid)) {
     char buf[8192] __attribute__((aligned(8)));
     bool met_self = false;
     long n;
-    uint32_t before = stop.n;
-    stop.next = 0;
     sys_call3(SYS_lseek, stop.dir, 0, SEEK_SET);
     while ((n = sys_call3(SYS_getdents64, stop.dir, (long)buf, sizeof buf)) > 0) {
         const struct entry *e;
@@ -141,15 +141,32 @@ static enum stop_error pass(uint32_t *ret_new) {
             e = (const struct entry *)(buf + at);
             uint32_t tid = number_in(e->name);
             met_self |= tid == stop.self;
-            if (tid == 0 || tid == stop.self || (before != 0 && is_known(tid)))
+            if (tid == 0 || tid == stop.self)
                 continue;
-            enum stop_error error = ask(tid);
+            enum stop_error error = visit(tid);
             if (error != STOP_OK)
                 return error;
         }
     }
-    *ret_new = stop.n - before;
     return n < 0 || !met_self ? STOP_NO_LIST : STOP_OK;
+}
+
+static enum stop_error look(uint32_t tid) {
+    stop_calls_look(stop.dir, tid);
+    return STOP_OK;
+}
+
+static enum stop_error ask_if_new(uint32_t tid) {
+    return stop.nbefore != 0 && is_known(tid) ? STOP_OK : ask(tid);
+}
+
+/* pass asks who is new in the list; *ret_new tells how many those were. */
+static enum stop_error pass(uint32_t *ret_new) {
+    stop.next = 0;
+    stop.nbefore = stop.n;
+    enum stop_error error = for_each(ask_if_new);
+    *ret_new = stop.n - stop.nbefore;
+    return error;
 }
 
 /* ---- how long to wait --------------------------------------------------------------------- */
@@ -253,6 +270,8 @@ static enum stop_error prepare(void) {
 }
 
 static void run_stopped(void (*run)(void *arg), void *arg, struct stop_result *r) {
+    stop_calls_begin();
+    for_each(look); /* what they wait for: while they run on, as it takes a while */
     uint64_t start_ns = stop_now_ns();
     r->error = stop_them(r);
     uint64_t stopped_ns = stop_now_ns();

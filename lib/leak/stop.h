@@ -13,9 +13,8 @@
  * is in the kernel, waiting for a disk, or for its child in vfork.  It runs on meanwhile, and so
  * may its children: who draws conclusions must say so.
  *
- * What the program notices: the pause; and that calls which signals interrupt are interrupted.  The
- * kernel restarts most (SA_RESTART), but poll, select, epoll_wait, nanosleep and some others return
- * EINTR, as after any signal.
+ * What the program notices: the pause.  Calls that the signal interrupts go on, but for some with a
+ * time-out, which return EINTR (stop_calls.h).
  */
 #ifndef GM_LEAK_STOP_H
 #define GM_LEAK_STOP_H

@@ -17,7 +17,8 @@
  *
  * The handler runs on the alternate signal stack, where a thread has one: on small stacks, of
  * coroutines, the kernel's frame alone may be too large.  It does nothing but wait, by a system
- * call of its own, and look at the clock: no lock, no errno.
+ * call of its own, look at the clock, and see to it that an interrupted call goes on
+ * (stop_calls.h): no lock, no errno.
  */
 #include "leak/stop_signal.h"
 
@@ -28,6 +29,7 @@
 #include <time.h>
 #include <ucontext.h>
 
+#include "leak/stop_calls.h"
 #include "sys/rawcall.h"
 
 #define STOP_SIGNAL 33
@@ -136,10 +138,12 @@ static void stop_here(uint32_t number, uint32_t i, const ucontext_t *uc) {
 
 static void on_signal(int sig, siginfo_t *info, void *context) {
     uint64_t value = (uintptr_t)info->si_value.sival_ptr;
-    if (info->si_code == SI_QUEUE && value >> (INDEX_BITS + NUMBER_BITS) == STOP_VALUE)
+    if (info->si_code == SI_QUEUE && value >> (INDEX_BITS + NUMBER_BITS) == STOP_VALUE) {
         stop_here((uint32_t)(value >> INDEX_BITS), value & ((1u << INDEX_BITS) - 1), context);
-    else if ((uintptr_t)before.handler > 1) /* neither SIG_DFL nor SIG_IGN */
+        stop_calls_resume(context);
+    } else if ((uintptr_t)before.handler > 1) { /* neither SIG_DFL nor SIG_IGN */
         before.handler(sig, info, context);
+    }
 }
 
 /* ---- the stopper -------------------------------------------------------------------------- */
