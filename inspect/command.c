@@ -19,6 +19,7 @@
     X(doctor)                                                                                      \
     X(sites)                                                                                       \
     X(leaks)                                                                                       \
+    X(why)                                                                                         \
     X(escape)                                                                                      \
     X(pins)                                                                                        \
     X(classes)                                                                                     \

@@ -54,6 +54,8 @@ struct debuginfo {
     bool symbols_collected;
     GElf_Addr bias; /* of the addresses in symbols */
     struct symtab symbols;
+    bool variables_collected;
+    struct symtab variables, thread_variables; /* addresses as in the file */
 };
 
 /* rank puts the names of one address in order: a global one tells more than a local alias. */
@@ -100,6 +102,57 @@ static void collect_symbols(struct debuginfo *d) {
                    &(struct symtab_entry){address, symbol.st_size, name, rank(&symbol, name)});
     }
     symtab_sort(&d->symbols);
+}
+
+static void collect_variables(struct debuginfo *d) {
+    Dwfl_Module *module = open_dwfl(d);
+    int n = module ? dwfl_module_getsymtab(module) : 0;
+    for (int i = 1; i < n; i++) {
+        GElf_Sym symbol;
+        GElf_Addr address;
+        const char *name = dwfl_module_getsym_info(module, i, &symbol, &address, NULL, NULL, NULL);
+        int type = GELF_ST_TYPE(symbol.st_info);
+        if (!name || !name[0] || symbol.st_shndx == SHN_UNDEF || symbol.st_size == 0 ||
+            (type != STT_OBJECT && type != STT_TLS))
+            continue;
+        symtab_add(
+            type == STT_TLS ? &d->thread_variables : &d->variables,
+            &(struct symtab_entry){symbol.st_value, symbol.st_size, name, rank(&symbol, name)});
+    }
+    symtab_sort(&d->variables);
+    symtab_sort(&d->thread_variables);
+}
+
+static void find_variable(struct debuginfo *d, bool thread, uint64_t address,
+                          struct debuginfo_variable *ret) {
+    if (!d->variables_collected)
+        collect_variables(d);
+    d->variables_collected = true;
+    const struct symtab_entry *e =
+        symtab_entry_at(thread ? &d->thread_variables : &d->variables, address);
+    if (!e)
+        return;
+    ret->name = e->name;
+    ret->offset = address - e->address;
+}
+
+struct debuginfo_variable debuginfo_variable(struct debuginfo *d, uint64_t offset) {
+    struct debuginfo_variable v = {.name = NULL};
+    uint64_t first;
+    if (!elffile_first_address(&d->file, &first))
+        return v;
+    v.section = elffile_section_at(&d->file, first + offset);
+    if (v.section)
+        find_variable(d, false, first + offset, &v);
+    return v;
+}
+
+struct debuginfo_variable debuginfo_thread_variable(struct debuginfo *d, uint64_t before) {
+    struct debuginfo_variable v = {.name = NULL};
+    uint64_t bytes = elffile_tls_bytes(&d->file);
+    if (before && before <= bytes)
+        find_variable(d, true, bytes - before, &v);
+    return v;
 }
 
 static const char *symbol_at(struct debuginfo *d, uint64_t address) {
@@ -250,6 +303,8 @@ void debuginfo_close(struct debuginfo *d) {
         return;
     units_free(d->units);
     symtab_free(&d->symbols);
+    symtab_free(&d->variables);
+    symtab_free(&d->thread_variables);
     dwfl_end(d->dwfl);
     separate_free(&d->places);
     elffile_close(&d->debug);

@@ -52,6 +52,21 @@ struct debuginfo_receiver {
 void debuginfo_lookup(struct debuginfo *d, uint64_t offset,
                       const struct debuginfo_receiver *receiver);
 
+/* What is known of a place in a file's data. */
+struct debuginfo_variable {
+    const char *name;    /* of the variable, mangled, perhaps with a version; NULL = not known */
+    uint64_t offset;     /* of the place in it */
+    const char *section; /* NULL = in none */
+};
+
+/* debuginfo_variable tells of the place that lies `offset` bytes behind where the file's first byte
+ * is mapped.  The strings last until debuginfo_close. */
+struct debuginfo_variable debuginfo_variable(struct debuginfo *d, uint64_t offset);
+
+/* debuginfo_thread_variable tells of the place `before` bytes below a thread's pointer, if the file
+ * is the program's: a thread-local variable. */
+struct debuginfo_variable debuginfo_thread_variable(struct debuginfo *d, uint64_t before);
+
 /* debuginfo_has_lines tells whether there is DWARF, not just a symbol table. */
 bool debuginfo_has_lines(struct debuginfo *d);
 

@@ -121,6 +121,38 @@ bool elffile_address(const struct elffile *f, uint64_t offset, uint64_t *ret) {
     return false;
 }
 
+bool elffile_first_address(const struct elffile *f, uint64_t *ret) {
+    return elffile_address(f, 0, ret);
+}
+
+const char *elffile_section_at(const struct elffile *f, uint64_t address) {
+    size_t names;
+    if (elf_getshdrstrndx(f->elf, &names) != 0)
+        return NULL;
+    for (Elf_Scn *scn = NULL; (scn = elf_nextscn(f->elf, scn));) {
+        GElf_Shdr shdr;
+        if (gelf_getshdr(scn, &shdr) && shdr.sh_flags & SHF_ALLOC && !(shdr.sh_flags & SHF_TLS) &&
+            address - shdr.sh_addr < shdr.sh_size)
+            return elf_strptr(f->elf, names, shdr.sh_name);
+    }
+    return NULL;
+}
+
+uint64_t elffile_tls_bytes(const struct elffile *f) {
+    size_t n;
+    if (elf_getphdrnum(f->elf, &n) != 0)
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        GElf_Phdr phdr;
+        if (!gelf_getphdr(f->elf, (int)i, &phdr) || phdr.p_type != PT_TLS)
+            continue;
+        uint64_t align = phdr.p_align ? phdr.p_align : 1;
+        uint64_t bytes = phdr.p_memsz + (align - phdr.p_memsz % align) % align;
+        return bytes < INT32_MAX ? bytes : 0;
+    }
+    return 0;
+}
+
 void elffile_forget(const struct elffile *f) {
     size_t size = 0, page = (size_t)sysconf(_SC_PAGESIZE);
     char *base = f->elf ? elf_rawfile(f->elf, &size) : NULL;

@@ -45,6 +45,18 @@ uint32_t elffile_crc(const struct elffile *f);
  * no loaded segment holds it. */
 bool elffile_address(const struct elffile *f, uint64_t offset, uint64_t *ret);
 
+/* elffile_first_address returns the address of the file's first byte, as the file counts them;
+ * false: it is not loaded. */
+bool elffile_first_address(const struct elffile *f, uint64_t *ret);
+
+/* elffile_section_at returns the name of the section that an address, as the file counts them, is
+ * in when it is loaded; NULL: in none. */
+const char *elffile_section_at(const struct elffile *f, uint64_t address);
+
+/* elffile_tls_bytes returns how far before a thread's pointer the thread-local variables of the
+ * program begin, if the file is the program; 0: it has none. */
+uint64_t elffile_tls_bytes(const struct elffile *f);
+
 /* elffile_section returns the bytes of a section, NULL if it is not there.  One that is compressed
  * is as it is in the file, unless libdw has been there before. */
 const uint8_t *elffile_section(const struct elffile *f, const char *name, size_t *ret_size);

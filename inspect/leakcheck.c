@@ -207,7 +207,7 @@ static void say_incomplete(const char *lines) {
     }
 }
 
-static void say_cost(const struct target *target) {
+void leakcheck_say_cost(const struct target *target) {
     sqlite3_stmt *stmt = row(target, "SELECT pause_ns, threads, live_objects, mark_ns + group_ns,"
                                      " incomplete, in_place FROM v1_leak_check"
                                      " WHERE snapshot_id = :snapshot");
@@ -232,5 +232,5 @@ void leakcheck_say(const struct target *target, const struct leak_filter *filter
     say_ignored(target);
     say_younger(target, filter);
     say_unrecorded(target);
-    say_cost(target);
+    leakcheck_say_cost(target);
 }

@@ -41,4 +41,7 @@ enum status leakcheck_totals(const struct target *target, const struct leak_filt
 void leakcheck_say(const struct target *target, const struct leak_filter *filter,
                    const struct leak_totals *shown);
 
+/* leakcheck_say_cost says just what the check cost and what it could not see. */
+void leakcheck_say_cost(const struct target *target);
+
 #endif

@@ -64,6 +64,10 @@ void symbolizer_root(const char *dir) {
     next_root = must_dup(dir);
 }
 
+const char *symbolizer_root_dir(void) {
+    return next_root ? next_root : "";
+}
+
 static bool quiet;
 
 void symbolizer_quiet(void) {
@@ -84,7 +88,7 @@ struct symbolizer *symbolizer_new(const struct image *im) {
         return NULL;
     allow_network();
     s->im = im;
-    s->root = must_dup(next_root ? next_root : "");
+    s->root = must_dup(symbolizer_root_dir());
     return s;
 }
 

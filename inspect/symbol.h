@@ -35,6 +35,9 @@ struct symbolizer *symbolizer_new(const struct image *im);
  * container; "" = here) by symbolizers made from now on. */
 void symbolizer_root(const char *dir);
 
+/* symbolizer_root_dir returns that directory. */
+const char *symbolizer_root_dir(void);
+
 /* symbolizer_quiet has nothing said of files that are gone or replaced. */
 void symbolizer_quiet(void);
 

@@ -45,7 +45,7 @@ static bool holds(const struct symtab *t, size_t i, uint64_t address) {
     return i + 1 < t->n && address < t->entries[i + 1].address;
 }
 
-const char *symtab_find(const struct symtab *t, uint64_t address) {
+const struct symtab_entry *symtab_entry_at(const struct symtab *t, uint64_t address) {
     size_t low = 0, high = t->n;
     while (low < high) { /* the first entry above address */
         size_t middle = low + (high - low) / 2;
@@ -56,8 +56,13 @@ const char *symtab_find(const struct symtab *t, uint64_t address) {
     }
     for (size_t back = 0; back < MOST_STEPS_BACK && back < low; back++)
         if (holds(t, low - 1 - back, address))
-            return t->entries[low - 1 - back].name;
+            return &t->entries[low - 1 - back];
     return NULL;
+}
+
+const char *symtab_find(const struct symtab *t, uint64_t address) {
+    const struct symtab_entry *e = symtab_entry_at(t, address);
+    return e ? e->name : NULL;
 }
 
 void symtab_free(struct symtab *t) {

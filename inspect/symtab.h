@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * A sorted array of a module's functions.
+ * A sorted array of a module's functions, or of its variables.
  */
 #ifndef GOINSPECT_SYMTAB_H
 #define GOINSPECT_SYMTAB_H
@@ -21,9 +21,12 @@ struct symtab {
     size_t n, room;
 };
 
-/* symtab_add adds a function; symtab_sort makes the array ready to be searched. */
+/* symtab_add adds one; symtab_sort makes the array ready to be searched. */
 void symtab_add(struct symtab *t, const struct symtab_entry *entry);
 void symtab_sort(struct symtab *t);
+
+/* symtab_entry_at returns what holds address, or NULL. */
+const struct symtab_entry *symtab_entry_at(const struct symtab *t, uint64_t address);
 
 /* symtab_find returns the name of the function that holds address, or NULL. */
 const char *symtab_find(const struct symtab *t, uint64_t address);

@@ -169,10 +169,27 @@ static void set_root(pid_t pid) {
     symbolizer_root(elsewhere ? root : "");
 }
 
-enum status fetch_image(pid_t pid, uint64_t sections, double patience, struct image **ret,
-                        struct failure *failure) {
+/* What a process is asked for. */
+struct question {
+    enum gomalloc_verb verb; /* IMAGE or WHY */
+    uint64_t arg;
+};
+
+/* take_image opens what has come, and closes the descriptor. */
+static enum status take_image(const struct client *client, int fd, struct image **ret,
+                              struct failure *failure) {
+    char name[96], text[sizeof(failure->text)] = "";
+    snprintf(name, sizeof(name), "image of process %d (%s)", (int)client->proc.pid,
+             client->proc.comm);
+    int error = image_open_fd(fd, name, ret, text, sizeof(text));
+    close(fd);
+    return error ? fail(failure, status_of_error(error), "%s", text) : STATUS_DONE;
+}
+
+static enum status fetch(pid_t pid, const struct question *question, double patience,
+                         struct image **ret, struct failure *failure) {
     struct client client;
-    struct gomalloc_reply reply;
+    struct gomalloc_reply reply = {.status = GOMALLOC_OK};
     int fd = -1;
     enum status status = client_open(pid, patience, &client, failure);
     if (status != STATUS_DONE)
@@ -180,25 +197,31 @@ enum status fetch_image(pid_t pid, uint64_t sections, double patience, struct im
     /* a short question first: who does not answer it will not send an image either */
     status = client_call(&client, GOMALLOC_VERB_PING, 0, &reply, NULL, failure);
     if (status == STATUS_DONE)
-        status = client_call(&client, GOMALLOC_VERB_IMAGE, sections, &reply, &fd, failure);
-    if (status == STATUS_DONE) {
-        char name[96], text[sizeof(failure->text)] = "";
-        snprintf(name, sizeof(name), "image of process %d (%s)", (int)pid, client.proc.comm);
-        int error = image_open_fd(fd, name, ret, text, sizeof(text));
-        close(fd);
-        if (error)
-            status = fail(failure, status_of_error(error), "%s", text);
-    }
+        status = client_call(&client, question->verb, question->arg, &reply, &fd, failure);
+    if (status == STATUS_DONE)
+        status = take_image(&client, fd, ret, failure);
+    else if (question->verb == GOMALLOC_VERB_WHY && reply.status == GOMALLOC_BAD_REQUEST)
+        status = fail(failure, STATUS_BAD_VERSION,
+                      "process %d (%s) can't say who points to an object: its library is older "
+                      "than goinspect",
+                      (int)pid, client.proc.comm);
     client_close(&client);
     return status;
 }
 
+enum status fetch_image(pid_t pid, uint64_t sections, double patience, struct image **ret,
+                        struct failure *failure) {
+    const struct question question = {GOMALLOC_VERB_IMAGE, sections};
+    return fetch(pid, &question, patience, ret, failure);
+}
+
 /* load gets the image of a target that is not a database. */
-static enum status load(struct target *t, uint64_t sections, struct failure *failure) {
+static enum status load(struct target *t, const struct question *question,
+                        struct failure *failure) {
     char text[sizeof(failure->text)] = "";
     if (t->kind == TARGET_PROCESS) {
         set_root(t->pid);
-        return fetch_image(t->pid, sections, 0, &t->image, failure);
+        return fetch(t->pid, question, 0, &t->image, failure);
     }
     enum status status = check_file(t->word, failure);
     if (status != STATUS_DONE)
@@ -216,7 +239,8 @@ enum status target_image(const char *word, uint64_t sections, struct target *ret
     if (ret->kind == TARGET_DATABASE)
         return fail(failure, STATUS_USAGE,
                     "%s is a snapshot file already; a process or a FILE.gmi is wanted", word);
-    return load(ret, sections, failure);
+    const struct question question = {GOMALLOC_VERB_IMAGE, sections};
+    return load(ret, &question, failure);
 }
 
 /* choose_snapshot sets target->snapshot. */
@@ -245,8 +269,9 @@ static enum status choose_snapshot(struct target *t, const char *snapshot,
     return STATUS_DONE;
 }
 
-enum status target_open_asking(const char *word, const char *snapshot, uint64_t sections,
-                               struct target *ret, struct failure *failure) {
+static enum status open_with(const char *word, const char *snapshot,
+                             const struct question *question, struct target *ret,
+                             struct failure *failure) {
     char text[sizeof(failure->text)] = "";
     *ret = (struct target){.word = word};
     enum status status = classify(word, &ret->kind, &ret->pid, failure);
@@ -256,7 +281,7 @@ enum status target_open_asking(const char *word, const char *snapshot, uint64_t 
         int error = db_open_file(word, &ret->db, text, sizeof(text));
         status = error ? fail(failure, status_of_error(error), "%s", text) : STATUS_DONE;
     } else {
-        status = load(ret, sections, failure);
+        status = load(ret, question, failure);
         int error = status ? 0 : db_open_image(ret->image, &ret->db, text, sizeof(text));
         if (error)
             status = fail(failure, status_of_error(error), "%s", text);
@@ -268,6 +293,18 @@ enum status target_open_asking(const char *word, const char *snapshot, uint64_t 
     if (status != STATUS_DONE)
         target_close(ret);
     return status;
+}
+
+enum status target_open_asking(const char *word, const char *snapshot, uint64_t sections,
+                               struct target *ret, struct failure *failure) {
+    const struct question question = {GOMALLOC_VERB_IMAGE, sections};
+    return open_with(word, snapshot, &question, ret, failure);
+}
+
+enum status target_open_why(const char *word, const char *snapshot, uint64_t arg,
+                            struct target *ret, struct failure *failure) {
+    const struct question question = {GOMALLOC_VERB_WHY, arg};
+    return open_with(word, snapshot, &question, ret, failure);
 }
 
 enum status target_open(const char *word, const char *snapshot, struct target *ret,

@@ -43,6 +43,11 @@ enum status target_open(const char *word, const char *snapshot, struct target *r
 enum status target_open_asking(const char *word, const char *snapshot, uint64_t sections,
                                struct target *ret, struct failure *failure);
 
+/* target_open_why is target_open, but a live process is asked GOMALLOC_VERB_WHY with that argument.
+ */
+enum status target_open_why(const char *word, const char *snapshot, uint64_t arg,
+                            struct target *ret, struct failure *failure);
+
 void target_close(struct target *target);
 
 /* target_pid finds the one process that word (a number or a name) means. */
