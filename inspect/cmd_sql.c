@@ -51,6 +51,44 @@ static enum status run_statement(const struct command_line *line, sqlite3_stmt *
     return status;
 }
 
+/* reads_objects says whether a statement over a snapshot file reads the table object. */
+static bool reads_objects(sqlite3 *db, const char *sql) {
+    sqlite3_stmt *table = NULL, *plan = NULL;
+    int64_t root = 0;
+    bool found = false;
+    char *explain = must_format("EXPLAIN %s", sql);
+    if (sqlite3_prepare_v2(db, "SELECT rootpage FROM sqlite_schema WHERE name = 'object'", -1,
+                           &table, NULL) == SQLITE_OK &&
+        sqlite3_step(table) == SQLITE_ROW)
+        root = sqlite3_column_int64(table, 0);
+    if (root > 0 && sqlite3_prepare_v2(db, explain, -1, &plan, NULL) == SQLITE_OK)
+        while (!found && sqlite3_step(plan) == SQLITE_ROW) /* addr, opcode, p1, p2, ... */
+            found = sqlite3_stricmp((const char *)sqlite3_column_text(plan, 1), "OpenRead") == 0 &&
+                    sqlite3_column_int64(plan, 3) == root;
+    sqlite3_finalize(table);
+    sqlite3_finalize(plan);
+    free(explain);
+    return found;
+}
+
+/* tell_objects says which snapshots of the file have fewer rows of object than live objects. */
+static void tell_objects(sqlite3 *db) {
+    static const char sql[] =
+        "SELECT printf('of snapshot %d%s %s', min(snapshot_id),"
+        " CASE count(*) WHEN 1 THEN '' ELSE printf(' and %d more', count(*) - 1) END,"
+        " CASE stored_objects WHEN 'none' THEN 'no live objects are stored one by one"
+        " (--objects none): v1_object has no rows of it'"
+        " WHEN 'leaked' THEN 'only leaked objects are stored one by one (--objects leaked)'"
+        " ELSE 'a sample of the live objects is stored: sum(weight) estimates how many' END)"
+        " FROM snapshot WHERE stored_objects IN ('none', 'leaked', 'sample')"
+        " GROUP BY stored_objects ORDER BY 1";
+    sqlite3_stmt *stmt = NULL;
+    if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK)
+        while (sqlite3_step(stmt) == SQLITE_ROW)
+            say("%s", (const char *)sqlite3_column_text(stmt, 0));
+    sqlite3_finalize(stmt);
+}
+
 static enum status run_sql(const struct command_line *line, const struct target *target,
                            const char *sql, struct failure *failure) {
     sqlite3_stmt *stmt = NULL, *second = NULL;
@@ -69,6 +107,8 @@ static enum status run_sql(const struct command_line *line, const struct target 
     enum status status = more ? fail(failure, STATUS_USAGE, "sql: one statement at a time")
                               : run_statement(line, stmt, failure);
     sqlite3_finalize(stmt);
+    if (status == STATUS_DONE && target->kind == TARGET_DATABASE && reads_objects(target->db, sql))
+        tell_objects(target->db);
     return status;
 }
 

@@ -193,6 +193,68 @@ static void test_objects_are_stored_as_asked(void **state) {
     query_assert(db, "SELECT snapshot_id, count(*) FROM object GROUP BY 1", "1|178\n3|128");
     query_assert(db, "SELECT snapshot_id, sum(live_objects) FROM v1_site GROUP BY 1",
                  "1|178\n2|178\n3|178");
+    query_assert(db, "SELECT group_concat(stored_objects) FROM v1_snapshot", "all,none,recorded");
+    query_assert(db, "SELECT sum(weight) FROM v1_object WHERE snapshot_id = 1", "178.0");
+    db_close(db);
+}
+
+static void test_leaked_objects_are_stored_if_a_check_has_found_any(void **state) {
+    (void)state;
+    struct demo d = demo_default;
+    assert_int_equal(import_as(&d, DB_OBJECTS_LEAKED, NULL), -EINVAL);
+    assert_one_line("no leak check");
+    assert_int_equal(nfiles(), 0);
+    d.leaks = true;
+    assert_int_equal(import_as(&d, DB_OBJECTS_LEAKED, NULL), 0);
+    sqlite3 *db = open_file();
+    query_assert(db, "SELECT count(*), sum(weight) FROM object", "6|6.0");
+    query_assert(db, "SELECT count(*) FROM object JOIN leak USING (snapshot_id, address)", "6");
+    db_close(db);
+}
+
+/* What a recorded object stands for is the same one by one and in the sums. */
+static void test_weights_of_objects_add_up_to_the_sums(void **state) {
+    (void)state;
+    struct demo d = demo_default;
+    d.rate = 1000;
+    assert_int_equal(import_as(&d, DB_OBJECTS_RECORDED, NULL), 0);
+    d.id = 2;
+    assert_int_equal(import_as(&d, DB_OBJECTS_SAMPLE, NULL), 0);
+    sqlite3 *db = open_file();
+    query_assert(db,
+                 "SELECT snapshot_id, count(*), sum(weight) BETWEEN 5000 AND 9000,"
+                 " abs(sum(weight) - (SELECT sum(objects * weight) FROM site_live l"
+                 "  WHERE l.snapshot_id = o.snapshot_id AND site_id > 0)) < 0.001"
+                 " FROM object o GROUP BY 1",
+                 "1|128|1|1\n2|128|1|1");
+    query_assert(db, "SELECT count(*) FROM object WHERE site_id = 0", "0");
+    db_close(db);
+}
+
+/* 153,600 objects of 8 bytes of 7 sites, and one of 40,000 bytes. */
+static void test_a_sample_of_objects_is_bounded_and_unbiased(void **state) {
+    (void)state;
+    struct demo d = demo_default;
+    d.more_spans = 150;
+    d.more_sites = 7;
+    assert_int_equal(import_as(&d, DB_OBJECTS_SAMPLE, NULL), 0);
+    d.id = 2;
+    assert_int_equal(import_as(&d, DB_OBJECTS_SAMPLE, NULL), 0);
+    sqlite3 *db = open_file();
+    query_assert(db, "SELECT snapshot_id, count(*) BETWEEN 60000 AND 100000 FROM object GROUP BY 1",
+                 "1|1\n2|1");
+    query_assert(db,
+                 "SELECT count(*) FROM (SELECT address, weight FROM object"
+                 " WHERE snapshot_id = 1 EXCEPT SELECT address, weight FROM object"
+                 " WHERE snapshot_id = 2)",
+                 "0");
+    query_assert(db, "SELECT weight < 1.001 FROM object WHERE requested = 40000", "1\n1");
+    query_assert(db,
+                 "SELECT count(*), max(abs(o.objects / s.live_objects - 1)) < 0.05"
+                 " FROM v1_site s JOIN (SELECT snapshot_id, site_id, sum(weight) AS objects"
+                 "  FROM v1_object GROUP BY 1, 2) o USING (snapshot_id, site_id)"
+                 " WHERE s.live_objects > 1000",
+                 "14|1");
     db_close(db);
 }
 
@@ -317,11 +379,12 @@ static void make_old(int version) {
 }
 
 static void assert_upgraded_from(int version) {
-    struct demo later = demo_default;
+    struct demo first = demo_default, later = demo_default;
+    first.rate = 1000;
     later.id = 2;
     later.captured_ns++;
     later.leaks = true;
-    import(&demo_default);
+    import(&first);
     make_old(version);
     sqlite3 *db = open_file();
     query_assert(db, "SELECT count(*) FROM v1_snapshot", "1");
@@ -340,6 +403,13 @@ static void assert_upgraded_from(int version) {
                  " sql NOT LIKE '% col INTEGER%'",
                  "");
     query_assert(db, "SELECT count(*) FROM v1_balance WHERE NOT holds", "0");
+    query_assert(db,
+                 "SELECT max(abs(o.weight - l.weight)) < 0.001, min(o.weight) > 10 FROM object o"
+                 " JOIN site_live l USING (snapshot_id, site_id, given, requested)"
+                 " WHERE snapshot_id = 1 AND site_id = 1",
+                 "1|1");
+    query_assert(db, "SELECT snapshot_id, stored_objects FROM v1_snapshot",
+                 "1|recorded\n2|recorded");
     db_close(db);
 }
 
@@ -575,6 +645,9 @@ int main(void) {
         TEST(test_snapshots_of_one_process_share_it_and_its_stacks),
         TEST(test_processes_are_told_apart),
         TEST(test_objects_are_stored_as_asked),
+        TEST(test_leaked_objects_are_stored_if_a_check_has_found_any),
+        TEST(test_weights_of_objects_add_up_to_the_sums),
+        TEST(test_a_sample_of_objects_is_bounded_and_unbiased),
         TEST(test_an_empty_file_is_filled),
         TEST(test_odd_names_are_only_names),
         TEST(test_an_image_without_its_process_is_not_imported),
