@@ -159,6 +159,31 @@ static char *looked_at(const struct doctor_report *report) {
     return list;
 }
 
+/* unlooked calls visit with a line for each thing that was not looked at. */
+static void unlooked(const struct doctor_report *report, const struct target *target,
+                     void (*visit)(const void *context, const char *text), const void *context) {
+    for (int need = 0; need < NEED_NUMBER; need++) {
+        if (!report->missing[need])
+            continue;
+        char *text =
+            must_format("not looked at: %s; %s", doctor_need_name(need), report->missing[need]);
+        visit(context, text);
+        free(text);
+    }
+    if (report->unread) {
+        char *text = must_format("not looked at: %s; %s was made by an older goinspect",
+                                 report->unread, target->word);
+        visit(context, text);
+        free(text);
+    }
+}
+
+static void print_unlooked(const void *context, const char *text) {
+    char *sentence = must_format("N%s.", text + 1);
+    paragraph(context, sentence, 0, 2);
+    free(sentence);
+}
+
 static void print_page(const struct command_line *line, const struct target *target,
                        const struct doctor_report *report) {
     size_t terminal = output_width(&line->output);
@@ -168,25 +193,23 @@ static void print_page(const struct command_line *line, const struct target *tar
         print_title(&page);
     for (size_t i = 0; i < report->n; i++)
         print_finding(&page, i + 1, &report->findings[i]);
-    char *end = must_format(report->n ? "Looked at: %s." : "Nothing to report. Looked at: %s.",
+    char *end = must_format("%sooked at: %s.", report->n ? "L" : "Nothing to report. L",
                             list ? list : "nothing");
     paragraph(&page, end, 0, 0);
-    for (int need = 0; need < NEED_NUMBER; need++) {
-        if (!report->missing[need])
-            continue;
-        char *text =
-            must_format("Not looked at: %s; %s.", doctor_need_name(need), report->missing[need]);
-        paragraph(&page, text, 0, 2);
-        free(text);
-    }
+    unlooked(report, target, print_unlooked, &page);
     free(end);
     free(list);
 }
 
 /* ---- rows --------------------------------------------------------------------------------- */
 
-static enum status print_rows(const struct command_line *line, const struct doctor_report *report,
-                              struct failure *failure) {
+static void say_unlooked(const void *context, const char *text) {
+    (void)context;
+    say("%s", text);
+}
+
+static enum status print_rows(const struct command_line *line, const struct target *target,
+                              const struct doctor_report *report, struct failure *failure) {
     const size_t n = sizeof(columns) / sizeof(*columns);
     struct output *output = output_open(&line->output, "doctor", columns, n, failure);
     if (!output)
@@ -203,9 +226,7 @@ static enum status print_rows(const struct command_line *line, const struct doct
             break;
     }
     output_close(output);
-    for (int need = 0; need < NEED_NUMBER; need++)
-        if (report->missing[need])
-            say("not looked at: %s; %s", doctor_need_name(need), report->missing[need]);
+    unlooked(report, target, say_unlooked, NULL);
     return STATUS_DONE;
 }
 
@@ -216,7 +237,7 @@ static enum status print(const struct command_line *line, const struct target *t
     const struct output_options *o = &line->output;
     if (o->format == OUTPUT_TABLE && !o->columns && !o->sort)
         print_page(line, target, report);
-    else if (print_rows(line, report, failure) != STATUS_DONE)
+    else if (print_rows(line, target, report, failure) != STATUS_DONE)
         return failure->status;
     return report->n > 0 ? STATUS_FINDINGS : STATUS_DONE;
 }

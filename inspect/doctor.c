@@ -8,6 +8,12 @@
 #include "doctor.h"
 #include "view.h"
 
+#define LIST_LEAST                                                                                 \
+    20 /* of rows, those with so small a part of the first's bytes are not listed                  \
+        */
+
+#define ROWS "\1" /* stands for the list until it is known */
+
 static const struct doctor_family *const families[] = {&doctor_leaks,    &doctor_fragments,
                                                        &doctor_kept,     &doctor_process,
                                                        &doctor_recorder, &doctor_advice};
@@ -30,54 +36,75 @@ static bool worth(const struct doctor_finding *f, int64_t rss) {
     return f->bytes >= f->rule->least_bytes && (rss == 0 || f->percent >= f->rule->least_percent);
 }
 
-/* rest_of writes the rows from the one at which stmt stands to the last: "A, B and C". */
-static char *rest_of(const struct target *target, sqlite3_stmt *stmt,
-                     const struct doctor_rule *rule, int *ret_step) {
-    char *list = NULL, *next = doctor_text(target, stmt, rule->row, NULL);
-    while ((*ret_step = sqlite3_step(stmt)) == SQLITE_ROW) {
-        char *longer = list ? must_format("%s, %s", list, next) : must_dup(next);
-        free(list);
-        free(next);
-        list = longer;
-        next = doctor_text(target, stmt, rule->row, NULL);
-    }
-    if (list) {
-        char *whole = must_format("%s and %s", list, next);
-        free(list);
-        free(next);
-        return whole;
-    }
-    return next;
+/* row_bytes returns the column of that name, 0: there is none. */
+static double row_bytes(sqlite3_stmt *stmt) {
+    for (int i = 0; i < sqlite3_column_count(stmt); i++)
+        if (strcmp(sqlite3_column_name(stmt, i), "row_bytes") == 0)
+            return sqlite3_column_double(stmt, i);
+    return 0;
 }
 
-/* read_rows fills a finding from a query that stands at its first row. */
+/* append_row appends a row to a list of which all rows but the last have been put into *list. */
+static void append_row(char **list, char **last, const char *separator, char *next) {
+    if (*last) {
+        char *longer = must_format("%s%s%s", *list ? *list : "", *list ? separator : "", *last);
+        free(*list);
+        free(*last);
+        *list = longer;
+    }
+    *last = next;
+}
+
+/* list_rows writes the rows from the one at which stmt stands to the last: "A, B and C". */
+static char *list_rows(const struct target *target, sqlite3_stmt *stmt, const char *row,
+                       int *ret_step) {
+    double first = row_bytes(stmt);
+    char *list = NULL, *last = NULL;
+    do {
+        if (row_bytes(stmt) * LIST_LEAST >= first)
+            append_row(&list, &last, strchr(row, ',') ? "; " : ", ",
+                       doctor_text(target, stmt, row, NULL));
+    } while ((*ret_step = sqlite3_step(stmt)) == SQLITE_ROW);
+    append_row(&list, &last, strchr(row, ',') ? "; " : " and ", NULL);
+    return list;
+}
+
+/* fill_list puts the list into a text at the place of ROWS. */
+static char *fill_list(char *text, const char *list) {
+    char *at = strchr(text, ROWS[0]);
+    if (!at || !list)
+        return text;
+    char *filled = must_format("%.*s%s%s", (int)(at - text), text, list, at + 1);
+    free(text);
+    return filled;
+}
+
+/* read_rows fills a finding from a query that stands at its first row, of which the texts are; the
+ * list is of all rows.  Returns what the last step did: SQLITE_DONE, or an error. */
 static int read_rows(const struct target *target, sqlite3_stmt *stmt, struct doctor_finding *f) {
-    /* The texts are of the first row, the list is of all: so the query runs a second time. */
-    int step;
-    char *rows = f->rule->row ? rest_of(target, stmt, f->rule, &step) : NULL;
-    if (rows) {
-        if (step != SQLITE_DONE) {
-            free(rows);
-            return step;
-        }
-        sqlite3_reset(stmt);
-        if ((step = sqlite3_step(stmt)) != SQLITE_ROW) {
-            free(rows);
-            return step == SQLITE_DONE ? SQLITE_ERROR : step;
-        }
-    }
-    f->sentence = doctor_text(target, stmt, f->rule->sentence, rows);
-    f->advice = doctor_text(target, stmt, f->rule->advice, rows);
-    free(rows);
-    return SQLITE_DONE;
+    int step = SQLITE_DONE;
+    char *text = doctor_text(target, stmt, f->rule->sentence, ROWS), *list = NULL;
+    f->advice = doctor_text(target, stmt, f->rule->advice, NULL);
+    if (f->rule->row)
+        list = list_rows(target, stmt, f->rule->row, &step);
+    f->sentence = fill_list(text, list);
+    free(list);
+    return step;
 }
 
-/* apply applies one rule; *ret has no sentence if it finds nothing. */
+/* apply applies one rule; *ret has no sentence if it finds nothing.  *ret_unread: the target, a
+ * file of an old version, lacks what the query reads. */
 static enum status apply(const struct target *target, const struct doctor_rule *rule, int64_t rss,
-                         bool all, struct doctor_finding *ret, struct failure *failure) {
+                         bool all, struct doctor_finding *ret, bool *ret_unread,
+                         struct failure *failure) {
     sqlite3_stmt *stmt = NULL;
+    enum status status = STATUS_DONE;
     *ret = (struct doctor_finding){.rule = rule};
-    enum status status = view_prepare(target, rule->query, NULL, &stmt, failure);
+    *ret_unread = sqlite3_prepare_v2(target->db, rule->query, -1, &stmt, NULL) == SQLITE_ERROR;
+    if (*ret_unread)
+        return status;
+    sqlite3_finalize(stmt);
+    status = view_prepare(target, rule->query, NULL, &stmt, failure);
     if (status != STATUS_DONE)
         return status;
     int step = sqlite3_step(stmt);
@@ -102,6 +129,12 @@ static int worse(const void *a, const void *b) {
     return strcmp(x->rule->kind, y->rule->kind);
 }
 
+static void append(char **list, const char *word) {
+    char *longer = must_format("%s%s%s", *list ? *list : "", *list ? ", " : "", word);
+    free(*list);
+    *list = longer;
+}
+
 /* apply_all applies the rules of which the needs within mask are exactly those given, and adds what
  * they find. */
 static enum status apply_all(const struct target *target, bool all, unsigned mask, unsigned needs,
@@ -114,8 +147,11 @@ static enum status apply_all(const struct target *target, bool all, unsigned mas
             struct doctor_finding *next = &report->findings[report->n];
             if ((rule->needs & mask) != needs || (rule->needs & ~report->seen) != 0)
                 continue;
-            status = apply(target, rule, rss, all, next, failure);
+            bool unread;
+            status = apply(target, rule, rss, all, next, &unread, failure);
             report->n += next->sentence != NULL;
+            if (unread)
+                append(&report->unread, rule->kind);
         }
     qsort(report->findings, report->n, sizeof(*report->findings), worse);
     return status;
@@ -153,6 +189,7 @@ void doctor_report_free(struct doctor_report *report) {
     }
     for (int i = 0; i < NEED_NUMBER; i++)
         free(report->missing[i]);
+    free(report->unread);
     free(report->findings);
     *report = (struct doctor_report){.n = 0};
 }

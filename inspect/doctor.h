@@ -8,13 +8,14 @@
  *
  * The query.  It has no row if there is nothing to say.  Its first row has the column `bytes`: what
  * could come back, and the finding's place in the order; then the figures of the sentence.  All
- * rows, a few, may be listed: see `row`.  :snapshot is bound.
+ * rows, a few, may be listed: see `row`.  If they have a column row_bytes, they are in its order,
+ * and those with less than a twentieth of the first row's are left out.  :snapshot is bound.
  *
  * The texts.  {name} is a column of the row, written as its name says: bytes and NAME_bytes as
- * "1.5 MiB", NAME_s as a time, NAME_percent as "37 %", other whole numbers as "12,031", and text as
- * it is.  {name|is|are} is one of the two words: the first if the column is 1.  [ ... ] is left out
- * if a column in it is NULL.  {rows} is the list of rows, {target} what the user called the target,
- * {process} the same if it is a process, else "PID".
+ * "1.5 MiB", NAME_s as a time, NAME_percent as "37 %", tid as "12031", other whole numbers as
+ * "12,031", and text as it is.  {name|is|are} is one of the two words: the first if the column
+ * is 1.  [ ... ] is left out if a column in it is NULL.  {rows} is the list of rows, {target} what
+ * the user called the target, {process} the same if it is a process, else "PID".
  */
 #ifndef GOINSPECT_DOCTOR_H
 #define GOINSPECT_DOCTOR_H
@@ -94,6 +95,7 @@ struct doctor_report {
     size_t n;
     unsigned seen;              /* NEED(): what could be looked at */
     char *missing[NEED_NUMBER]; /* what to do to have it looked at; NULL: it was */
+    char *unread;               /* kinds of which the target, an old file, can't tell; NULL: none */
 };
 
 /* doctor_examine applies all rules; all: also to what is not worth a word.  STATUS_DONE and *ret,

@@ -28,8 +28,9 @@ static const struct doctor_rule rules[] = {
         .rank = DOCTOR_ADVICE,
         .needs = NEED(ESCAPE),
         .query = PLACES("'no escape observed'", ", e.within_proved"),
-        .sentence = "{places} place{places||s} allocate{places|s|} and free{places|s|} at a high "
-                    "rate what no object was seen to outlive the call of: {rows}.",
+        .sentence =
+            "{places} place{places||s} make{places|s|} objects at a high rate that were not "
+            "seen to outlive the call which makes them: {rows}.",
         .row = "{function}[ ({location})] {place_per_second} a second, {freed} judged[; "
                "{suggestion}]",
         .advice = "A local variable, or a buffer that is kept between calls, saves the malloc and "
@@ -56,7 +57,7 @@ static const struct doctor_rule rules[] = {
         .sentence = "{places} place{places||s} make{places|s|} at a high rate what realloc resizes "
                     "again and again: {rows}.",
         .row = "{function}[ ({location})] {place_per_second} a second, resized {times} time"
-               "{times||s} to {final_bytes} in the end",
+               "{times||s} to about {final_bytes} in the end",
         .advice =
             "Begin with the size that most have in the end, or double it each time. goinspect "
             "escape {target} tells more.",

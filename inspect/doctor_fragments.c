@@ -24,29 +24,32 @@ static const struct doctor_rule rules[] = {
         .needs = NEED(PINS),
         .least_bytes = 1 * MIB,
         .least_percent = 3,
-        .query = "SELECT g.bytes, g.objects, g.sites, t.spans, nullif(t.unknown, 0) AS unknown,\n"
-                 "       nullif(t.shared, 0) AS shared_bytes, g.site_bytes,\n"
+        .query = "SELECT g.bytes, g.objects, nullif(g.sites, 0) AS sites, t.spans,\n"
+                 "       nullif(t.unknown, 0) AS unknown,\n"
+                 "       CASE WHEN t.unknown * 2 > g.objects THEN 'A smaller GOMALLOC=rate= has '\n"
+                 "            || 'more of them recorded.' END AS unknown_hint,\n"
+                 "       nullif(t.shared, 0) AS shared_bytes, g.row_bytes,\n"
                  "       " DOCTOR_SITE_NAME "\n"
-                 "FROM (SELECT snapshot_id, site_id, sum(bytes) AS site_bytes,\n"
+                 "FROM (SELECT snapshot_id, site_id, sum(bytes) AS row_bytes,\n"
                  "             sum(sum(bytes)) OVER () AS bytes,\n"
                  "             sum(sum(objects)) OVER () AS objects,\n"
                  "             count(nullif(site_id, 0)) OVER () AS sites\n"
-                 "      FROM pin\n" SPARSE "      GROUP BY site_id ORDER BY site_id = 0, "
-                                           "site_bytes DESC LIMIT 3) g\n" DOCTOR_SITE_JOIN
+                 "      FROM pin\n" SPARSE "      GROUP BY site_id\n"
+                 "      ORDER BY site_id = 0, row_bytes DESC LIMIT 3) g\n" DOCTOR_SITE_JOIN
                  "JOIN (SELECT count(DISTINCT base) AS spans,\n"
                  "             sum(CASE site_id WHEN 0 THEN objects END) AS unknown,\n"
                  "             sum(CASE WHEN block_sites > 1 THEN bytes END) AS shared\n"
                  "      FROM pin\n" SPARSE "      ) t\n"
-                 "ORDER BY g.site_id = 0, g.site_bytes DESC",
+                 "ORDER BY g.site_id = 0, g.row_bytes DESC",
         .sentence =
-            "{objects} object{objects||s} of {sites} site{sites||s} {objects|keeps|keep} "
+            "{objects} object{objects||s}[ of {sites} site{sites||s}] {objects|keeps|keep} "
             "{spans} span{spans||s} ({bytes}) that are less than a quarter used: {rows}."
-            "[ Of {unknown} of the objects the site is not recorded.][ {shared_bytes} of it "
-            "are spans that several sites keep, divided by their objects.]",
-        .row = "{function}[ ({location})] {site_bytes}",
+            "[ The site of {unknown} of the objects is not recorded.][ {shared_bytes} of it "
+            "are shared by sites, and divided by objects.]",
+        .row = "{function}[ ({location})] {row_bytes}",
         .advice = "A span goes back when its last object is freed: free these, or allocate what "
                   "lives long apart from what does not, in one block or early. goinspect pins "
-                  "{target} lists the sites.",
+                  "{target} lists the sites.[ {unknown_hint}]",
     },
     {
         .kind = "free_slots",
@@ -54,14 +57,11 @@ static const struct doctor_rule rules[] = {
         .needs = NEED(SPANS),
         .least_bytes = 4 * MIB,
         .least_percent = 10,
-        .query = "SELECT max(0, sum(c.free_bytes) OVER ()\n"
-                 "              + coalesce((SELECT bytes FROM v1_resident WHERE snapshot_id = "
-                 ":snapshot\n"
-                 "                          AND item = 'untouched'), 0)) AS bytes,\n"
+        .query = "SELECT max(0, sum(c.free_bytes) OVER () + coalesce(u.bytes, 0)) AS bytes,\n"
                  "       sum(c.spans) OVER () AS spans,\n"
-                 "       100.0 * sum(c.live_bytes) OVER () / sum(c.span_bytes) OVER () AS "
-                 "used_percent,\n"
-                 "       c.slot_bytes, c.free_bytes AS class_bytes\n"
+                 "       100.0 * sum(c.live_bytes) OVER ()\n"
+                 "       / sum(c.span_bytes) OVER () AS used_percent,\n"
+                 "       c.slot_bytes, c.free_bytes AS row_bytes\n"
                  "FROM (SELECT elem_size AS slot_bytes, count(*) AS spans,\n"
                  "             sum(free_bytes) AS free_bytes, sum(live_bytes) AS live_bytes,\n"
                  "             sum(span_bytes) AS span_bytes\n"
@@ -69,10 +69,12 @@ static const struct doctor_rule rules[] = {
                  "      WHERE snapshot_id = :snapshot AND state = 'in use' AND size_class > 0\n"
                  "            AND live_objects > 0 AND live_bytes * 4 >= span_bytes\n"
                  "      GROUP BY size_class, elem_size) c\n"
-                 "ORDER BY class_bytes DESC LIMIT 3",
-        .sentence = "{bytes} are free slots between live objects: {spans} spans are {used_percent} "
-                    "used. Most are of {rows}.",
-        .row = "{slot_bytes} each ({class_bytes})",
+                 "LEFT JOIN (SELECT bytes FROM v1_resident\n"
+                 "           WHERE snapshot_id = :snapshot AND item = 'untouched') u\n"
+                 "ORDER BY row_bytes DESC LIMIT 3",
+        .sentence = "{bytes} are free slots between live objects: {spans} span{spans||s} "
+                    "{spans|is|are} {used_percent} used. Most are of {rows}.",
+        .row = "{slot_bytes} each ({row_bytes})",
         .advice = "New objects of these sizes will fill it at no cost. If none come, it stays: "
                   "goinspect pins {target} --util 75 says whose objects are in the way.",
     },
@@ -85,13 +87,13 @@ static const struct doctor_rule rules[] = {
         .query = "SELECT g.bytes, g.sites,\n"
                  "       max(0, g.bytes - 2 * sqrt(nullif(g.variance, 0))) AS low_bytes,\n"
                  "       g.bytes + 2 * sqrt(nullif(g.variance, 0)) AS high_bytes,\n"
-                 "       g.site_bytes, g.requested, g.given,\n"
+                 "       g.row_bytes, g.requested, g.given,\n"
                  "       " DOCTOR_SITE_NAME "\n"
-                 "FROM (SELECT *, sum(site_bytes) OVER () AS bytes,\n"
+                 "FROM (SELECT *, sum(row_bytes) OVER () AS bytes,\n"
                  "             sum(site_variance) OVER () AS variance,\n"
                  "             count(*) OVER () AS sites\n"
                  "      FROM (SELECT l.snapshot_id, l.site_id, l.requested, l.given,\n"
-                 "                   sum(objects * weight * (given - requested)) AS site_bytes,\n"
+                 "                   sum(objects * weight * (given - requested)) AS row_bytes,\n"
                  "                   sum(objects * weight * (weight - 1)\n"
                  "                       * (given - requested) * (given - requested))\n"
                  "                   AS site_variance,\n"
@@ -100,15 +102,15 @@ static const struct doctor_rule rules[] = {
                  "            WHERE l.snapshot_id = :snapshot AND l.site_id > 0\n"
                  "                  AND l.requested IS NOT NULL\n"
                  "            GROUP BY l.site_id\n"
-                 "            HAVING site_bytes * 10 >= sum(objects * weight * given)\n"
+                 "            HAVING row_bytes * 10 >= sum(objects * weight * given)\n"
                  "                   AND (p.rate = 1 OR sum(objects) >= 20))\n"
-                 "      ORDER BY site_bytes DESC LIMIT 3) g\n" DOCTOR_SITE_JOIN
-                 "ORDER BY g.site_bytes DESC",
+                 "      ORDER BY row_bytes DESC LIMIT 3) g\n" DOCTOR_SITE_JOIN
+                 "ORDER BY g.row_bytes DESC",
         .sentence =
             "{bytes}[ (an estimate: {low_bytes} to {high_bytes})] of live objects are slack: "
             "{sites} site{sites||s} {sites|asks|ask} for sizes a tenth or more below those "
             "of their slots. {rows}.",
-        .row = "{function}[ ({location})] wastes {site_bytes}, mostly by asking for {requested} "
+        .row = "{function}[ ({location})] wastes {row_bytes}, mostly by asking for {requested} "
                "bytes and getting {given}",
         .advice =
             "Ask for the size of the slot and use it, or for one that fits: goinspect classes "
@@ -121,13 +123,13 @@ static const struct doctor_rule rules[] = {
         .least_bytes = 1 * MIB,
         .least_percent = 3,
         .query = "SELECT sum(tail_bytes) OVER () AS bytes,\n"
-                 "       slot_bytes, tail_bytes / spans AS lost, span_slots AS slots, "
-                 "tail_bytes AS class_bytes\n"
+                 "       slot_bytes, tail_bytes / spans AS lost, span_slots AS slots,\n"
+                 "       tail_bytes AS row_bytes\n"
                  "FROM v1_class\n"
                  "WHERE snapshot_id = :snapshot AND size_class > 0 AND tail_bytes > 0\n"
                  "ORDER BY tail_bytes DESC LIMIT 3",
         .sentence = "{bytes} are ends of spans, too short for one more slot: {rows}.",
-        .row = "{class_bytes} in those of {slot_bytes} ({slots} slots, {lost} bytes left)",
+        .row = "{row_bytes} in those of {slot_bytes} ({slots} slots, {lost} bytes left)",
         .advice = "Objects of another size class waste less: goinspect classes {target} shows "
                   "TAIL of each.",
     },

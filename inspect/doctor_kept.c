@@ -9,16 +9,19 @@
  */
 #include "doctor.h"
 
-/* What caches keep in empty spans and pages; the condition on m and the columns are the caller's.
- */
-#define CACHES                                                                                     \
+/* What caches keep in empty spans and pages, and what waits there to be swept; the conditions on
+ * spans and on caches, and the columns, are the caller's. */
+#define CACHES(spans)                                                                              \
     "FROM (SELECT m.mcache, m.name, m.tid,\n"                                                      \
     "             coalesce(s.bytes, 0) + (m.page_cache_pages - m.page_cache_scavenged) * 8192\n"   \
     "             + m.stack_bytes AS kept\n"                                                       \
     "      FROM v1_cache m\n"                                                                      \
-    "      LEFT JOIN (SELECT owner_number, sum(span_bytes) AS bytes FROM v1_span\n"                \
+    "      LEFT JOIN (SELECT owner_number,\n"                                                      \
+    "                        sum(CASE live_objects WHEN 0 THEN span_bytes\n"                       \
+    "                            ELSE unswept_objects * elem_size END) AS bytes\n"                 \
+    "                 FROM v1_span\n"                                                              \
     "                 WHERE snapshot_id = :snapshot AND state = 'in use'\n"                        \
-    "                       AND live_objects = 0 AND unswept_objects = 0\n"                        \
+    "                       AND (live_objects = 0 " spans " unswept_objects > 0)\n"                \
     "                 GROUP BY owner_number) s ON s.owner_number = m.mcache\n"                     \
     "      WHERE m.snapshot_id = :snapshot AND "
 
@@ -34,8 +37,8 @@ static const struct doctor_rule rules[] = {
                  "FROM v1_resident r LEFT JOIN v1_scavenger s ON s.snapshot_id = r.snapshot_id\n"
                  "WHERE r.snapshot_id = :snapshot AND r.item = 'free_pages' AND r.bytes > 0",
         .sentence = "{bytes} are free pages that have not been given back yet.[ The heap has "
-                    "{retained_bytes}"
-                    ", and may keep {goal_bytes}: that follows the most that was in use of late.]"
+                    "{retained_bytes}, and may keep {goal_bytes}: that follows the most that was "
+                    "in use of late.]"
                     "[ {surplus_bytes} will go back by themselves.]",
         .advice = "goinspect scavenge {process} gives them back now, as malloc_trim(0) in the "
                   "program does. If the program will soon need as much again, leave it.",
@@ -47,12 +50,13 @@ static const struct doctor_rule rules[] = {
         .least_bytes = 2 * MIB,
         .least_percent = 5,
         .query = "SELECT sum(kept) OVER () AS bytes, count(*) OVER () AS threads,\n"
-                 "       name, tid, kept AS thread_bytes\n" CACHES "m.state = 'attached')\n"
-                 "WHERE kept > 0 ORDER BY kept DESC LIMIT 3",
+                 "       name, tid, kept AS row_bytes\n" CACHES(
+                     "AND NOT") "m.state = 'attached')\n"
+                                "WHERE kept > 0 ORDER BY kept DESC LIMIT 3",
         .sentence =
             "{bytes} are kept by {threads} thread{threads||s} for reuse, in empty spans and "
             "pages: {rows}.",
-        .row = "{name} (thread {tid}) {thread_bytes}",
+        .row = "{name} (thread {tid}) {row_bytes}",
         .advice =
             "A thread gives up what it does not use as it goes on allocating; one that sleeps "
             "keeps it. Before it sleeps for long, have it call malloc_trim(0).",
@@ -63,8 +67,9 @@ static const struct doctor_rule rules[] = {
         .needs = NEED(CACHES) | NEED(SPANS),
         .least_bytes = 1 * MIB,
         .least_percent = 3,
-        .query = "SELECT sum(kept) AS bytes, count(*) AS caches\n" CACHES "m.state <> 'attached')\n"
-                 "WHERE kept > 0 HAVING bytes > 0",
+        .query = "SELECT sum(kept) AS bytes, count(*) AS caches\n" CACHES(
+            "OR") "m.state <> 'attached')\n"
+                  "WHERE kept > 0 HAVING bytes > 0",
         .sentence = "{bytes} are kept in {caches} cache{caches||s} of threads that have ended, for "
                     "the next threads.",
         .advice = "New threads take them over, and goinspect scavenge {process} gives back what is "
@@ -79,18 +84,18 @@ static const struct doctor_rule rules[] = {
         .query =
             "SELECT sum(kept) OVER () AS bytes, sum(slots) OVER () AS slots,\n"
             "       sum(spans) OVER () AS spans, count(*) OVER () AS threads,\n"
-            "       owner, kept AS thread_bytes\n"
+            "       owner, kept AS row_bytes\n"
             "FROM (SELECT owner, count(*) AS spans, sum(unswept_objects) AS slots,\n"
             "             sum(CASE live_objects WHEN 0 THEN span_bytes\n"
             "                 ELSE unswept_objects * elem_size END) AS kept\n"
             "      FROM v1_span\n"
             "      WHERE snapshot_id = :snapshot AND state = 'in use' AND unswept_objects > 0\n"
-            "            AND owner_number < 4294967294\n"
+            "            AND owner LIKE 'thread %'\n"
             "      GROUP BY owner_number)\n"
             "ORDER BY kept DESC LIMIT 3",
         .sentence = "{bytes} wait in spans of {threads} thread{threads||s}: other threads freed "
                     "{slots} objects there, and the owners have not come by since. {rows}.",
-        .row = "{owner} has {thread_bytes}",
+        .row = "{owner} has {row_bytes}",
         .advice = "An owner sweeps its spans when it allocates again or ends. If these threads "
                   "sleep for long, have them call malloc_trim(0) first, or let those that free "
                   "allocate.",
@@ -155,9 +160,10 @@ static const struct doctor_rule rules[] = {
             "            WHERE snapshot_id = :snapshot AND unit = 1\n"
             "                  AND block_used * 4 < 2097152)) b\n"
             "WHERE h.huge_bytes > 0 AND b.blocks > 0",
-        .sentence = "{huge_bytes} of the heap are in huge pages, and {blocks} of their 2 MiB "
-                    "{blocks|holds|hold} only {used_bytes} of live objects: up to {bytes} are "
-                    "backed for nothing.",
+        .sentence =
+            "{huge_bytes} of the heap are in huge pages, and {blocks} stretch{blocks||es} "
+            "of 2 MiB {blocks|holds|hold} only {used_bytes} of live objects: up to {bytes} are "
+            "backed for nothing.",
         .advice = "GOMALLOC=thp=off backs the heap by small pages, which go back one by one. "
                   "goinspect pins {target} --by huge says whose objects keep the huge ones.",
     },
@@ -168,7 +174,7 @@ static const struct doctor_rule rules[] = {
         .least_bytes = 4 * MIB,
         .least_percent = 12,
         .query =
-            "SELECT sum(r.bytes) OVER () AS bytes, r.item, r.bytes AS item_bytes, p.rate,\n"
+            "SELECT sum(r.bytes) OVER () AS bytes, r.item, r.bytes AS row_bytes, p.rate,\n"
             "       CASE p.rate WHEN 1 THEN 'rate=1 records every allocation: '\n"
             "                   ELSE '' END AS rate_text\n"
             "FROM v1_resident r JOIN snapshot p ON p.snapshot_id = r.snapshot_id\n"
@@ -176,7 +182,7 @@ static const struct doctor_rule rules[] = {
             "      AND r.item IN ('metadata', 'recorder', 'agent', 'library') AND r.bytes > 0\n"
             "ORDER BY r.bytes DESC",
         .sentence = "{bytes} are the library's own: {rows}.",
-        .row = "{item} {item_bytes}",
+        .row = "{item} {row_bytes}",
         .advice = "{rate_text}a larger rate= takes less (512k is the default), and frames= bounds "
                   "the table of stacks. The agent's part is this very answer, and goes with it.",
     },

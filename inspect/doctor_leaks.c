@@ -20,8 +20,9 @@ static const struct doctor_rule rules[] = {
             "SELECT sum(bytes + indirect_bytes) OVER () AS bytes,\n"
             "       sum(objects) OVER () AS direct_objects, sum(bytes) OVER () AS direct_bytes,\n"
             "       nullif(sum(indirect_objects) OVER (), 0) AS indirect_objects,\n"
-            "       count(*) OVER () AS sites, nullif(count(*) OVER () - 3, 0) AS others,\n"
-            "       max(oldest_s) OVER () AS oldest_s, min(youngest_s) OVER () AS youngest_s,\n"
+            "       count(*) OVER () AS sites,\n"
+            "       nullif(max(oldest_s) OVER (), 0) AS oldest_s,\n"
+            "       min(youngest_s) OVER () AS youngest_s,\n"
             "       (SELECT 100.0 * sum(CASE WHEN l.born > t.last - t.span / 4\n"
             "                                THEN coalesce(l.requested, l.size) ELSE 0 END)\n"
             "               / sum(coalesce(l.requested, l.size))\n"
@@ -34,15 +35,15 @@ static const struct doctor_rule rules[] = {
             "       (SELECT replace(incomplete, char(10), '; ') FROM v1_leak_check\n"
             "        WHERE snapshot_id = :snapshot) AS incomplete,\n"
             "       function, nullif(location, function) AS location,\n"
-            "       bytes + indirect_bytes AS site_bytes\n"
+            "       bytes + indirect_bytes AS row_bytes\n"
             "FROM v1_leak_site WHERE snapshot_id = :snapshot\n"
-            "ORDER BY site_bytes DESC LIMIT 3",
+            "ORDER BY row_bytes DESC LIMIT 3",
         .sentence = "{bytes} have leaked: nothing leads any more to {direct_objects} object"
                     "{direct_objects||s} from {sites} site{sites||s}[, nor to {indirect_objects} "
                     "that only these lead to]. {rows}.[ The oldest is {oldest_s} old, the youngest "
                     "{youngest_s}.][ {late_percent} of the bytes are from the last quarter of that "
                     "time.][ The check was not complete: {incomplete}.]",
-        .row = "{function}[ ({location})] has lost {site_bytes}",
+        .row = "{function}[ ({location})] has lost {row_bytes}",
         .advice = "Free them where the last pointer is dropped. goinspect leaks {target} --stacks "
                   "shows who allocated them.",
     },
@@ -64,16 +65,16 @@ static const struct doctor_rule rules[] = {
             "       CASE WHEN cgroup_limit() > 0 THEN NULL\n"
             "            ELSE 1073741824 * 3600.0 / sum(t.bytes_per_hour) OVER () END AS gib_s,\n"
             "       t.function, nullif(t.location, t.function) AS location,\n"
-            "       t.grown_bytes AS site_bytes\n"
+            "       t.grown_bytes AS row_bytes\n"
             "FROM v1_site_trend t\n"
             "JOIN history_ends e ON e.snapshot_id = t.snapshot_id AND e.site_id = t.site_id\n"
             "WHERE t.snapshot_id = :snapshot AND t.grows\n"
-            "ORDER BY t.bytes_per_hour DESC LIMIT 3",
+            "ORDER BY row_bytes DESC LIMIT 3",
         .sentence = "{sites} site{sites||s} {sites|grows|grow}: {bytes} in the last {history_s}"
                     "[, an estimate from samples that may err by {error_bytes}]; {rows}. At this "
                     "rate, about {hour_bytes} an hour, [the limit of the cgroup is reached in "
                     "{limit_s}][1 GiB more is reached in {gib_s}].",
-        .row = "{function}[ ({location})] by {site_bytes}",
+        .row = "{function}[ ({location})] by {row_bytes}",
         .advice = "Bound what these sites fill: a cache, a queue, a list. goinspect sites {target} "
                   "--growth draws it; goinspect leaks {process} tells whether anything leads to it "
                   "still.",

@@ -25,7 +25,8 @@ static const struct {
                        "SELECT count(*) > 0 FROM resident"
                        " WHERE snapshot_id = :snapshot AND name = 'kernel'",
                        {"the process's library is older than goinspect, or can't read its /proc",
-                        "{target} does not tell; goinspect snapshot makes a file that does"}},
+                        "{target} does not tell; goinspect snapshot, without --leaks, makes a file "
+                        "that does"}},
     /* The copy of a process is made in some 12 ms for each GiB that is resident. */
     [NEED_LEAKS] = {"leaks",
                     "SELECT (SELECT count(*) FROM leak_check WHERE snapshot_id = :snapshot) > 0,"

@@ -15,8 +15,8 @@ static const struct doctor_rule rules[] = {
         .needs = NEED(CGROUP),
         .query = "SELECT cgroup_used() AS bytes, cgroup_limit() AS limit_bytes,\n"
                  "       100.0 * cgroup_used() / cgroup_limit() AS used_percent,\n"
-                 "       (SELECT rss_bytes FROM snapshot WHERE snapshot_id = :snapshot) AS "
-                 "rss_bytes\n"
+                 "       (SELECT rss_bytes FROM snapshot\n"
+                 "        WHERE snapshot_id = :snapshot) AS rss_bytes\n"
                  "WHERE cgroup_limit() > 0 AND cgroup_used() * 10 >= cgroup_limit() * 9",
         .sentence = "The cgroup uses {bytes} of its {limit_bytes} ({used_percent}): at the limit "
                     "the kernel ends a process of it. {rss_bytes} are this one's.",
@@ -37,32 +37,34 @@ static const struct doctor_rule rules[] = {
             "       CASE r.item WHEN 'anonymous' THEN 'memory that the program maps itself'\n"
             "                   WHEN 'shared' THEN 'shared memory and files mapped shared'\n"
             "                   WHEN 'code' THEN 'code of mapped files'\n"
-            "                   ELSE 'data of mapped files' END AS item, r.bytes AS item_bytes,\n"
-            "       CASE WHEN m.path LIKE '%python%' THEN 'Python maps arenas for small objects: "
-            "'\n"
-            "                 || 'with PYTHONMALLOC=malloc they are malloc''s, and their call '\n"
-            "                 || 'sites are told. '\n"
-            "            WHEN m.path LIKE '%/node%' OR m.path LIKE '%libnode%' OR\n"
-            "                 m.path LIKE '%libv8%'\n"
-            "                 THEN 'V8 maps the heap of JavaScript itself: node --heapsnapshot-'\n"
-            "                 || 'signal=SIGUSR2 writes what is in it. '\n"
-            "            WHEN m.path LIKE '%libjvm%' THEN 'The JVM maps its heap itself: jcmd '\n"
-            "                 || 'PID VM.native_memory and GC.class_histogram tell of it. '\n"
-            "            WHEN m.path IS NOT NULL THEN m.path || ' is another allocator. '\n"
-            "       END AS hint\n"
+            "                   ELSE 'data of mapped files' END AS item, r.bytes AS row_bytes,\n"
+            "       CASE WHEN m.path LIKE '%python%'\n"
+            "            THEN 'Python maps arenas for small objects: with '\n"
+            "                 || 'PYTHONMALLOC=malloc they are malloc''s, and their call sites '\n"
+            "                 || 'are told. '\n"
+            "            WHEN m.path LIKE '%/node' OR m.path LIKE '%libnode%'\n"
+            "                 OR m.path LIKE '%libv8%'\n"
+            "            THEN 'V8 maps the heap of JavaScript itself: with node '\n"
+            "                 || '--heapsnapshot-signal=SIGUSR2 it writes what is in it. '\n"
+            "            WHEN m.path LIKE '%libjvm%'\n"
+            "            THEN 'The JVM maps its heap itself: jcmd PID GC.class_histogram and '\n"
+            "                 || 'VM.native_memory tell of it. '\n"
+            "            WHEN m.path IS NOT NULL\n"
+            "            THEN m.path || ' is another allocator. ' END AS hint\n"
             "FROM v1_resident r\n"
             "LEFT JOIN (SELECT path FROM v1_mapping\n"
-            "           WHERE snapshot_id = :snapshot AND (path LIKE '%/python3%'\n"
-            "                 OR path LIKE '%/libpython%' OR path LIKE '%/node' OR path LIKE\n"
-            "                 '%libnode%' OR path LIKE '%libv8%' OR path LIKE '%libjvm%'\n"
-            "                 OR path LIKE '%jemalloc%' OR path LIKE '%tcmalloc%'\n"
-            "                 OR path LIKE '%mimalloc%') LIMIT 1) m\n"
+            "           WHERE snapshot_id = :snapshot\n"
+            "                 AND (path LIKE '%/python3%' OR path LIKE '%/libpython%'\n"
+            "                      OR path LIKE '%/node' OR path LIKE '%libnode%'\n"
+            "                      OR path LIKE '%libv8%' OR path LIKE '%libjvm%'\n"
+            "                      OR path LIKE '%libjemalloc%' OR path LIKE '%libtcmalloc%'\n"
+            "                      OR path LIKE '%libmimalloc%') LIMIT 1) m\n"
             "WHERE r.snapshot_id = :snapshot\n"
             "      AND r.item IN ('anonymous', 'shared', 'code', 'data') AND r.bytes > 0\n"
             "ORDER BY r.bytes DESC",
         .sentence = "{foreign_percent} of the resident set ({foreign_bytes}) is "
                     "not malloc's: {rows}.",
-        .row = "{item} {item_bytes}",
+        .row = "{item} {row_bytes}",
         .advice = "Nothing done to malloc's heap changes it. [{hint}]pmap -X {process} lists the "
                   "mappings.",
     },
@@ -72,12 +74,12 @@ static const struct doctor_rule rules[] = {
         .needs = NEED(RESIDENT),
         .least_bytes = 1 * MIB,
         .least_percent = 1,
-        .query = "SELECT sum(swapped_bytes) OVER () AS bytes, name, swapped_bytes AS item_bytes\n"
+        .query = "SELECT sum(swapped_bytes) OVER () AS bytes, name, swapped_bytes AS row_bytes\n"
                  "FROM resident\n"
                  "WHERE snapshot_id = :snapshot AND swapped_bytes > 0 AND name <> 'kernel'\n"
                  "ORDER BY swapped_bytes DESC LIMIT 3",
         .sentence = "{bytes} are swapped out, and not in the resident set: {rows}.",
-        .row = "{name} {item_bytes}",
+        .row = "{name} {row_bytes}",
         .advice = "What the program touches of it comes back slowly. The machine or the cgroup is "
                   "short of memory, or was.",
     },

@@ -47,8 +47,12 @@ static void put_value(FILE *out, sqlite3_stmt *row, int column) {
         snprintf(text, sizeof(text), number < 9.95 ? "%.1f %%" : "%.0f %%", number);
     else if (ends_in(name, "bytes"))
         text_bytes_plain(text, number);
+    else if (ends_in(name, "_s") && number < 1)
+        strcpy(text, "0s"); /* ages are whole seconds */
     else if (ends_in(name, "_s"))
         text_duration(text, (int64_t)(number * 1e9));
+    else if (ends_in(name, "tid"))
+        snprintf(text, sizeof(text), "%lld", sqlite3_column_int64(row, column));
     else
         text_count(text, sqlite3_column_int64(row, column));
     fputs(text, out);
