@@ -4,6 +4,7 @@
  */
 #include "leak/leak.h"
 
+#include <linux/futex.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -13,8 +14,8 @@
 #include "sys/persistent.h"
 #include "sys/rawcall.h"
 
-#define PAUSE_TRIES 1000 /* to hear how long the pause was, at a distance of: */
-#define PAUSE_STEP  ((struct timespec){.tv_nsec = 1000000})
+#define PAUSE_TRIES 300 /* to hear how long the pause was, at a distance of at most: */
+#define PAUSE_STEP  ((struct timespec){.tv_nsec = 10000000})
 
 /* Between the process and its copy: how long the pause was is known after it only. */
 struct leak_shared {
@@ -113,15 +114,14 @@ static bool mark_from_roots(const struct leak_options *o, struct leak_findings *
     return ok;
 }
 
-/* hear_pause learns how long the pause was, in the copy; the process knows by the time that the
- * mark is done. */
-static void hear_pause(const struct leak_shared *shared, struct leak_pause *ret) {
+/* await_pause has the copy wait until the threads of the process run again: they need the
+ * processors more.  Then it is known how long the pause was. */
+static void await_pause(const struct leak_shared *shared) {
     const struct timespec step = PAUSE_STEP;
-    for (int i = 0; i < PAUSE_TRIES && ret->copying_ns == 0; i++) {
+    for (int i = 0; i < PAUSE_TRIES; i++) {
         if (atomic_load_explicit(&shared->known, memory_order_acquire) != 0)
-            *ret = shared->pause;
-        else
-            sys_call3(SYS_nanosleep, (long)&step, 0, 0);
+            return;
+        sys_call4(SYS_futex, (long)&shared->known, FUTEX_WAIT, 0, (long)&step);
     }
 }
 
@@ -135,8 +135,6 @@ static int examine(const struct begin *b, struct leak_findings *f, int fd) {
     ok = ok && (f->why != NULL || leaks_find(&f->mark, &f->leaks));
     f->mark_ns = marked - begin;
     f->group_ns = stop_now_ns() - marked;
-    if (!b->options->in_place)
-        hear_pause(b->check->shared, &f->pause);
     int result = ok ? b->report->run(b->report->arg, f, fd) : LEAK_CHECK_FAILED;
     leaks_free(&f->leaks);
     mark_end(&f->mark);
@@ -150,7 +148,8 @@ static int examine_new(const struct begin *b, int fd) {
     struct leak_findings *f = mem_alloc(bytes, MEM_AGENT);
     if (f == NULL)
         return LEAK_CHECK_FAILED;
-    f->pause = b->check->pause;
+    bool known = atomic_load_explicit(&b->check->shared->known, memory_order_acquire) != 0;
+    f->pause = known ? b->check->shared->pause : b->check->pause;
     f->mapped = b->options->mapped;
     f->in_place = b->options->in_place;
     int result = LEAK_CHECK_FAILED;
@@ -166,8 +165,10 @@ static int examine_new(const struct begin *b, int fd) {
 
 /* in_copy is what the copy does. */
 static int in_copy(void *arg, int fd) {
+    const struct begin *b = arg;
+    await_pause(b->check->shared);
     unlock_all();
-    return examine_new(arg, fd);
+    return examine_new(b, fd);
 }
 
 /* ---- while the threads are stopped --------------------------------------------------------- */
@@ -186,12 +187,11 @@ static void make_copy(struct begin *b) {
 static void while_stopped(void *arg) {
     struct begin *b = arg;
     note_threads(&b->check->pause);
-    if (!b->options->in_place) {
+    if (!b->options->in_place)
         make_copy(b);
-        return;
-    }
-    unlock_all(); /* the report takes them */
-    b->check->result = examine_new(b, -1);
+    unlock_all(); /* now: who goes on may need them, as does the report */
+    if (b->options->in_place)
+        b->check->result = examine_new(b, -1);
 }
 
 static struct leak_shared *new_shared(void) {
@@ -213,6 +213,7 @@ static void tell_pause(struct leak_check *c, const struct stop_result *r) {
     c->pause.nstopped = r->nstopped;
     c->shared->pause = c->pause;
     atomic_store_explicit(&c->shared->known, 1, memory_order_release);
+    sys_call3(SYS_futex, (long)&c->shared->known, FUTEX_WAKE, 1);
 }
 
 struct leak_check leak_begin(const struct leak_options *o, const struct leak_report *report) {
@@ -222,11 +223,11 @@ struct leak_check leak_begin(const struct leak_options *o, const struct leak_rep
         c.error = LEAK_MEMORY;
         return c;
     }
+    stop_look();
     lock_all();
     struct stop_result r = stop_all(while_stopped, &b);
-    if (r.error != STOP_OK || !o->in_place)
-        unlock_all();
     if (r.error != STOP_OK) {
+        unlock_all();
         c.error = LEAK_STOP;
         c.detail = (int)r.error;
     }

@@ -129,6 +129,17 @@ static uint32_t number_in(const char *name) {
     return n;
 }
 
+static bool open_list(void) {
+    stop.dir = (int)sys_call4(SYS_openat, AT_FDCWD, (long)"/proc/self/task",
+                              O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    stop.self = (uint32_t)sys_call3(SYS_gettid, 0, 0, 0);
+    return stop.dir >= 0;
+}
+
+static void close_list(void) {
+    sys_call3(SYS_close, stop.dir, 0, 0);
+}
+
 /* for_each reads the list once, and has each thread of it visited but the stopper. */
 static enum stop_error for_each(enum stop_error (*visit)(uint32_t tid)) {
     char buf[8192] __attribute__((aligned(8)));
@@ -151,7 +162,7 @@ static enum stop_error for_each(enum stop_error (*visit)(uint32_t tid)) {
     return n < 0 || !met_self ? STOP_NO_LIST : STOP_OK;
 }
 
-static enum stop_error look(uint32_t tid) {
+static enum stop_error look_at(uint32_t tid) {
     stop_calls_look(stop.dir, tid);
     return STOP_OK;
 }
@@ -254,12 +265,9 @@ static enum stop_error prepare(void) {
         return STOP_NO_MEMORY;
     if (!mem_table_reach(&stop.table, sizeof(struct stop_record)))
         return STOP_NO_MEMORY;
-    stop.dir = (int)sys_call4(SYS_openat, AT_FDCWD, (long)"/proc/self/task",
-                              O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (stop.dir < 0)
+    if (!open_list())
         return STOP_NO_LIST;
     stop.n = 0;
-    stop.self = (uint32_t)sys_call3(SYS_gettid, 0, 0, 0);
     s->records = (struct stop_record *)stop.table.base;
     s->last_number += s->last_number == UINT32_MAX ? 2 : 1; /* 0 is none */
     atomic_store_explicit(&s->nanswered, 0, memory_order_relaxed);
@@ -270,8 +278,6 @@ static enum stop_error prepare(void) {
 }
 
 static void run_stopped(void (*run)(void *arg), void *arg, struct stop_result *r) {
-    stop_calls_begin();
-    for_each(look); /* what they wait for: while they run on, as it takes a while */
     uint64_t start_ns = stop_now_ns();
     r->error = stop_them(r);
     uint64_t stopped_ns = stop_now_ns();
@@ -283,6 +289,14 @@ static void run_stopped(void (*run)(void *arg), void *arg, struct stop_result *r
     uint64_t end_ns = stop_now_ns();
     let_go(end_ns);
     note_pauses(r, end_ns);
+}
+
+void stop_look(void) {
+    if (!open_list())
+        return;
+    stop_calls_begin();
+    for_each(look_at);
+    close_list();
 }
 
 struct stop_result stop_all(void (*run)(void *arg), void *arg) {
@@ -298,7 +312,7 @@ struct stop_result stop_all(void (*run)(void *arg), void *arg) {
     r.nended = count(STOP_ENDED);
     atomic_store_explicit(&stop_shared.number, 0, memory_order_seq_cst);
     stop_signal_restore(r.nmissing == 0);
-    sys_call3(SYS_close, stop.dir, 0, 0);
+    close_list();
     return r;
 }
 

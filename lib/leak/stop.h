@@ -73,6 +73,11 @@ struct stop_result {
     uint32_t longest_tid; /* whose that was */
 };
 
+/* stop_look looks at what the threads wait for, so that their calls go on after a stop that follows
+ * soon (stop_calls.h).  It takes some microseconds a thread, in which they run: to be called before
+ * the stop, and before any lock is taken for it.  From the stopper. */
+void stop_look(void);
+
 /* stop_all stops all threads but the calling one, calls run(arg), and lets them go.  From one
  * thread at a time, which holds no lock, has the signals blocked that libc can block, and has a
  * descriptor table of its own. */

@@ -286,6 +286,7 @@ static void nobody_notices(void **state) {
         for (unsigned i = 0; i < CALLERS; i++)
             before[i] = atomic_load(&callers[i].nreturns);
         for (int i = 0; i < STOPS; i++) {
+            stop_look();
             struct stop_result r = stop_all(nothing, NULL);
             assert_int_equal(r.error, STOP_OK);
             assert_int_equal(r.nstopped, CALLERS);
@@ -321,6 +322,7 @@ static void a_sleep_is_not_shortened(void **state) {
     pthread_create(&t, NULL, sleep_half_a_second, &result);
     usleep(20000);
     for (int i = 0; i < 20; i++) {
+        stop_look();
         assert_int_equal(stop_all(nothing, NULL).error, STOP_OK);
         usleep(1000);
     }
