@@ -54,8 +54,10 @@ static const char *function_at(struct making *m, uint64_t pc) {
 /* variable_of_thread is about a word near a thread's pointer: variables are below it. */
 static char *variable_of_thread(struct making *m, const struct gomalloc_holder *h,
                                 const char *thread) {
+    if (h->tid == 0)
+        return must_dup("libc's data of a thread that has ended");
     if (h->word >= h->tp)
-        return must_format("libc's data of %s (pthread_setspecific, thread-local variables)",
+        return must_format("libc's data of %s (pthread_setspecific, what it was started with)",
                            thread);
     char *name = variable_thread_text(m->variables, h->tp - h->word);
     char *text = name ? must_format("%s, thread-local in %s", name, thread)
@@ -65,9 +67,9 @@ static char *variable_of_thread(struct making *m, const struct gomalloc_holder *
 }
 
 static char *stack_text(struct making *m, const struct gomalloc_holder *h, const char *thread) {
-    const char *function = h->pc ? function_at(m, h->pc) : NULL;
-    if (h->tp)
+    if (h->flags & GOMALLOC_HOLDER_VARIABLE)
         return variable_of_thread(m, h, thread);
+    const char *function = h->pc ? function_at(m, h->pc) : NULL;
     return function ? must_format("stack of %s, in %s", thread, function)
                     : must_format("stack of %s", thread);
 }
@@ -105,11 +107,13 @@ static char *root_text(struct making *m, const struct gomalloc_holder *h) {
     return text ? text : must_dup("data");
 }
 
-static const char *kind_text(uint32_t kind) {
+static const char *kind_text(uint32_t kind, uint32_t flags) {
     static const char *const names[] = {"data", "stack", "register", "mapped memory",
                                         "named by the program"};
     if (kind == GOMALLOC_HOLDER_OBJECT)
         return "object";
+    if (kind == GOMALLOC_ROOT_STACK && flags & GOMALLOC_HOLDER_VARIABLE)
+        return "thread-local";
     return kind < sizeof(names) / sizeof(*names) ? names[kind] : "other";
 }
 
@@ -164,7 +168,7 @@ static void add_holder(struct making *m, const struct gomalloc_holder *h, bool c
     char *place = object ? NULL : root_text(m, h);
     memcpy(thread, h->comm, sizeof(h->comm));
     add_row(m, &(struct row){.role = chain ? "chain" : "referrer",
-                             .kind = kind_text(h->kind),
+                             .kind = kind_text(h->kind, h->flags),
                              .place = place,
                              .thread = thread[0] ? thread : NULL,
                              .step = chain ? (int64_t)h->number : -1,

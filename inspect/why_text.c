@@ -127,9 +127,14 @@ static void bytes_text(const struct command_line *line, char *buf, int64_t bytes
         text_bytes_plain(buf, (double)bytes);
 }
 
+/* bytes_of returns the bytes asked for, or if that is not known given. */
+static int64_t bytes_of(const struct item *i) {
+    return i->requested >= 0 ? i->requested : i->size;
+}
+
 static void age_text(char *buf, int64_t seconds) {
-    if (seconds < 0)
-        strcpy(buf, "-");
+    if (seconds < 1)
+        strcpy(buf, seconds < 0 ? "-" : "<1s");
     else
         text_duration(buf, seconds * 1000000000);
 }
@@ -140,13 +145,13 @@ static void print_object(const struct command_line *line, const struct item *o, 
     FILE *out = line->output.out;
     char size[TEXT_NUMBER_SIZE], age[TEXT_NUMBER_SIZE];
     bool bold = output_has_color(&line->output);
-    bytes_text(line, size, o->requested >= 0 ? o->requested : o->size);
+    bytes_text(line, size, bytes_of(o));
     if (o->at > 0)
         fprintf(out, "0x%llx lies %lld bytes within an object%s.\n",
                 (long long unsigned)(o->address + o->at), (long long)o->at,
                 o->requested >= 0 && o->at >= o->requested ? ", behind the bytes asked for" : "");
     fprintf(out, "0x%llx: %s%s%s, %s", (long long unsigned)o->address, bold ? "\033[1m" : "",
-            o->leaked ? "leaked" : "reachable", bold ? "\033[0m" : "", size);
+            o->leaked ? "leaked: nothing leads to it" : "reachable", bold ? "\033[0m" : "", size);
     if (tiny)
         fputs(", a block of objects under 16 bytes", out);
     age_text(age, o->age);
@@ -188,7 +193,7 @@ static void widen(const struct command_line *line, struct widths *w, const struc
     char buf[2 * TEXT_NUMBER_SIZE];
     address_text(buf, sizeof(buf), i);
     w->address = strlen(buf) > w->address ? strlen(buf) : w->address;
-    bytes_text(line, buf, i->size);
+    bytes_text(line, buf, bytes_of(i));
     w->size = strlen(buf) > w->size ? strlen(buf) : w->size;
     age_text(buf, i->age);
     w->age = strlen(buf) > w->age ? strlen(buf) : w->age;
@@ -203,7 +208,7 @@ static void print_step(const struct command_line *line, const struct widths *w,
         return;
     }
     address_text(address, sizeof(address), i);
-    bytes_text(line, size, i->size);
+    bytes_text(line, size, bytes_of(i));
     age_text(age, i->age);
     fprintf(line->output.out, "    %-*s  %*s  %*s  ", (int)w->address, address, (int)w->size, size,
             (int)w->age, age);
@@ -251,6 +256,7 @@ static void print_steps(const struct command_line *line, const struct items *ite
 static void print_intro(const struct command_line *line, const struct item *first, bool leaked) {
     static const char *const intros[][2] = {
         {"data", "The shortest chain that leads there from a variable:"},
+        {"thread-local", "The shortest chain that leads there from a variable:"},
         {"named by the program", "The shortest chain that leads there from named memory:"},
         {"stack", "No variable leads there; the shortest chain from a stack or register:"},
         {"register", "No variable leads there; the shortest chain from a stack or register:"},
@@ -261,7 +267,7 @@ static void print_intro(const struct command_line *line, const struct item *firs
         if (strcmp(first->kind, intros[i][0]) == 0)
             text = intros[i][1];
     fprintf(line->output.out, "\n%s\n",
-            leaked ? "Nothing leads to it; it was lost with what leads there:" : text);
+            leaked ? "It was lost with the first of these, which leads to it:" : text);
 }
 
 static void print_chain(const struct command_line *line, const struct items *items) {
@@ -286,7 +292,7 @@ static void print_referrer(const struct command_line *line, const struct item *i
     if (i->size < 0) {
         text = must_dup(i->text);
     } else {
-        bytes_text(line, size, i->size);
+        bytes_text(line, size, bytes_of(i));
         address_text(address, sizeof(address), i);
         text = must_format("%s%sobject%s of %s from %s: %s%s",
                            i->words == 1 && !i->leaked ? "an " : "", i->leaked ? "leaked " : "",

@@ -53,7 +53,7 @@ static void add_holder(struct image_writer *w, enum gomalloc_section_id id,
                                   .site = recorded.site,
                                   .born = recorded.born,
                                   .tid = p->tid,
-                                  .flags = flags};
+                                  .flags = flags | (p->variable ? GOMALLOC_HOLDER_VARIABLE : 0)};
     static_assert(sizeof r->reg == sizeof p->reg, "a name fits");
     memcpy(r->reg, p->reg, sizeof r->reg);
     if (p->tid != 0)

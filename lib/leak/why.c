@@ -34,6 +34,8 @@ struct search {
     size_t queue_bytes;
     struct root_place *ranges; /* read in this round: MAX_RANGES */
     size_t nranges;
+    uintptr_t variables; /* where variables of a thread begin in the last of the ranges */
+    bool stacks;         /* of ROOT_STACK this round reads stacks; else variables */
     size_t ranges_bytes;
     size_t step;   /* bytes between words */
     size_t found;  /* the object's entry, or NOT_FOUND */
@@ -71,22 +73,29 @@ static bool leads_there(const struct search *s, uintptr_t v, bool always) {
 
 static void note_range(struct search *s, const struct root_place *at) {
     const struct root_place *last = s->nranges != 0 ? &s->ranges[s->nranges - 1] : NULL;
-    if (s->nranges < MAX_RANGES &&
-        (last == NULL || last->start != at->start || last->end != at->end))
+    if (last != NULL && last->start == at->start && last->end == at->end)
+        return;
+    s->variables = at->kind == ROOT_STACK ? why_place_variables(s->roots, at) : at->end;
+    if (s->nranges < MAX_RANGES)
         s->ranges[s->nranges++] = *at;
+}
+
+static void read_root(struct search *s, const struct root_place *at, const char *p, size_t i) {
+    uintptr_t v;
+    memcpy(&v, p + i, sizeof v);
+    consider(s, v, FROM_ROOT | (at->address + i), at->always);
+    if (gm_unlikely(leads_there(s, v, at->always)))
+        why_referrer_root(&s->why->referrers, s->roots, at, at->address + i >= s->variables,
+                          at->address + i, v);
 }
 
 static void scan_root(void *arg, const struct root_place *at, const void *p, size_t n) {
     struct search *s = arg;
     note_range(s, at);
     s->m->nwords += n / sizeof(uintptr_t);
-    for (size_t i = 0; i + sizeof(uintptr_t) <= n; i += s->step) {
-        uintptr_t v;
-        memcpy(&v, (const char *)p + i, sizeof v);
-        consider(s, v, FROM_ROOT | (at->address + i), at->always);
-        if (gm_unlikely(leads_there(s, v, at->always)))
-            why_referrer_root(&s->why->referrers, s->roots, at, at->address + i, v);
-    }
+    for (size_t i = 0; i + sizeof(uintptr_t) <= n; i += s->step)
+        if (at->kind != ROOT_STACK || (at->address + i < s->variables) == s->stacks)
+            read_root(s, at, p, i);
 }
 
 static void note_object(struct search *s, uintptr_t object, size_t bytes, uintptr_t word,
@@ -219,7 +228,7 @@ static void add_report(struct roots_report *to, const struct roots_report *r) {
     to->no_mappings |= r->no_mappings;
 }
 
-/* search_from follows what the roots of some kinds lead to. */
+/* search_from follows what the roots of some kinds, those of one round, lead to. */
 static bool search_from(struct search *s, unsigned kinds, struct roots_report *report) {
     struct roots roots = *s->roots;
     struct roots_report part;
@@ -263,12 +272,14 @@ static void search_leaked(struct search *s, struct leaks *ret) {
 }
 
 static bool search(struct search *s, struct roots_report *report, struct leaks *leaks) {
-    static const unsigned rounds[] = {1u << ROOT_DATA | 1u << ROOT_REGION,
+    static const unsigned rounds[] = {1u << ROOT_DATA | 1u << ROOT_REGION | 1u << ROOT_STACK,
                                       1u << ROOT_STACK | 1u << ROOT_REGISTER, 1u << ROOT_MAPPED};
     bool ok = true;
     s->counting = true;
-    for (size_t i = 0; ok && i < sizeof rounds / sizeof rounds[0]; i++)
+    for (size_t i = 0; ok && i < sizeof rounds / sizeof rounds[0]; i++) {
+        s->stacks = i == 1;
         ok = search_from(s, rounds[i], report);
+    }
     if (ok && s->found == NOT_FOUND)
         search_leaked(s, leaks);
     else if (ok)

@@ -10,7 +10,8 @@
  * The roots are taken in three rounds, and a round begins when the one before has been followed to
  * its end:
  *
- *      data, and what the program has named        a variable with a name, as a rule
+ *      data, the static thread-local variables     have names, as a rule
+ *      of threads, what the program has named
  *      stacks and registers                        may be stale words
  *      memory that the program has mapped itself   nobody knows what it is
  *

@@ -14,10 +14,8 @@
 #include "unwind/walk.h"
 
 #define RED_ZONE  128
-#define MAX_WALK  65536                /* frames */
-#define TLS_REACH ((uintptr_t)1 << 20) /* static variables below a thread pointer */
-#define TCB_BYTES 4096                 /* libc's descriptor at it is less */
-#define XMM_AT    160                  /* of the vector registers in what fxsave writes */
+#define MAX_WALK  65536 /* frames */
+#define XMM_AT    160   /* of the vector registers in what fxsave writes */
 #define XMM_BYTES 16
 
 struct why_place why_place_object(uintptr_t object, size_t bytes, uintptr_t word) {
@@ -49,18 +47,11 @@ static const struct root_thread *thread_of_stack(const struct roots *r,
     return best;
 }
 
-/* is_near_tp tells whether the word is a thread's variable, or libc's own of the thread. */
-static bool is_near_tp(const struct root_thread *t, const struct root_place *range,
-                       uintptr_t word) {
-    return t->tp >= range->start && t->tp <= range->end && word < t->tp + TCB_BYTES &&
-           word + TLS_REACH >= t->tp;
-}
-
+/* thread_of_variables returns the thread whose pointer is in the range. */
 static const struct root_thread *thread_of_variables(const struct roots *r,
-                                                     const struct root_place *range,
-                                                     uintptr_t word) {
+                                                     const struct root_place *range) {
     for (size_t i = 0; i < r->nthreads; i++)
-        if (is_near_tp(&r->threads[i], range, word))
+        if (r->threads[i].tp >= range->start && r->threads[i].tp < range->end)
             return &r->threads[i];
     return NULL;
 }
@@ -103,38 +94,56 @@ static void begin_walk(struct walk *w, const ucontext_t *uc) {
     w->interrupted = true;
 }
 
-/* find_frame returns an instruction of the function whose frame holds the word, 0: none does. */
-static uintptr_t find_frame(const struct root_thread *t, uintptr_t word) {
+/* find_frame returns an instruction of the function whose frame holds the word, 0: none does;
+ * *ret_sp is where the walk has ended then, UINTPTR_MAX: it was lost. */
+static uintptr_t find_frame(const struct root_thread *t, uintptr_t word, uintptr_t *ret_sp) {
     struct stackmem memory = {0};
     struct walk w = {.memory = &memory};
+    enum walk_step step = WALK_LOST;
+    *ret_sp = UINTPTR_MAX;
+    if (t->regs_lo == 0 || word + RED_ZONE < t->sp)
+        return 0;
     begin_walk(&w, (const ucontext_t *)t->regs_lo);
     stackmem_here(&memory, w.regs[CFI_RSP]);
-    if (word + RED_ZONE < w.regs[CFI_RSP])
-        return 0;
     for (unsigned i = 0; i < MAX_WALK; i++) {
         uint64_t pc = walk_lookup_pc(w.regs[CFI_RIP], w.interrupted), sp = w.regs[CFI_RSP];
-        if (walk_out(&w) != WALK_ON || w.regs[CFI_RSP] <= sp)
-            return 0;
+        step = walk_out(&w);
+        if (step != WALK_ON || w.regs[CFI_RSP] <= sp)
+            break;
         if (word < w.regs[CFI_RSP])
             return pc;
     }
+    if (step == WALK_END)
+        *ret_sp = w.regs[CFI_RSP];
     return 0;
 }
 
 /* ---- roots --------------------------------------------------------------------------------- */
 
+uintptr_t why_place_variables(const struct roots *r, const struct root_place *range) {
+    const struct root_thread *on = thread_of_stack(r, range, range->end);
+    uintptr_t sp;
+    if (on == NULL)
+        return range->start; /* of the first thread, or of one that has ended */
+    if (on->tp < range->start || on->tp >= range->end)
+        return range->end;
+    find_frame(on, on->tp, &sp);
+    return sp < on->tp ? sp : range->end;
+}
+
 static void place_on_stack(struct why_place *p, const struct roots *r,
                            const struct root_place *range) {
-    const struct root_thread *t = thread_of_variables(r, range, p->word);
-    const struct root_thread *on = thread_of_stack(r, range, p->word);
-    if (on != NULL && on->regs_lo != 0)
-        p->pc = find_frame(on, p->word);
-    if (p->pc != 0 || t == NULL) {
-        p->tid = on != NULL ? on->tid : 0;
+    const struct root_thread *t;
+    uintptr_t end;
+    p->variable = p->word >= why_place_variables(r, range);
+    t = p->variable ? thread_of_variables(r, range) : thread_of_stack(r, range, p->word);
+    if (t == NULL)
         return;
-    }
     p->tid = t->tid;
-    p->tp = t->tp;
+    if (p->variable)
+        p->tp = t->tp;
+    else
+        p->pc = find_frame(t, p->word, &end);
 }
 
 struct why_place why_place_root(const struct roots *r, const struct root_place *range,

@@ -18,12 +18,18 @@ struct why_place {
     uintptr_t end;
     uint32_t tid; /* the thread whose stack, variables or register it is, 0: none or not known */
     char reg[WHY_REGISTER]; /* of ROOT_REGISTER, "" otherwise */
-    uintptr_t tp; /* ROOT_STACK: the thread pointer, if the word is in reach of it; or 0 */
+    bool
+        variable; /* ROOT_STACK: not of a stack, but of a thread's variables or libc's data of it */
+    uintptr_t tp; /* then: the thread's pointer, 0: not known */
     uintptr_t pc; /* ROOT_STACK: in the function whose frame the word is in, 0: in none */
 };
 
 /* why_place_object is a word in an object. */
 struct why_place why_place_object(uintptr_t object, size_t bytes, uintptr_t word);
+
+/* why_place_variables returns where in a range of ROOT_STACK the static variables of a thread, and
+ * libc's data of it, begin: above the outermost frame; the range's end: nowhere, or not known. */
+uintptr_t why_place_variables(const struct roots *r, const struct root_place *range);
 
 /* why_place_root is a word in a root's range.  It looks for the frame, where threads are at rest.
  */

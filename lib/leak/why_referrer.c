@@ -23,8 +23,8 @@ static bool same_sort(const struct why_referrer *a, const struct why_referrer *b
     if (p->is_object)
         return a->site == b->site && p->end - p->start == q->end - q->start;
     /* Variables are told apart by their addresses. */
-    return p->kind == q->kind && p->start == q->start &&
-           (p->kind != ROOT_DATA || p->word == q->word);
+    return p->kind == q->kind && p->start == q->start && p->variable == q->variable &&
+           ((p->kind != ROOT_DATA && !p->variable) || p->word == q->word);
 }
 
 /* count adds the word to those of its sort; false: it is the first, and not told yet. */
@@ -55,11 +55,15 @@ void why_referrer_object(struct why_referrers *r, const struct why_place *at, ui
 }
 
 void why_referrer_root(struct why_referrers *r, const struct roots *roots,
-                       const struct root_place *range, uintptr_t word, uintptr_t value) {
-    struct why_referrer one = {
-        .place = {.kind = range->kind, .word = word, .start = range->start, .end = range->end},
-        .value = value,
-        .words = 1};
+                       const struct root_place *range, bool variable, uintptr_t word,
+                       uintptr_t value) {
+    struct why_referrer one = {.place = {.kind = range->kind,
+                                         .word = word,
+                                         .start = range->start,
+                                         .end = range->end,
+                                         .variable = variable},
+                               .value = value,
+                               .words = 1};
     if (count(r, &one) || count_roots(r) == MOST_ROOTS)
         return;
     one.place = why_place_root(roots, range, word);

@@ -29,10 +29,12 @@ struct why_referrers {
     struct why_referrer all[WHY_REFERRERS];
 };
 
-/* why_referrer_object counts a word in an object, why_referrer_root one in a root's range. */
+/* why_referrer_object counts a word in an object, why_referrer_root one in a root's range;
+ * variable: as why_place. */
 void why_referrer_object(struct why_referrers *r, const struct why_place *at, uintptr_t value,
                          bool leaked);
 void why_referrer_root(struct why_referrers *r, const struct roots *roots,
-                       const struct root_place *range, uintptr_t word, uintptr_t value);
+                       const struct root_place *range, bool variable, uintptr_t word,
+                       uintptr_t value);
 
 #endif

@@ -618,8 +618,7 @@ struct gomalloc_holder {
     uint64_t start;  /* of the object, or of the root's range of memory */
     uint64_t end;    /* behind its last byte */
     uint64_t requested; /* of an object: bytes asked for, 0 = not recorded */
-    uint64_t tp;       /* of a word near a thread's pointer, a variable of the thread or libc's own:
-                          the pointer; or 0 */
+    uint64_t tp;        /* of a thread's variable: the thread's pointer, 0 = not known */
     uint64_t pc;       /* of a word on a stack: in the function whose frame it is in, 0 = in none */
     uint32_t kind;     /* enum gomalloc_root_kind, or GOMALLOC_HOLDER_OBJECT */
     uint32_t site;     /* of an object: 0 = not recorded */
@@ -632,6 +631,9 @@ struct gomalloc_holder {
 };
 #define GOMALLOC_HOLDER_OBJECT 0xffu /* kind */
 #define GOMALLOC_HOLDER_LEAKED 0x1u  /* flag: nothing leads to the objects either */
+#define GOMALLOC_HOLDER_VARIABLE                                                                   \
+    0x2u /* flag: of kind STACK, but a static thread-local variable, or libc's own data of the     \
+            thread */
 
 /*
  * gomalloc_checksum returns the checksum of n bytes at p (n a multiple of 8), continuing from h
