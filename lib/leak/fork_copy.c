@@ -11,13 +11,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "sys/rawcall.h"
+
+#define AWAIT_TRIES 300 /* to hear that it may begin, at a distance of at most: */
+#define AWAIT_STEP  ((struct timespec){.tv_nsec = 10000000})
 
 static int close_range_raw(unsigned from, unsigned to) {
     return from <= to ? (int)sys_call3(SYS_close_range, from, to, 0) : 0;
@@ -43,21 +48,32 @@ static void be_killed_first(void) {
     sys_call3(SYS_close, fd, 0, 0);
 }
 
-static _Noreturn void live(int (*run)(void *arg, int fd), void *arg, int fd, int keep,
-                           long parent) {
+/* await has the copy wait until the process says that it may begin. */
+static void await(const _Atomic uint32_t *go) {
+    const struct timespec step = AWAIT_STEP;
+    for (int i = 0; i < AWAIT_TRIES; i++) {
+        if (atomic_load_explicit(go, memory_order_acquire) != 0)
+            return;
+        sys_call4(SYS_futex, (long)go, FUTEX_WAIT, 0, (long)&step);
+    }
+}
+
+static _Noreturn void live(const struct fork_copy_job *job, int fd, long parent) {
     int status = 255;
     sys_call6(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0, 0);
+    if (job->go != NULL)
+        await(job->go);
     sys_call6(SYS_prctl, PR_SET_NAME, (long)"gomalloc-copy", 0, 0, 0, 0);
     /* The process may have ended before it was said. */
-    if (sys_call3(SYS_getppid, 0, 0, 0) == parent && close_others(fd, keep) == 0) {
+    if (sys_call3(SYS_getppid, 0, 0, 0) == parent && close_others(fd, job->keep) == 0) {
         be_killed_first();
-        status = run(arg, fd);
+        status = job->run(job->arg, fd);
     }
     for (;;)
         sys_call3(SYS_exit_group, status, 0, 0);
 }
 
-int fork_copy_start(struct fork_copy *c, int (*run)(void *arg, int fd), void *arg, int keep) {
+int fork_copy_start(struct fork_copy *c, const struct fork_copy_job *job) {
     int fds[2] = {-1, -1};
     *c = (struct fork_copy){.pid = 0, .fd = -1};
     /* Known to this kernel, and allowed?  The copy could not say so. */
@@ -69,7 +85,7 @@ int fork_copy_start(struct fork_copy *c, int (*run)(void *arg, int fd), void *ar
     long parent = sys_call3(SYS_getpid, 0, 0, 0);
     long pid = sys_call6(SYS_clone, CLONE_UNTRACED, 0, 0, 0, 0, 0); /* and no signal at the end */
     if (pid == 0)
-        live(run, arg, fds[1], keep, parent);
+        live(job, fds[1], parent);
     sys_call3(SYS_close, fds[1], 0, 0);
     if (pid < 0) {
         sys_call3(SYS_close, fds[0], 0, 0);

@@ -15,6 +15,8 @@
 #ifndef GM_LEAK_FORK_COPY_H
 #define GM_LEAK_FORK_COPY_H
 
+#include <stdatomic.h>
+
 #include "sys/compiler.h"
 
 struct fork_copy {
@@ -29,12 +31,19 @@ enum fork_copy_end {
     FORK_COPY_LOST    /* somebody else has waited for it */
 };
 
-/* fork_copy_start makes a copy, in which run(arg, fd) is called, with a pipe to write to; `keep` is
- * one more descriptor that it has, or -1.  From a thread with a descriptor table of its own, which
- * stays.  Returns 0, or why there is none, a negative errno: -ENOMEM (memory, also what the limits
- * on commitment allow), -EAGAIN (the limit on processes), -EPERM, -ENOSYS (a filter of system
- * calls, an old kernel), -EMFILE. */
-int fork_copy_start(struct fork_copy *c, int (*run)(void *arg, int fd), void *arg, int keep);
+struct fork_copy_job {
+    int (*run)(void *arg, int fd); /* with a pipe to write to; its result is the copy's */
+    void *arg;
+    int keep;                   /* one more descriptor that it has, or -1 */
+    const _Atomic uint32_t *go; /* in shared memory: the copy waits, 3 s at most, until it is not 0
+                                   (a futex); NULL: it begins at once */
+};
+
+/* fork_copy_start makes a copy that does the job.  From a thread with a descriptor table of its
+ * own, which stays.  Returns 0, or why there is none, a negative errno: -ENOMEM (memory, also what
+ * the limits on commitment allow), -EAGAIN (the limit on processes), -EPERM, -ENOSYS (a filter of
+ * system calls, an old kernel), -EMFILE. */
+int fork_copy_start(struct fork_copy *c, const struct fork_copy_job *job);
 
 /* fork_copy_read reads what the copy has written; it waits, up to timeout_ms (-1: for ever).  0: it
  * has written all; negative errno: -ETIMEDOUT. */

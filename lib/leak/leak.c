@@ -6,16 +6,12 @@
 
 #include <linux/futex.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "leak/region.h"
 #include "leak/stop_signal.h"
 #include "prof/prof.h"
 #include "sys/persistent.h"
 #include "sys/rawcall.h"
-
-#define PAUSE_TRIES 300 /* to hear how long the pause was, at a distance of at most: */
-#define PAUSE_STEP  ((struct timespec){.tv_nsec = 10000000})
 
 /* Between the process and its copy: how long the pause was is known after it only. */
 struct leak_shared {
@@ -114,17 +110,6 @@ static bool mark_from_roots(const struct leak_options *o, struct leak_findings *
     return ok;
 }
 
-/* await_pause has the copy wait until the threads of the process run again: they need the
- * processors more.  Then it is known how long the pause was. */
-static void await_pause(const struct leak_shared *shared) {
-    const struct timespec step = PAUSE_STEP;
-    for (int i = 0; i < PAUSE_TRIES; i++) {
-        if (atomic_load_explicit(&shared->known, memory_order_acquire) != 0)
-            return;
-        sys_call4(SYS_futex, (long)&shared->known, FUTEX_WAIT, 0, (long)&step);
-    }
-}
-
 /* examine finds what has leaked and has it reported. */
 static int examine(const struct begin *b, struct leak_findings *f, int fd) {
     uint64_t begin = stop_now_ns();
@@ -165,10 +150,8 @@ static int examine_new(const struct begin *b, int fd) {
 
 /* in_copy is what the copy does. */
 static int in_copy(void *arg, int fd) {
-    const struct begin *b = arg;
-    await_pause(b->check->shared);
     unlock_all();
-    return examine_new(b, fd);
+    return examine_new(arg, fd);
 }
 
 /* ---- while the threads are stopped --------------------------------------------------------- */
@@ -176,7 +159,10 @@ static int in_copy(void *arg, int fd) {
 static void make_copy(struct begin *b) {
     struct leak_check *c = b->check;
     uint64_t begin = stop_now_ns();
-    int error = fork_copy_start(&c->copy, in_copy, b, b->report->keep);
+    /* The copy begins when the threads run again: they need the processors more. */
+    const struct fork_copy_job job = {
+        .run = in_copy, .arg = b, .keep = b->report->keep, .go = &c->shared->known};
+    int error = fork_copy_start(&c->copy, &job);
     c->pause.copying_ns = stop_now_ns() - begin;
     if (error != 0) {
         c->error = LEAK_COPY;

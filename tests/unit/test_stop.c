@@ -410,6 +410,10 @@ static struct fork_copy copy;
 static int copy_error;
 static volatile uint64_t shared_word;
 
+static int start_copy(int (*run)(void *arg, int fd), void *arg, int keep) {
+    return fork_copy_start(&copy, &(struct fork_copy_job){run, arg, keep, NULL});
+}
+
 struct told {
     uint64_t word;
     uint64_t tids_found;
@@ -432,7 +436,7 @@ static int tell(void *arg, int fd) {
 }
 
 static void make_copy(void *arg) {
-    copy_error = fork_copy_start(&copy, tell, arg, -1);
+    copy_error = start_copy(tell, arg, -1);
 }
 
 static _Atomic int nsigchld;
@@ -479,7 +483,7 @@ static void a_copy_can_be_given_up(void **state) {
     int status;
     char text[8];
     (void)state;
-    assert_int_equal(fork_copy_start(&copy, sleep_long, NULL, -1), 0);
+    assert_int_equal(start_copy(sleep_long, NULL, -1), 0);
     assert_int_equal(fork_copy_read(&copy, text, sizeof text, 30000), 5);
     assert_int_equal(fork_copy_read(&copy, text, sizeof text, 10), -ETIMEDOUT);
     assert_int_equal(fork_copy_finish(&copy, true, &status), FORK_COPY_KILLED);
@@ -488,7 +492,7 @@ static void a_copy_can_be_given_up(void **state) {
 
 static void *make_and_end(void *arg) {
     char text[8];
-    *(int *)arg = fork_copy_start(&copy, sleep_long, NULL, -1);
+    *(int *)arg = start_copy(sleep_long, NULL, -1);
     fork_copy_read(&copy, text, sizeof text, 30000);
     return NULL;
 }
@@ -515,7 +519,7 @@ static void a_copy_keeps_what_it_is_to_keep(void **state) {
     char text[8] = "";
     int status, fd = memfd_create("copy", MFD_CLOEXEC);
     (void)state;
-    assert_int_equal(fork_copy_start(&copy, write_there, &fd, fd), 0);
+    assert_int_equal(start_copy(write_there, &fd, fd), 0);
     assert_int_equal(fork_copy_finish(&copy, false, &status), FORK_COPY_DONE);
     assert_int_equal(status, 0);
     assert_int_equal(pread(fd, text, sizeof text, 0), 4);
@@ -533,7 +537,7 @@ static void a_refused_copy_says_why(void **state) {
         if (setrlimit(RLIMIT_NPROC, &one) != 0 ||
             (getuid() == 0 && syscall(SYS_setresuid, 65531, 65531, 65531) != 0))
             _exit(77);
-        int error = fork_copy_start(&copy, sleep_long, NULL, -1);
+        int error = start_copy(sleep_long, NULL, -1);
         _exit(error == -EAGAIN && copy.pid == 0 && copy.fd == -1 ? 0 : 1);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
