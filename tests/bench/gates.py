@@ -225,5 +225,31 @@ def of_capture(suite):
     return found + [gate("the first capture in a new thread, us", stats.median(suite["first_us"]), 5)]
 
 
+# ---- leak checks --------------------------------------------------------------------------------
+
+
+def pause_limit_ms(by):
+    """What a thread may stall: a bare fork copies page tables, too."""
+    return 1 + 1.3 * stats.median(by["fork"]) / 1e3
+
+
+def mark_s_per_gib(by):
+    return stats.median(by["mark"]) / 1e6 / (by["bytes"] / 2**30)
+
+
+def of_pause(suite):
+    found, heaps = [], suite["heaps"]
+    for name, by in heaps.items():
+        if name.endswith((" KiB", "huge")):
+            found.append(gate(f"a leak check's longest stall, {name} pages, ms", stats.median(by["stall"]) / 1e3,
+                              pause_limit_ms(by)))
+    if "LeakSanitizer" in heaps and "4M blocks" in heaps:
+        ours, theirs = (stats.median(heaps[name]["stall"]) for name in ("4M blocks", "LeakSanitizer"))
+        found.append(gate("the same at 4 million blocks, against LeakSanitizer", ours / theirs, 0.1))
+    if "graph" in heaps:
+        found.append(gate("the mark of a random graph, s for a GiB", mark_s_per_gib(heaps["graph"]), 2.0))
+    return found
+
+
 OF = {"malloc": of_malloc, "macro": of_macro, "record": of_record, "growth": of_growth, "threads": of_threads,
-      "capture": of_capture}
+      "capture": of_capture, "pause": of_pause}

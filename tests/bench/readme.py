@@ -61,8 +61,18 @@ def _growth(suite):
             f"{gates.growth_ratio(suite, OURS, 'pages'):.2f} times as long as at {report.size_text(gates.growth_base(suite))}.")
 
 
+def _pause(suite):
+    rows = [["a leak check, 50 threads, ms", "a bare fork", "the longest stall"]]
+    for name, by in suite["heaps"].items():
+        rows.append([name, f"{stats.median(by['fork']) / 1e3:.1f}", f"{stats.median(by['stall']) / 1e3:.1f}"])
+    text = report.table(rows)
+    if "graph" in suite["heaps"]:
+        text += f"\n\nThe mark of a random graph takes {gates.mark_s_per_gib(suite['heaps']['graph']):.1f} s for a GiB."
+    return text
+
+
 PARTS = {"malloc": _micro, "macro": _programs, "record": _record, "growth": _growth, "threads": report.threads,
-         "capture": report.capture}
+         "capture": report.capture, "pause": _pause}
 
 
 def _gates(suites):

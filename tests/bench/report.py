@@ -175,9 +175,44 @@ def capture(suite):
     return table(rows)
 
 
+# ---- leak checks ------------------------------------------------------------------------------------
+
+
+def _ms(values):
+    return f"{stats.median(values) / 1e3:.2f}"
+
+
+def _pause_rows(suite):
+    rows = [["heap", "objects", "a bare fork", "stall by it", "by nothing", "by a leak check", "at most", ""]]
+    for name, by in suite["heaps"].items():
+        row = [name, f"{by['objects']:,}", _ms(by["fork"]), _ms(by["forked"]), _ms(by["quiet"]), _ms(by["stall"])]
+        met = stats.median(by["stall"]) / 1e3 <= gates.pause_limit_ms(by)
+        limited = name != "LeakSanitizer"
+        rows.append(row + ([f"{gates.pause_limit_ms(by):.2f}", "met" if met else "MISSED"] if limited else ["", ""]))
+    return rows
+
+
+def _check_rows(suite):
+    rows = [["of a leak check", "stopping, ms", "copying, ms", "to the last thread, ms", "mark, s", "mark, s/GiB",
+             "leaks, s"]]
+    for name, by in suite["heaps"].items():
+        if name != "LeakSanitizer":
+            rows.append([name] + [_ms(by[f]) for f in ("stopping", "copying", "longest")]
+                        + [f"{stats.median(by['mark']) / 1e6:.2f}", f"{gates.mark_s_per_gib(by):.2f}",
+                           f"{stats.median(by['group']) / 1e6:.2f}"])
+    return rows
+
+
+def pause(suite):
+    some = next(iter(suite["heaps"].values()))["stall"]
+    return (f"The longest stall of 50 threads, as they see it, in ms; {_rounds(some)}.  What a leak check may take is "
+            "1 ms and 1.3 times the bare fork of the same process.\n\n" + table(_pause_rows(suite)) + "\n\n"
+            + table(_check_rows(suite)))
+
+
 SUITES = {"malloc": ("A malloc and a free", malloc), "macro": ("Real programs, recording off (rate=0)", macro),
           "record": ("Recording", record), "growth": ("Growth", growth), "threads": ("Threads", threads),
-          "capture": ("The capture of a stack", capture)}
+          "capture": ("The capture of a stack", capture), "pause": ("What a leak check makes a program wait", pause)}
 
 
 def full(name, suite):
