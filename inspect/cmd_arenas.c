@@ -13,7 +13,9 @@ static const struct column columns[] = {
     {"in_use", "in_use_pages * 8192", KIND_BYTES, 0, "pages in spans"},
     {"free", "free_pages * 8192", KIND_BYTES, 0, "free pages"},
     {"scavenged", "scavenged_pages * 8192", KIND_BYTES, 0,
-     "of the free pages, given back to the kernel"},
+     "of the free pages, given back to the kernel, or never used"},
+    {"run", "longest_run * 8192", KIND_BYTES, COLUMN_OPTIONAL | COLUMN_LATE,
+     "longest run of free pages"},
     {"ready", "ready_bytes", KIND_BYTES, COLUMN_OPTIONAL, "backed as soon as touched"},
     {"prepared", "prepared_bytes", KIND_BYTES, COLUMN_OPTIONAL, "may be used, not backed"},
     {"reserved", "reserved_bytes", KIND_BYTES, COLUMN_OPTIONAL, "address space only"},
@@ -22,6 +24,21 @@ static const struct column columns[] = {
     {"free_pages", NULL, KIND_COUNT, COLUMN_EXTRA, "pages grown and in no span"},
     {"scavenged_pages", NULL, KIND_COUNT, COLUMN_EXTRA, "of these, given back"},
     {"span_pages", NULL, KIND_COUNT, COLUMN_EXTRA, "in_use_pages counted from the spans"},
+    {"objects", "live_objects", KIND_COUNT, COLUMN_EXTRA, "live objects"},
+    {"slots", "external_bytes", KIND_BYTES, COLUMN_EXTRA, "free slots in its spans"},
+    {"free_slots", "free_objects", KIND_COUNT, COLUMN_EXTRA, "their number"},
+    {"tail", "tail_bytes", KIND_BYTES, COLUMN_EXTRA, "ends of spans that hold no slot"},
+    {"recorded", "recorded_bytes", KIND_BYTES, COLUMN_EXTRA,
+     "of the live bytes, in objects of which it is known what they asked for"},
+    {"slack", "internal_bytes", KIND_BYTES, COLUMN_EXTRA, "given to these beyond that"},
+    {"resident", "resident_bytes", KIND_BYTES, COLUMN_EXTRA | COLUMN_MEASURED, "in memory"},
+    {"free_resident", "free_resident_bytes", KIND_BYTES, COLUMN_EXTRA | COLUMN_MEASURED,
+     "of these, in free pages"},
+    {"huge", "huge_bytes", KIND_BYTES, COLUMN_EXTRA | COLUMN_MEASURED,
+     "of the resident ones, in huge pages"},
+    {"huge_exact", NULL, KIND_NUMBER, COLUMN_EXTRA | COLUMN_MEASURED,
+     "0: huge is the arena's share of what the kernel tells of a mapping"},
+    {"swapped", "swapped_bytes", KIND_BYTES, COLUMN_EXTRA | COLUMN_MEASURED, "swapped out"},
     {"zeroed_base", NULL, KIND_BYTES, COLUMN_EXTRA, "offset of the first byte never used"},
 };
 
@@ -110,9 +127,17 @@ static enum status show_tables(const struct command_line *line, const struct tar
     return STATUS_DONE;
 }
 
+/* v1_arena of a file of an older version, without what it does not tell. */
+#define OLD_ARENA                                                                                  \
+    "(SELECT *, NULL AS live_objects, NULL AS free_objects, NULL AS external_bytes, "              \
+    "NULL AS tail_bytes, NULL AS recorded_bytes, NULL AS internal_bytes, NULL AS longest_run, "    \
+    "NULL AS resident_bytes, NULL AS swapped_bytes, NULL AS huge_bytes, NULL AS huge_exact, "      \
+    "NULL AS free_resident_bytes FROM v1_arena)"
+
 static enum status show(const struct command_line *line, const struct target *target,
                         struct failure *failure) {
-    static const struct view_query arenas = {.from = "v1_arena", .order = "base"};
+    const struct view_query arenas = {
+        .from = view_with(target, "v1_arena", "longest_run", OLD_ARENA), .order = "base"};
     static const struct view_query states = {.from = "state_figure", .order = "name"};
     const struct own *own = line->own;
     if (!own->states)

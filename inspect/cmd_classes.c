@@ -7,14 +7,26 @@
 static const struct column columns[] = {
     {"class", "size_class", KIND_NUMBER, 0, "size class; 0 = large objects, a span each"},
     {"size", "slot_bytes", KIND_BYTES, 0, "of a slot"},
-    {"live", "live_bytes", KIND_BYTES, 0, "given to live objects"},
     {"objects", "live_objects", KIND_COUNT, 0, "live objects"},
-    {"spans", NULL, KIND_COUNT, 0, "spans in use"},
-    {"used", "used_percent", KIND_PERCENT, 0, "of the spans' bytes, in live objects"},
-    {"free", "free_bytes", KIND_BYTES, 0, "free slots in these spans"},
-    {"free_slots", "free_objects", KIND_COUNT, COLUMN_OPTIONAL, "their number"},
-    {"tail", "tail_bytes", KIND_BYTES, COLUMN_OPTIONAL, "ends of spans that hold no slot"},
+    {"live", "live_bytes", KIND_BYTES, 0, "given to live objects"},
+    {"slack", "internal_bytes", KIND_BYTES, 0,
+     "of these, not asked for; an estimate unless all objects are recorded"},
+    {"free", "free_bytes", KIND_BYTES, 0, "free slots in its spans"},
+    {"tail", "tail_bytes", KIND_BYTES, COLUMN_OPTIONAL | COLUMN_LATE,
+     "ends of spans that hold no slot"},
+    {"used", "used_percent", KIND_PERCENT, COLUMN_OPTIONAL, "of the spans' bytes, in live objects"},
+    {"spans", NULL, KIND_COUNT, COLUMN_OPTIONAL, "spans in use"},
+    {"free_slots", "free_objects", KIND_COUNT, COLUMN_OPTIONAL, "free slots"},
     {"span_bytes", NULL, KIND_BYTES, COLUMN_EXTRA, "bytes of all its spans"},
+    {"empty", "empty_spans", KIND_COUNT, COLUMN_EXTRA, "spans without a live object"},
+    {"cached", "cached_bytes", KIND_BYTES, COLUMN_EXTRA,
+     "of the free slots, in spans that threads keep"},
+    {"recorded", "100.0 * recorded_bytes / nullif(live_bytes, 0)", KIND_PERCENT, COLUMN_EXTRA,
+     "of the live bytes, in objects of which it is known what they asked for"},
+    {"resident", "resident_bytes", KIND_BYTES, COLUMN_EXTRA | COLUMN_MEASURED,
+     "of the spans' bytes, in memory"},
+    {"swapped", "swapped_bytes", KIND_BYTES, COLUMN_EXTRA | COLUMN_MEASURED,
+     "of the spans' bytes, swapped out"},
     {"span_pages", NULL, KIND_COUNT, COLUMN_EXTRA, "pages of 8 KiB in one span"},
     {"span_slots", NULL, KIND_COUNT, COLUMN_EXTRA, "slots in one span"},
     {"noscan_spans", NULL, KIND_COUNT, COLUMN_EXTRA, "spans whose objects hold no pointers"},
@@ -32,11 +44,23 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
     ((struct own *)line->own)->all = true;
 }
 
-static enum status run(struct command_line *line) {
+/* v1_class of a file of an older version, without what it does not tell. */
+#define OLD_CLASS                                                                                  \
+    "(SELECT *, NULL AS internal_bytes, NULL AS recorded_bytes, NULL AS resident_bytes, "          \
+    "NULL AS swapped_bytes, NULL AS empty_spans, NULL AS cached_bytes FROM v1_class)"
+
+static enum status show(const struct command_line *line, const struct target *target,
+                        struct failure *failure) {
     const struct own *own = line->own;
-    return view_run(line, &(struct view_query){.from = "v1_class",
-                                               .where = own->all ? NULL : "spans > 0",
-                                               .order = "size_class"});
+    const struct view_query query = {.from =
+                                         view_with(target, "v1_class", "internal_bytes", OLD_CLASS),
+                                     .where = own->all ? NULL : "spans > 0",
+                                     .order = "size_class"};
+    return view_show(line, target, &query, failure);
+}
+
+static enum status run(struct command_line *line) {
+    return view_on_target(line, show);
 }
 
 const struct command command_verb_classes = {

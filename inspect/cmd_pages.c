@@ -50,14 +50,29 @@ static const struct column entry_columns[] = {
      KIND_TEXT, COLUMN_EXTRA, "the three as Go packs them into 64 bits"},
 };
 
+static const struct column run_columns[] = {
+    {"pages",
+     "CASE min_pages WHEN 1 THEN '1' ELSE min_pages || coalesce('-' || max_pages, ' or more') END",
+     KIND_TEXT, 0, "free pages of 8 KiB in a row"},
+    {"runs", NULL, KIND_COUNT, 0, "so many runs of about that length"},
+    {"free", "bytes", KIND_BYTES, 0, "in all of them"},
+    {"share", "100.0 * bytes / sum(bytes) OVER ()", KIND_PERCENT, 0, "of all free pages"},
+    {"returned", "returned_bytes", KIND_BYTES, 0,
+     "of free, given back to the kernel, or never used"},
+    {"longest", "longest_run * 8192", KIND_BYTES, 0, "the longest of these runs"},
+    {"min_pages", NULL, KIND_COUNT, COLUMN_EXTRA, "shortest run that is counted here"},
+    {"max_pages", NULL, KIND_COUNT, COLUMN_EXTRA, "longest run that is, or null: any longer one"},
+};
+
 static const struct column_list lists[] = {
     {"Columns of --levels", level_columns, COUNT(level_columns)},
     {"Columns of --level and --entries", entry_columns, COUNT(entry_columns)},
+    {"Columns of --runs", run_columns, COUNT(run_columns)},
     {NULL, NULL, 0}};
 
 #define TERMINAL_ENTRIES 25 /* rows of entries on a terminal */
 
-enum what { WHAT_ALL, WHAT_LEVELS, WHAT_ENTRIES, WHAT_LEVEL, WHAT_CHUNKS, WHAT_MAP };
+enum what { WHAT_ALL, WHAT_LEVELS, WHAT_ENTRIES, WHAT_LEVEL, WHAT_CHUNKS, WHAT_RUNS, WHAT_MAP };
 
 struct own {
     enum what what;
@@ -71,6 +86,7 @@ static const struct argp_option options[] = {
     {"levels", 'l', NULL, 0, "only the radix tree, a row for each level", 1},
     {"entries", 'e', NULL, 0, "the radix tree, a row for each entry", 1},
     {"chunks", 'c', NULL, 0, "a row for each chunk", 1},
+    {"runs", 'r', NULL, 0, "free pages by the length of the run that they stand in", 1},
     {"map", 'm', NULL, 0, "only the picture", 1},
     {.name = NULL}};
 
@@ -85,6 +101,7 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
                 : key == 'l'     ? WHAT_LEVELS
                 : key == 'e'     ? WHAT_ENTRIES
                 : key == 'c'     ? WHAT_CHUNKS
+                : key == 'r'     ? WHAT_RUNS
                                  : WHAT_MAP;
 }
 
@@ -151,6 +168,17 @@ static void print_heap(const struct command_line *line, const struct target *tar
     sqlite3_finalize(stmt);
 }
 
+/* show_runs shows how long the runs of free pages are, of the heap as a whole. */
+static enum status show_runs(const struct command_line *line, const struct target *target,
+                             struct failure *failure) {
+    static const struct view_query query = {
+        .from = "v1_free_run", .where = "base IS NULL", .order = "min_pages"};
+    if (!view_with(target, "v1_free_run", "runs", NULL))
+        return fail(failure, STATUS_BAD_VERSION,
+                    "%s does not tell of runs: it was made by an older goinspect", target->word);
+    return view_show_as(line, target, &lists[2], 0, &query, failure);
+}
+
 static enum status show(const struct command_line *line, const struct target *target,
                         struct failure *failure) {
     static const struct view_query chunks = {.from = "v1_chunk", .order = "base"};
@@ -165,6 +193,8 @@ static enum status show(const struct command_line *line, const struct target *ta
         return show_entries(line, target, -1, failure);
     case WHAT_LEVEL:
         return show_entries(line, target, own->level, failure);
+    case WHAT_RUNS:
+        return show_runs(line, target, failure);
     case WHAT_CHUNKS:
         return view_show(line, target, &chunks, failure);
     case WHAT_MAP:
@@ -181,7 +211,8 @@ static enum status show(const struct command_line *line, const struct target *ta
 static enum status run(struct command_line *line) {
     const struct own *own = line->own;
     if (own->what == WHAT_MAP && line->output.format != OUTPUT_TABLE) {
-        say("pages: a picture has one format; -o goes with --chunks, --levels and --entries");
+        say("pages: a picture has one format; -o goes with --chunks, --runs, --levels and "
+            "--entries");
         return STATUS_USAGE;
     }
     return view_on_target(line, show);
@@ -193,10 +224,11 @@ const struct command command_verb_pages = {
     .summary = "page allocator: the radix tree's levels and a picture of the pages",
     .details = "As a table: the levels, where the search for pages begins, the scavenger's pace,\n"
                "and the picture.  In the other formats: a row for each chunk, unless\n"
-               "--levels, --level or --entries ask for the radix tree.",
+               "--runs, --levels, --level or --entries ask for something else.",
     .examples = "  goinspect pages redis-server\n"
                 "  goinspect pages redis-server --level 4\n"
                 "  goinspect pages redis-server --entries --sort max_free:desc --limit 5\n"
+                "  goinspect pages redis-server --runs\n"
                 "  goinspect pages heap.db -o json\n",
     .takes = TAKES_FORMAT | TAKES_SNAPSHOT,
     .min_words = 1,

@@ -29,15 +29,28 @@ static const struct column columns[] = {
     {"span_bytes", NULL, KIND_BYTES, COLUMN_EXTRA, "bytes of the span"},
     {"unswept", "unswept_objects", KIND_COUNT, COLUMN_EXTRA,
      "free slots that other threads freed, not swept yet"},
+    {"tail", "tail_bytes", KIND_BYTES, COLUMN_EXTRA, "its end that holds no slot"},
+    {"requested", "requested_bytes", KIND_BYTES, COLUMN_EXTRA,
+     "asked for by the live objects of which that is recorded"},
+    {"slack", "internal_bytes", KIND_BYTES, COLUMN_EXTRA, "given to these beyond that"},
+    {"recorded_objects", NULL, KIND_COUNT, COLUMN_EXTRA, "their number"},
+    {"resident", "resident_bytes", KIND_BYTES, COLUMN_EXTRA | COLUMN_MEASURED,
+     "of the span's bytes, in memory"},
+    {"swapped", "swapped_bytes", KIND_BYTES, COLUMN_EXTRA | COLUMN_MEASURED,
+     "of the span's bytes, swapped out"},
     {"recorded", NULL, KIND_NUMBER, COLUMN_EXTRA, "1: some objects have their site recorded"},
     {"sweepgen", NULL, KIND_NUMBER, COLUMN_OPTIONAL, "sweep generation in which it was last swept"},
     {"needzero", NULL, KIND_NUMBER, COLUMN_OPTIONAL, "1: free slots may hold old data"},
     {"freeindex", NULL, KIND_NUMBER, COLUMN_EXTRA, "slot at which the next search begins"},
 };
 
-/* v1_span with the column that a file of an older version does not have. */
-#define FROM_SPANS                                                                                 \
-    "(SELECT *, CASE WHEN state <> 'in use' THEN NULL WHEN place = 'cached large' THEN place "     \
+/* v1_span with the columns that a file of an older version does not have. */
+#define NEW_COLUMNS                                                                                \
+    ", NULL AS tail_bytes, NULL AS requested_bytes, NULL AS internal_bytes, "                      \
+    "NULL AS recorded_objects, NULL AS resident_bytes, NULL AS swapped_bytes"
+#define FROM_SPANS(more)                                                                           \
+    "(SELECT *" more                                                                               \
+    ", CASE WHEN state <> 'in use' THEN NULL WHEN place = 'cached large' THEN place "              \
     "WHEN live_objects = 0 THEN 'empty' WHEN live_objects = nelems THEN 'full' "                   \
     "ELSE 'partial' END AS filled FROM v1_span)"
 
@@ -130,7 +143,9 @@ static enum status show(const struct command_line *line, const struct target *ta
         {":above", own->util_order == '>' ? (int64_t)(own->util * 1000) : -1, NULL},
     };
     return view_show(line, target,
-                     &(struct view_query){.from = FROM_SPANS,
+                     &(struct view_query){.from = view_with(target, "v1_span", "tail_bytes", NULL)
+                                                      ? FROM_SPANS("")
+                                                      : FROM_SPANS(NEW_COLUMNS),
                                           .where =
                                               "(:class < 0 OR size_class = :class)"
                                               " AND (:state IN ('', state, filled))"

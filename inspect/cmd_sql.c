@@ -118,7 +118,10 @@ static enum status run_sql(const struct command_line *line, const struct target 
 static uint64_t sections_for(const char *sql) {
     if (strcasestr(sql, "leak") || strcasestr(sql, "v1_root"))
         return (CLIENT_RESIDENT | CLIENT_LEAKS) & ~(UINT64_C(1) << GOMALLOC_SECTION_RESIDENT);
-    return strcasestr(sql, "resident") ? CLIENT_RESIDENT : TARGET_EVERYTHING;
+    bool pages = strcasestr(sql, "resident") || strcasestr(sql, "swapped") ||
+                 strcasestr(sql, "huge") || strcasestr(sql, "fragmentation") ||
+                 strcasestr(sql, "backing");
+    return pages ? CLIENT_RESIDENT : TARGET_EVERYTHING;
 }
 
 static enum status run(struct command_line *line) {

@@ -473,6 +473,16 @@ static const struct image_column holder_columns[] = {
 };
 #undef F
 
+#define F(kind, column, field, text) FIELD(gomalloc_backing, kind, column, field, text)
+static const struct image_column backing_columns[] = {
+    F(UINT, "base", base, "address of the chunk"),
+    F(HEX, "resident", resident, "little-endian bits, hex: pages of 4 KiB that are resident"),
+    F(HEX, "swapped", swapped, "the same: swapped out"),
+    F(UINT, "huge_bytes", huge_bytes, "of the resident ones, in huge pages"),
+    F(UINT, "flags", flags, "1 huge_bytes is a share of what a larger mapping has"),
+};
+#undef F
+
 const struct image_table image_tables[] = {
     {"image_header", "the image", GOMALLOC_NSECTIONS, sizeof(struct gomalloc_image), header_columns,
      sizeof header_columns / sizeof header_columns[0], -1},
@@ -522,6 +532,8 @@ const struct image_table image_tables[] = {
           "a step from a root to it"),
     TABLE(REFERRER, "referrer", struct gomalloc_holder, holder_columns, -1,
           "words that point to it"),
+    TABLE(BACKING, "backing", struct gomalloc_backing, backing_columns, 0,
+          "what the kernel has behind a chunk"),
 };
 const size_t nimage_tables = sizeof image_tables / sizeof image_tables[0];
 

@@ -59,6 +59,12 @@ static const char *const table_sql[] = {
     " FROM main.site_live",
     "INSERT INTO target.resident SELECT ?1, name, mapped_bytes, resident_bytes,"
     " swapped_bytes, huge_bytes FROM main.resident",
+    "INSERT INTO target.span_figure SELECT ?1, base, resident_bytes, swapped_bytes,"
+    " recorded_objects, requested_bytes FROM main.span_figure",
+    "INSERT INTO target.arena_figure SELECT ?1, base, resident_bytes, swapped_bytes, huge_bytes,"
+    " huge_exact, free_resident_bytes FROM main.arena_figure",
+    "INSERT INTO target.free_run SELECT ?1, arena, min_pages, runs, pages, returned_pages, longest"
+    " FROM main.free_run",
     "INSERT INTO target.pin SELECT ?1, unit, base, site_id, objects, bytes, block_bytes,"
     " block_used, block_objects, block_sites FROM main.pin",
     "INSERT INTO target.memstat SELECT ?1, name, reserved_bytes, prepared_bytes, ready_bytes,"

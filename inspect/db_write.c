@@ -50,6 +50,7 @@ static int create_schema(const struct db_fault *f, const char *temp) {
         schema_tables_leak_sql,
         schema_tables_pins_sql,
         schema_tables_resident_sql,
+        schema_tables_fragmentation_sql,
         schema_views_sql,
         schema_views_heap_sql,
         schema_views_escape_sql,

@@ -16,6 +16,7 @@
 #define MAX_ADDRESS      (UINT64_C(1) << 62)
 #define MAX_TRANSITIONS  1024u /* purposes times transitions, by far */
 #define MAX_KINDS        256u  /* of memory, by far */
+#define CHUNK_BYTES      (512u * GOMALLOC_IMAGE_PAGE)
 #define MAX_HINTS        (1u << 20)
 #define PAGE_CACHE_BYTES (64 * GOMALLOC_IMAGE_PAGE)
 
@@ -150,10 +151,20 @@ static int check_resident(struct checker *c) {
     return 0;
 }
 
+static int check_backing(struct checker *c) {
+    size_t n;
+    const struct gomalloc_backing *b = image_section(c->im, GOMALLOC_SECTION_BACKING, &n);
+    for (size_t i = 0; i < n; i++)
+        if (b[i].base >= MAX_ADDRESS || b[i].base % CHUNK_BYTES != 0 ||
+            b[i].huge_bytes > CHUNK_BYTES)
+            return damaged(c, "backing %zu: senseless", i);
+    return 0;
+}
+
 int image_check_heap(struct image *im, char *err, size_t errlen) {
     static int (*const checks[])(struct checker *) = {
         check_mcaches,   check_mcache_classes, check_mcentrals, check_mheap,
-        check_scavenger, check_transitions,    check_resident};
+        check_scavenger, check_transitions,    check_resident,  check_backing};
     struct checker c = {im, err, errlen};
     int rc = 0;
     for (size_t i = 0; i < sizeof checks / sizeof checks[0] && !rc; i++)

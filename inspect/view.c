@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client.h"
 #include "text.h"
 #include "view.h"
 
@@ -193,9 +194,43 @@ enum status view_class(const struct target *target, const char *word, int64_t *r
     return status;
 }
 
+const char *view_with(const struct target *target, const char *view, const char *column,
+                      const char *otherwise) {
+    sqlite3_stmt *stmt = NULL;
+    char *sql = sqlite3_mprintf("SELECT %s FROM %s", column, view);
+    bool has = sql && sqlite3_prepare_v2(target->db, sql, -1, &stmt, NULL) == SQLITE_OK;
+    sqlite3_finalize(stmt);
+    sqlite3_free(sql);
+    return has ? view : otherwise;
+}
+
+/* names tells whether a list like that of --columns or --sort, or NULL, has the name. */
+static bool names(const char *list, const char *name) {
+    while (list && *list) {
+        size_t n = strcspn(list, ",:");
+        if (n == strlen(name) && strncasecmp(list, name, n) == 0)
+            return true;
+        list += n + (list[n] != '\0');
+    }
+    return false;
+}
+
+/* sections_for returns what a live process is asked for, that the columns can be shown. */
+static uint64_t sections_for(const struct command_line *line) {
+    const struct output_options *o = &line->output;
+    for (size_t i = 0; i < line->command->ncolumns; i++) {
+        const struct column *c = &line->command->columns[i];
+        bool all = o->format != OUTPUT_TABLE && !o->columns;
+        if ((c->flags & COLUMN_MEASURED) &&
+            (all || names(o->columns, c->name) || names(o->sort, c->name)))
+            return CLIENT_RESIDENT;
+    }
+    return TARGET_EVERYTHING;
+}
+
 enum status view_target(const struct command_line *line, struct target *ret,
                         struct failure *failure) {
-    return view_target_asking(line, TARGET_EVERYTHING, ret, failure);
+    return view_target_asking(line, sections_for(line), ret, failure);
 }
 
 enum status view_target_asking(const struct command_line *line, uint64_t sections,

@@ -41,6 +41,11 @@ enum status view_show_as(const struct command_line *line, const struct target *t
  * STATUS_DONE or *failure. */
 enum status view_structures(const struct target *target, struct failure *failure);
 
+/* view_with returns the name of a view if it has the column, else what to read instead: a file of
+ * an older version may not have it. */
+const char *view_with(const struct target *target, const char *view, const char *column,
+                      const char *otherwise);
+
 /* view_class finds the size class that word names: its number, 0 to 67, or a size in bytes (68 and
  * more, or with a unit) that it serves. */
 enum status view_class(const struct target *target, const char *word, int64_t *ret,

@@ -177,9 +177,10 @@ int vtab_create(sqlite3 *db, const struct vtab_class *class, const struct vtab_w
 }
 
 int vtab_create_all(sqlite3 *db, const struct vtab_world *world) {
-    static const struct vtab_class *const derived[] = {&vtab_object_class,    &vtab_code_class,
-                                                       &vtab_symbol_class,    &vtab_stack_class,
-                                                       &vtab_site_live_class, &vtab_pin_class};
+    static const struct vtab_class *const derived[] = {
+        &vtab_object_class,      &vtab_code_class,         &vtab_symbol_class,
+        &vtab_stack_class,       &vtab_site_live_class,    &vtab_pin_class,
+        &vtab_span_figure_class, &vtab_arena_figure_class, &vtab_free_run_class};
     static struct vtab_class sections[GOMALLOC_NSECTIONS + 1];
     int rc = sqlite3_exec(db,
                           "CREATE TABLE image_column(\"table\" TEXT NOT NULL, "

@@ -62,12 +62,15 @@ struct vtab_class {
     void (*close)(struct vtab_cursor *cursor); /* may be NULL */
 };
 
-extern const struct vtab_class vtab_object_class;    /* image_object */
-extern const struct vtab_class vtab_code_class;      /* image_code */
-extern const struct vtab_class vtab_symbol_class;    /* image_symbol */
-extern const struct vtab_class vtab_stack_class;     /* image_stack */
-extern const struct vtab_class vtab_site_live_class; /* image_site_live */
-extern const struct vtab_class vtab_pin_class;       /* image_pin */
+extern const struct vtab_class vtab_object_class;       /* image_object */
+extern const struct vtab_class vtab_code_class;         /* image_code */
+extern const struct vtab_class vtab_symbol_class;       /* image_symbol */
+extern const struct vtab_class vtab_stack_class;        /* image_stack */
+extern const struct vtab_class vtab_site_live_class;    /* image_site_live */
+extern const struct vtab_class vtab_pin_class;          /* image_pin */
+extern const struct vtab_class vtab_span_figure_class;  /* image_span_figure */
+extern const struct vtab_class vtab_arena_figure_class; /* image_arena_figure */
+extern const struct vtab_class vtab_free_run_class;     /* image_free_run */
 
 /* vtab_section_class fills *ret with the class of a section's table. */
 void vtab_section_class(const struct image_table *table, struct vtab_class *ret);

@@ -75,6 +75,19 @@ CREATE VIEW resident AS
 SELECT 1 AS snapshot_id, name, mapped_bytes, resident_bytes, swapped_bytes, huge_bytes
 FROM image_resident;
 
+CREATE VIEW span_figure AS
+SELECT 1 AS snapshot_id, base, resident_bytes, swapped_bytes, recorded_objects, requested_bytes
+FROM image_span_figure;
+
+CREATE VIEW arena_figure AS
+SELECT 1 AS snapshot_id, base, resident_bytes, swapped_bytes, huge_bytes, huge_exact,
+       free_resident_bytes
+FROM image_arena_figure WHERE resident_bytes IS NOT NULL;
+
+CREATE VIEW free_run AS
+SELECT 1 AS snapshot_id, arena, min_pages, runs, pages, returned_pages, longest
+FROM image_free_run;
+
 CREATE VIEW pin AS
 SELECT 1 AS snapshot_id, unit, base, site AS site_id, objects, bytes, block_bytes, block_used,
        block_objects, block_sites

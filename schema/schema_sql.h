@@ -11,6 +11,7 @@ extern const char schema_tables_escape_sql[]; /* nor 2 */
 extern const char schema_tables_leak_sql[];   /* nor these */
 extern const char schema_tables_pins_sql[];   /* the same */
 extern const char schema_tables_resident_sql[];
+extern const char schema_tables_fragmentation_sql[];
 extern const char schema_live_sql[];  /* the same as views over the virtual tables of an image */
 extern const char schema_views_sql[]; /* the v1_* views, over either */
 extern const char schema_views_heap_sql[];

@@ -97,8 +97,15 @@ SELECT s.snapshot_id,
        s.needzero, s.sweepgen, s.freeindex, s.base, s.npages * p.page_size AS span_bytes,
        s.owner AS owner_number,
        CASE WHEN s.state <> 1 THEN NULL WHEN s.live = 0 THEN 'empty'
-            WHEN s.live = s.nelems THEN 'full' ELSE 'partial' END AS fill
-FROM snapshot p JOIN span s ON s.snapshot_id = p.snapshot_id;
+            WHEN s.live = s.nelems THEN 'full' ELSE 'partial' END AS fill,
+       CASE s.state WHEN 1 THEN s.npages * p.page_size - s.nelems * s.elem_size END AS tail_bytes,
+       coalesce(f.recorded_objects, 0) AS recorded_objects,
+       CASE WHEN f.recorded_objects > 0 THEN f.requested_bytes END AS requested_bytes,
+       CASE WHEN f.recorded_objects > 0
+            THEN f.recorded_objects * s.elem_size - f.requested_bytes END AS internal_bytes,
+       f.resident_bytes, f.swapped_bytes
+FROM snapshot p JOIN span s ON s.snapshot_id = p.snapshot_id
+LEFT JOIN span_figure f ON f.snapshot_id = s.snapshot_id AND f.base = s.base;
 
 -- One row for each size class; class 0 is the large objects, a span each.
 CREATE VIEW v1_class AS
@@ -112,11 +119,15 @@ SELECT c.snapshot_id, c.size_class, c.bytes AS slot_bytes, c.npages AS span_page
        coalesce(sum(s.npages * p.page_size - s.nelems * s.elem_size), 0) AS tail_bytes,
        coalesce(sum(s.npages * p.page_size), 0) AS span_bytes,
        coalesce(sum(s.noscan), 0) AS noscan_spans,
-       round(100.0 * sum(s.live * s.elem_size) / sum(s.npages * p.page_size), 1) AS used_percent
+       round(100.0 * sum(s.live * s.elem_size) / sum(s.npages * p.page_size), 1) AS used_percent,
+       g.internal_bytes, coalesce(g.recorded_bytes, 0) AS recorded_bytes, g.resident_bytes,
+       g.swapped_bytes, coalesce(g.empty_spans, 0) AS empty_spans,
+       coalesce(g.cached_bytes, 0) AS cached_bytes
 FROM snapshot p
 JOIN size_class c ON c.snapshot_id = p.snapshot_id
 LEFT JOIN span s
      ON s.snapshot_id = c.snapshot_id AND s.size_class = c.size_class AND s.state = 1
+LEFT JOIN class_figure g ON g.snapshot_id = c.snapshot_id AND g.size_class = c.size_class
 GROUP BY c.snapshot_id, c.size_class;
 
 -- The part of each span that lies in one arena: large spans may reach over several.  A page is 8192
@@ -136,18 +147,29 @@ SELECT snapshot_id, base - base % 67108864 AS arena, live_bytes,
 FROM piece WHERE state <> 0;
 
 -- One row for each arena.  in_use_pages is the library's count, span_pages is counted from the
--- spans; live_bytes of a span that reaches over several arenas stand in its first.
+-- spans; what a span that reaches over several arenas consists of stands in its first.
 CREATE VIEW v1_arena AS
 SELECT a.snapshot_id, printf('0x%x', a.base) AS address, a.size,
        a.reserved_bytes, a.prepared_bytes, a.ready_bytes,
        a.in_use_pages, a.free_pages, a.scavenged_pages,
        coalesce(s.span_pages, 0) AS span_pages,
        coalesce(s.live_bytes, 0) AS live_bytes,
-       a.zeroed_base, a.base
+       a.zeroed_base, a.base,
+       coalesce(c.live_objects, 0) AS live_objects,
+       coalesce(c.free_objects, 0) AS free_objects,
+       coalesce(c.external_bytes, 0) AS external_bytes,
+       coalesce(c.tail_bytes, 0) AS tail_bytes,
+       coalesce(c.recorded_bytes, 0) AS recorded_bytes,
+       c.recorded_bytes - c.requested_bytes AS internal_bytes,
+       coalesce((SELECT max(r.longest) FROM free_run r
+                 WHERE r.snapshot_id = a.snapshot_id AND r.arena = a.base), 0) AS longest_run,
+       g.resident_bytes, g.swapped_bytes, g.huge_bytes, g.huge_exact, g.free_resident_bytes
 FROM arena a
 LEFT JOIN (SELECT snapshot_id, arena, sum(npages) AS span_pages, sum(live_bytes) AS live_bytes
            FROM span_piece GROUP BY snapshot_id, arena) s
-     ON s.snapshot_id = a.snapshot_id AND s.arena = a.base;
+     ON s.snapshot_id = a.snapshot_id AND s.arena = a.base
+LEFT JOIN arena_content c ON c.snapshot_id = a.snapshot_id AND c.arena = a.base
+LEFT JOIN arena_figure g ON g.snapshot_id = a.snapshot_id AND g.base = a.base;
 
 -- One row for each entry of the radix tree that is not all zero.
 CREATE VIEW v1_page_summary AS

@@ -6,11 +6,8 @@
 -- kernel, their bytes by the spans.  Slack is estimated where allocations are sampled.
 CREATE VIEW span_content AS
 SELECT t.snapshot_id, t.live_bytes, t.free_bytes, t.tail_bytes,
-       min(t.live_bytes,
-           (SELECT CAST(round(coalesce(sum(l.objects * l.weight * (l.given - l.requested)), 0))
-                        AS INTEGER)
-            FROM site_live l
-            WHERE l.snapshot_id = t.snapshot_id AND l.requested IS NOT NULL)) AS slack_bytes,
+       (SELECT coalesce(sum(f.internal_bytes), 0) FROM class_figure f
+        WHERE f.snapshot_id = t.snapshot_id) AS slack_bytes,
        min(t.free_bytes,
            (SELECT coalesce(sum(cached_bytes), 0) FROM thread h
             WHERE h.snapshot_id = t.snapshot_id)) AS cached_bytes

@@ -95,7 +95,7 @@ void image_gather_summaries(struct image_writer *w);
 void image_gather_arenas(struct image_writer *w);
 void image_gather_mheap(struct image_writer *w);
 void image_gather_scavenger(struct image_writer *w);
-void image_gather_resident(struct image_writer *w);
+void image_gather_resident(struct image_writer *w); /* and "backing" */
 void image_gather_memstats(struct image_writer *w);
 void image_gather_transitions(struct image_writer *w);
 void image_gather_counters(struct image_writer *w);
@@ -119,6 +119,16 @@ struct image_recorded image_recorded_at(uintptr_t p);
 
 /* image_find_chunk returns the gathered record of the chunk that holds an address, or NULL. */
 struct gomalloc_chunk *image_find_chunk(const struct image_writer *w, uintptr_t addr);
+
+/* Section "backing".  image_backing_start makes it anew: nothing is resident; image_backing_none,
+ * empty: not known.  image_backing_page tells of the page of the kernel's at addr, in a chunk of
+ * section "chunk"; image_backing_huge, once these are told, that `huge` bytes of the mapping from
+ * start to end are in huge pages. */
+void image_backing_start(struct image_writer *w);
+void image_backing_none(struct image_writer *w);
+void image_backing_page(struct image_writer *w, const struct gomalloc_chunk *c, uint64_t addr,
+                        bool resident, bool swapped);
+void image_backing_huge(struct image_writer *w, uint64_t start, uint64_t end, uint64_t huge);
 
 struct span_owner;
 

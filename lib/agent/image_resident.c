@@ -23,16 +23,16 @@
 #include <sys/uio.h>
 
 #include "agent/image_private.h"
+#include "agent/smaps.h"
 #include "heap/mheap.h"
 #include "sys/owned.h"
 
 #define ATTEMPTS  4
-#define ENTRIES   512 /* of pagemap, read at a time */
-#define PRESENT   ((uint64_t)1 << 63)
+#define ENTRIES   512                 /* of pagemap, read at a time */
+#define PRESENT   ((uint64_t)1 << 63) /* linux/Documentation/admin-guide/mm/pagemap.rst */
+#define SWAPPED   ((uint64_t)1 << 62)
 #define FILE_PAGE ((uint64_t)1 << 61)
 #define EXCLUSIVE ((uint64_t)1 << 56)
-#define LINE_MAX  8192  /* a path has 4095 bytes at most */
-#define TEXT_MAX  65536 /* of smaps, read at a time */
 #define TCB_SPAN                                                                                   \
     ((uint64_t)32 << 10) /* libc's descriptor of a thread is so near its stack's end               \
                           */
@@ -78,22 +78,13 @@ static const char names[NKINDS][24] = {
 /* The linker gives every object this name for its ELF header. */
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 
-/* A mapping, as smaps tells of it. */
-struct vma {
-    uint64_t start, end; /* 0: none yet */
-    uint32_t prot;
-    bool shared;
-    uint64_t inode;
-    uint64_t resident, swapped, huge; /* bytes */
-    enum kind kind;                   /* of what in it is not the library's */
-};
-
 struct walk {
     struct image_writer *w;
     struct gomalloc_resident sums[NKINDS];
-    struct vma vma;
-    uint64_t resident; /* of all mappings */
-    uint64_t own_end;  /* where the library's own code and data end */
+    const struct smaps_mapping *m; /* the mapping at hand */
+    enum kind kind;                /* of what in it is not the library's */
+    uint64_t resident;             /* of all mappings */
+    uint64_t own_end;              /* where the library's own code and data end */
     uint64_t file_end; /* where the last mapping of a file's data ended: bss may follow */
     unsigned tcb_lookups;
     int pagemap; /* -1: can't be read */
@@ -101,11 +92,11 @@ struct walk {
     uint64_t entries_start; /* address that entries[0] tells of; 0 = nothing */
     uint64_t nentries;
     uint64_t entries[ENTRIES];
-    uint64_t present[NKINDS]; /* bytes of the vma, by pagemap */
+    uint64_t present[NKINDS]; /* bytes of the mapping, by pagemap */
     uint64_t maybe_zero[NKINDS];
     size_t nowned;
     struct owned_range owned[OWNED_MAX];
-    char text[TEXT_MAX];
+    struct smaps smaps;
 };
 
 #define WALK_BYTES align_up(sizeof(struct walk), PHYS_PAGE_SIZE)
@@ -160,6 +151,8 @@ static void count_pages(struct walk *k, uint64_t from, uint64_t to, enum kind ki
         if (heap)
             kind = kind_of_heap_page(c, p);
         k->sums[kind].mapped_bytes += PHYS_PAGE_SIZE;
+        if (c != NULL)
+            image_backing_page(k->w, c, p, (entry & PRESENT) != 0, (entry & SWAPPED) != 0);
         if ((entry & PRESENT) == 0)
             continue;
         k->present[kind] += PHYS_PAGE_SIZE;
@@ -185,25 +178,6 @@ static enum kind largest(const uint64_t *by_kind, enum kind otherwise) {
     return best;
 }
 
-/* settle makes the pages counted those that the kernel says are resident: without the page of
- * zeroes, and by what came or went between the two. */
-static void settle(struct walk *k) {
-    const struct vma *v = &k->vma;
-    uint64_t counted = sum_of(k->present), zero = sum_of(k->maybe_zero);
-    uint64_t excess = counted > v->resident ? counted - v->resident : 0;
-    excess = excess < zero ? excess : zero;
-    for (unsigned i = 0; i < NKINDS && excess != 0; i++)
-        k->present[i] -= (uint64_t)((unsigned __int128)excess * k->maybe_zero[i] / zero);
-    enum kind most = largest(k->present, v->kind);
-    for (unsigned i = 0; i < NKINDS; i++)
-        if (i != most)
-            k->sums[i].resident_bytes += k->present[i];
-    uint64_t others = sum_of(k->present) - k->present[most];
-    k->sums[most].resident_bytes += v->resident > others ? v->resident - others : 0;
-    k->sums[most].swapped_bytes += v->swapped;
-    k->sums[most].huge_bytes += v->huge;
-}
-
 /* first_owned returns the number of the first range of the library's that ends behind p. */
 static size_t first_owned(const struct walk *k, uint64_t p) {
     size_t lo = 0, hi = k->nowned;
@@ -217,47 +191,83 @@ static size_t first_owned(const struct walk *k, uint64_t p) {
     return lo;
 }
 
+/* forget_zeroes takes the pages that may be of zeroes for such: section "backing" goes without. */
+static void forget_zeroes(struct walk *k) {
+    const struct smaps_mapping *m = k->m;
+    for (size_t i = first_owned(k, m->start); i < k->nowned && k->owned[i].start < m->end; i++) {
+        const struct owned_range *o = &k->owned[i];
+        uint64_t from = o->start > m->start ? o->start : m->start;
+        uint64_t to = o->end < m->end ? o->end : m->end;
+        const struct gomalloc_chunk *c = NULL;
+        for (uint64_t p = from; o->why == MEM_HEAP && p < to; p += PHYS_PAGE_SIZE) {
+            uint64_t entry = entry_of(k, p);
+            if (p == from || p % PALLOC_CHUNK_BYTES == 0)
+                c = image_find_chunk(k->w, p);
+            if (c != NULL && (entry & PRESENT) != 0 && (entry & (FILE_PAGE | EXCLUSIVE)) == 0)
+                image_backing_page(k->w, c, p, false, false);
+        }
+    }
+}
+
+/* settle makes the pages counted those that the kernel says are resident: without the page of
+ * zeroes, and by what came or went between the two. */
+static void settle(struct walk *k) {
+    const struct smaps_mapping *m = k->m;
+    uint64_t counted = sum_of(k->present), zero = sum_of(k->maybe_zero);
+    uint64_t excess = counted > m->resident ? counted - m->resident : 0;
+    excess = excess < zero ? excess : zero;
+    if (excess > zero / 2)
+        forget_zeroes(k);
+    for (unsigned i = 0; i < NKINDS && excess != 0; i++)
+        k->present[i] -= (uint64_t)((unsigned __int128)excess * k->maybe_zero[i] / zero);
+    enum kind most = largest(k->present, k->kind);
+    for (unsigned i = 0; i < NKINDS; i++)
+        if (i != most)
+            k->sums[i].resident_bytes += k->present[i];
+    uint64_t others = sum_of(k->present) - k->present[most];
+    k->sums[most].resident_bytes += m->resident > others ? m->resident - others : 0;
+    k->sums[most].swapped_bytes += m->swapped;
+    k->sums[most].huge_bytes += m->huge;
+    image_backing_huge(k->w, m->start, m->end, m->huge);
+}
+
 /* take_pieces goes through a mapping that holds something of the library's. */
 static void take_pieces(struct walk *k, size_t i) {
-    const struct vma *v = &k->vma;
-    uint64_t at = v->start;
+    const struct smaps_mapping *m = k->m;
+    uint64_t at = m->start;
     memset(k->present, 0, sizeof k->present);
     memset(k->maybe_zero, 0, sizeof k->maybe_zero);
-    for (; i < k->nowned && k->owned[i].start < v->end; i++) {
+    for (; i < k->nowned && k->owned[i].start < m->end; i++) {
         const struct owned_range *o = &k->owned[i];
         uint64_t from = o->start > at ? o->start : at;
-        uint64_t to = o->end < v->end ? o->end : v->end;
+        uint64_t to = o->end < m->end ? o->end : m->end;
         if (from > at)
-            count_pages(k, at, from, v->kind, false);
+            count_pages(k, at, from, k->kind, false);
         if (to > from)
             count_pages(k, from, to, kind_of_purpose(o->why), o->why == MEM_HEAP);
         at = to > at ? to : at;
     }
-    count_pages(k, at, v->end, v->kind, false);
+    count_pages(k, at, m->end, k->kind, false);
     settle(k);
 }
 
-/* take_vma adds the mapping that has been read to the sums. */
-static void take_vma(struct walk *k) {
-    const struct vma *v = &k->vma;
-    if (v->start == v->end)
-        return;
-    size_t i = first_owned(k, v->start);
-    bool ours = i < k->nowned && k->owned[i].start < v->end;
-    if (ours && v->resident != 0 && k->pagemap >= 0) {
+/* add_mapping adds the mapping at hand to the sums; owned range i is the first that it may have. */
+static void add_mapping(struct walk *k, size_t i, bool ours) {
+    const struct smaps_mapping *m = k->m;
+    if (ours && m->resident != 0 && k->pagemap >= 0) {
         take_pieces(k, i);
         return;
     }
-    struct gomalloc_resident *r = &k->sums[ours ? kind_of_purpose(k->owned[i].why) : v->kind];
-    r->mapped_bytes += v->end - v->start;
-    r->resident_bytes += v->resident;
-    r->swapped_bytes += v->swapped;
-    r->huge_bytes += v->huge;
+    struct gomalloc_resident *r = &k->sums[ours ? kind_of_purpose(k->owned[i].why) : k->kind];
+    r->mapped_bytes += m->end - m->start;
+    r->resident_bytes += m->resident;
+    r->swapped_bytes += m->swapped;
+    r->huge_bytes += m->huge;
 }
 
 /* has_descriptor tells whether the mapping ends with libc's descriptor of a thread, which holds its
  * own address: then it is the thread's stack. */
-static bool has_descriptor(struct walk *k, const struct vma *v) {
+static bool has_descriptor(struct walk *k, const struct smaps_mapping *v) {
     uint64_t from = v->end - v->start > TCB_SPAN ? v->end - TCB_SPAN : v->start;
     struct iovec to = {k->entries, sizeof k->entries};
     k->entries_start = 0;
@@ -276,32 +286,14 @@ static bool has_descriptor(struct walk *k, const struct vma *v) {
     return false;
 }
 
-/* ---- smaps -------------------------------------------------------------------------------- */
-
-static const char *take_number(const char *p, unsigned base, uint64_t *ret) {
-    *ret = 0;
-    for (;; p++) {
-        unsigned digit = *p >= '0' && *p <= '9'   ? (unsigned)(*p - '0')
-                         : *p >= 'a' && *p <= 'f' ? (unsigned)(*p - 'a') + 10
-                                                  : 16;
-        if (digit >= base)
-            return *p != '\0' ? p + 1 : p; /* behind what ends it */
-        *ret = *ret * base + digit;
-    }
-}
-
-static const char *behind_blanks(const char *p) {
-    while (*p == ' ')
-        p++;
-    return p;
-}
+/* ---- kinds -------------------------------------------------------------------------------- */
 
 static bool begins(const char *s, const char *prefix) {
     return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
 /* kind_of_path returns what a mapping of a file, or one that the kernel has a word for, is. */
-static enum kind kind_of_path(const struct vma *v, const char *path) {
+static enum kind kind_of_path(const struct smaps_mapping *v, const char *path) {
     if (begins(path, "[stack"))
         return STACKS;
     if (path[0] == '[')
@@ -324,105 +316,32 @@ static uint64_t own_end(void) {
 }
 
 /* kind_of finds out what a mapping is, as far as it is not the library's memory. */
-static enum kind kind_of(struct walk *k, const struct vma *v, const char *path) {
-    bool named = *path != '\0';
+static enum kind kind_of(struct walk *k, const struct smaps_mapping *v) {
+    bool named = v->path[0] != '\0';
     if (v->start >= (uint64_t)(uintptr_t)__ehdr_start && v->start < k->own_end)
         return LIBRARY;
     if (v->shared)
         return SHARED;
     if (!named)
         return v->start == k->file_end ? DATA : ANONYMOUS; /* bss */
-    enum kind kind = kind_of_path(v, path);
+    enum kind kind = kind_of_path(v, v->path);
     if (kind == DATA)
         k->file_end = v->end;
     return kind;
 }
 
-/* begin_vma reads the first line of a mapping:
- * "7f1c5a400000-7f1c5a428000 r--p 00000000 fe:01 1311 <spaces>/usr/lib/libc.so.6" */
-static void begin_vma(struct walk *k, const char *p) {
-    struct vma *v = &k->vma;
-    uint64_t ignored;
-    *v = (struct vma){0};
-    p = take_number(p, 16, &v->start);
-    p = take_number(p, 16, &v->end);
-    for (; *p != '\0' && *p != ' '; p++) {
-        v->prot |= *p == 'r' ? PROT_READ : *p == 'w' ? PROT_WRITE : *p == 'x' ? PROT_EXEC : 0u;
-        v->shared |= *p == 's';
-    }
-    p = take_number(p + (*p == ' '), 16, &ignored);
-    p = take_number(p, 16, &ignored);
-    p = take_number(p, 16, &ignored);
-    p = take_number(p, 10, &v->inode);
-    p = behind_blanks(p);
-    v->kind = kind_of(k, v, p);
-}
-
-/* figure reads a line such as "Rss:                1848 kB" if it is the one that is meant. */
-static void figure(const char *line, const char *name, uint64_t *ret) {
-    size_t n = strlen(name);
-    if (strncmp(line, name, n) != 0)
-        return;
-    uint64_t kib;
-    take_number(behind_blanks(line + n), 10, &kib);
-    *ret = kib << 10;
-}
-
-static void end_vma(struct walk *k) {
-    struct vma *v = &k->vma;
-    size_t i = first_owned(k, v->start);
-    bool ours = i < k->nowned && k->owned[i].start < v->end;
-    if (v->kind == ANONYMOUS && v->inode == 0 && !ours && v->resident != 0 &&
-        v->prot == (PROT_READ | PROT_WRITE) && has_descriptor(k, v))
-        v->kind = STACKS;
-    k->resident += v->resident;
-    take_vma(k);
-    v->start = v->end = 0;
-}
-
-static void take_line(struct walk *k, const char *line) {
-    if ((*line >= '0' && *line <= '9') || (*line >= 'a' && *line <= 'f')) {
-        end_vma(k);
-        begin_vma(k, line);
-        return;
-    }
-    figure(line, "Rss:", &k->vma.resident);
-    figure(line, "Swap:", &k->vma.swapped);
-    figure(line, "AnonHugePages:", &k->vma.huge);
-}
-
-/* take_lines takes the whole lines of the n bytes of text, and returns how many bytes they are. */
-static size_t take_lines(struct walk *k, size_t n) {
-    size_t done = 0;
-    for (char *nl; (nl = memchr(k->text + done, '\n', n - done)) != NULL;) {
-        *nl = '\0';
-        take_line(k, k->text + done);
-        done = (size_t)(nl - k->text) + 1;
-    }
-    return done;
-}
-
-static bool read_smaps(struct walk *k) {
-    int fd = raw_open("/proc/self/smaps", O_RDONLY, 0);
-    if (fd < 0)
-        return false;
-    struct file_id id = file_id_of(fd);
-    size_t have = 0;
-    long r = -EBADF;
-    while (file_id_same(id, file_id_of(fd))) {
-        r = raw_read(fd, k->text + have, sizeof k->text - have);
-        if (r == -EINTR)
-            continue;
-        if (r <= 0)
-            break;
-        have += (size_t)r;
-        size_t done = take_lines(k, have);
-        memmove(k->text, k->text + done, have - done);
-        have -= done;
-    }
-    end_vma(k);
-    raw_close_own(fd, id);
-    return r == 0;
+/* take_mapping adds a mapping to the sums: smaps.take. */
+static void take_mapping(void *arg, const struct smaps_mapping *m) {
+    struct walk *k = arg;
+    size_t i = first_owned(k, m->start);
+    bool ours = i < k->nowned && k->owned[i].start < m->end;
+    k->m = m;
+    k->kind = kind_of(k, m);
+    if (k->kind == ANONYMOUS && m->inode == 0 && !ours && m->resident != 0 &&
+        m->prot == (PROT_READ | PROT_WRITE) && has_descriptor(k, m))
+        k->kind = STACKS;
+    k->resident += m->resident;
+    add_mapping(k, i, ours);
 }
 
 /* ---- the whole ---------------------------------------------------------------------------- */
@@ -434,7 +353,7 @@ static uint64_t kernel_figure(void) {
     uint64_t bytes = 0;
     if (raw_read_file("/proc/self/smaps_rollup", text, sizeof text) > 0)
         for (const char *line = text; (line = strchr(line, '\n')) != NULL && bytes == 0;)
-            figure(++line, "Rss:", &bytes);
+            smaps_figure(++line, "Rss:", &bytes);
     return bytes != 0 ? bytes : image_resident();
 }
 
@@ -467,7 +386,10 @@ static bool attempt(struct walk *k) {
     k->tcb_lookups = 0;
     size_t n = owned_list(k->owned, OWNED_MAX);
     k->nowned = n < OWNED_MAX ? n : OWNED_MAX;
-    bool read = read_smaps(k);
+    image_backing_start(k->w);
+    k->smaps.take = take_mapping;
+    k->smaps.arg = k;
+    bool read = smaps_read(&k->smaps, "/proc/self/smaps");
     k->entries_start = 0;
     if (k->pagemap >= 0)
         take_stacks(k);
@@ -489,6 +411,8 @@ void image_gather_resident(struct image_writer *w) {
         k->pagemap_id = file_id_of(k->pagemap);
     for (unsigned i = 0; i < ATTEMPTS && !attempt(k); i++) {
     }
+    if (k->pagemap < 0)
+        image_backing_none(w);
     if (k->pagemap >= 0)
         raw_close_own(k->pagemap, k->pagemap_id);
     for (unsigned i = 0; i < NKINDS; i++) {

@@ -94,7 +94,7 @@ time.sleep(600)"
 
 @test "it is only made when asked for, and at the program's end" {
     known
-    "$GOINSPECT" sql "$pid" "SELECT count(*) FROM resident" -o csv --no-header >n
+    "$GOINSPECT" sql "$pid" "SELECT count(*) FROM v1_status WHERE item LIKE 'rss.%'" -o csv --no-header >n
     [ "$(cat n)" = 0 ]
     GOMALLOC=exit=end.gmi LD_PRELOAD=$LIBGOMALLOC /bin/true
     "$GOINSPECT" sql end.gmi "SELECT count(*), sum(resident_bytes) > 0 FROM resident" -o csv --no-header >n

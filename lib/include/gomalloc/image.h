@@ -117,7 +117,8 @@ struct gomalloc_section {
     X(RESIDENT, "resident", struct gomalloc_resident)                                              \
     X(WHY, "why", struct gomalloc_why)                                                             \
     X(WHY_STEP, "why_step", struct gomalloc_holder)                                                \
-    X(REFERRER, "referrer", struct gomalloc_holder)
+    X(REFERRER, "referrer", struct gomalloc_holder)                                                \
+    X(BACKING, "backing", struct gomalloc_backing)
 
 enum gomalloc_section_id {
 #define GOMALLOC_SECTION_ID(id, name, type) GOMALLOC_SECTION_##id,
@@ -634,6 +635,19 @@ struct gomalloc_holder {
 #define GOMALLOC_HOLDER_VARIABLE                                                                   \
     0x2u /* flag: of kind STACK, but a static thread-local variable, or libc's own data of the     \
             thread */
+
+/* backing: what the kernel has behind the pages of a chunk; a record for each record of "chunk", in
+ * the same order, together with section "resident".  Without records: not known. */
+struct gomalloc_backing {
+    uint64_t base;         /* address */
+    uint64_t resident[16]; /* bit p: page p, of process.os_page_size = 4096 bytes, is resident */
+    uint64_t swapped[16];  /* and is swapped out */
+    uint64_t huge_bytes;   /* of the resident ones, in huge pages */
+    uint32_t flags;        /* GOMALLOC_BACKING_* */
+    uint32_t reserved;     /* 0 */
+};
+#define GOMALLOC_BACKING_HUGE_SHARE                                                                \
+    0x1u /* huge_bytes is the chunk's share of what the kernel says of a larger mapping */
 
 /*
  * gomalloc_checksum returns the checksum of n bytes at p (n a multiple of 8), continuing from h
