@@ -16,19 +16,28 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "runleaks.h"
 #include "savefile.h"
+#include "suppress.h"
 
 struct own {
     const char *file;
     long long rate; /* valid if rate_given */
     bool rate_given;
+    bool leaks;
+    struct runleaks show; /* the leaks */
 };
+
+enum { OPT_LEAKS = 0x300, OPT_SUPPRESSIONS };
 
 static const struct argp_option options[] = {
     {"output", 'o', "FILE", 0, "write the heap at the end: FILE.db (a snapshot more) or FILE.gmi",
      1},
     {"rate", 'r', "BYTES", 0,
      "mean distance of two samples; 1 = every allocation (default), 0 = off", 1},
+    {"leaks", OPT_LEAKS, NULL, 0,
+     "print what has leaked at the end; status 1 if there is something and COMMAND's is 0", 1},
+    {"suppressions", OPT_SUPPRESSIONS, "FILE", 0, "with --leaks: leave out what is accepted", 1},
     {.name = NULL}};
 
 static void option(struct command_line *line, int key, char *arg, struct argp_state *state) {
@@ -36,6 +45,10 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
     if (key == 'r') {
         own->rate = option_number(arg, "--rate", 0, state);
         own->rate_given = true;
+    } else if (key == OPT_LEAKS) {
+        own->leaks = true;
+    } else if (key == OPT_SUPPRESSIONS) {
+        own->show.suppressions = arg;
     } else if (!savefile_kind(arg))
         argp_error(state, "-o: '%s' ends neither in .db nor in .gmi", arg);
     else if (strchr(arg, ','))
@@ -133,6 +146,8 @@ static enum status set_options(const struct own *own, struct failure *failure) {
         char *path = absolute(own->file);
         bool comma = strchr(path, ',') != NULL;
         append(&list, "exit", path);
+        if (own->leaks)
+            append(&list, "leaks", "on");
         free(path);
         if (comma) {
             free(list);
@@ -218,17 +233,19 @@ static int wait_for_child(pid_t pid) {
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-static enum status run(struct command_line *line) {
+/* run_and_wait runs the program, *ret_ran: it has run. */
+static enum status run_and_wait(struct command_line *line, pid_t *ret_pid, bool *ret_ran) {
     const struct own *own = line->own;
     struct failure failure = {.status = STATUS_DONE};
     struct stat before = {.st_ino = 0};
     int error;
+    *ret_ran = false;
     if (set_preload(&failure) != STATUS_DONE || set_options(own, &failure) != STATUS_DONE)
         return say_failure(&failure);
     if (own->file && stat(own->file, &before) != 0)
         memset(&before, 0, sizeof(before));
     fflush(NULL);
-    pid_t pid = start(line->words, &error);
+    pid_t pid = *ret_pid = start(line->words, &error);
     if (pid < 0) {
         say("cannot start %s: %s", line->words[0], strerror(errno));
         return STATUS_FAILURE;
@@ -238,8 +255,58 @@ static enum status run(struct command_line *line) {
         say("cannot run %s: %s", line->words[0], strerror(error));
         return (enum status)(error == ENOENT ? 127 : 126);
     }
-    report_file(own, line->words[0], &before);
+    if (!own->show.directory)
+        report_file(own, line->words[0], &before);
+    *ret_ran = true;
     return (enum status)status;
+}
+
+/* check_suppressions finds out before the program runs that they can't be read. */
+static enum status check_suppressions(const char *path, struct failure *failure) {
+    struct suppressions accepted = {NULL, 0};
+    enum status status = path ? suppress_read(path, &accepted, failure) : STATUS_DONE;
+    suppress_free(&accepted);
+    return status;
+}
+
+/* run_with_leaks is run_and_wait with the leaks behind.  The program's own failure is what counts:
+ * who runs tests wants to know of that first. */
+static enum status run_with_leaks(struct command_line *line) {
+    struct own *own = line->own;
+    struct failure failure = {.status = STATUS_DONE};
+    bool ran;
+    pid_t pid;
+    if (check_suppressions(own->show.suppressions, &failure) != STATUS_DONE)
+        return say_failure(&failure);
+    char *file = own->file ? absolute(own->file) : NULL;
+    if (runleaks_begin(&own->show, &file, &failure) != STATUS_DONE)
+        return say_failure(&failure);
+    if (!own->file)
+        own->file = file;
+    enum status status = run_and_wait(line, &pid, &ran);
+    if (ran) {
+        enum status leaks = runleaks_show(&own->show, file, pid, line->words[0]);
+        status = status != STATUS_DONE ? status : leaks;
+    }
+    runleaks_end(&own->show);
+    own->file = NULL;
+    free(file);
+    return status;
+}
+
+static enum status run(struct command_line *line) {
+    const struct own *own = line->own;
+    pid_t pid;
+    bool ran;
+    if (own->leaks && own->file && strchr(own->file, '%')) {
+        say("--leaks has to find the file again: -o without %%");
+        return STATUS_USAGE;
+    }
+    if (!own->leaks && own->show.suppressions) {
+        say("--suppressions is for --leaks");
+        return STATUS_USAGE;
+    }
+    return own->leaks ? run_with_leaks(line) : run_and_wait(line, &pid, &ran);
 }
 
 const struct command command_verb_run = {
@@ -248,8 +315,10 @@ const struct command command_verb_run = {
     .summary = "a program under the library; ends as the program ends",
     .details = "Records every allocation unless --rate, or rate= in GOMALLOC, says otherwise.\n"
                "The exit status is COMMAND's, 128 + N if signal N ended it, 127 if there is\n"
-               "no such command.",
+               "no such command; with --leaks 1 or 2 instead of 0, if something has leaked or\n"
+               "that can't be told.",
     .examples = "  goinspect run -- redis-server --port 0\n"
+                "  goinspect run --leaks --suppressions known.txt -- ./test-suite\n"
                 "  goinspect run -o heap.db -- ./test-suite\n",
     .takes = TAKES_COMMAND,
     .min_words = 1,

@@ -16,7 +16,7 @@ _goinspect_words() { # what completes the current word
         compgen -W "$(goinspect help "$verb" 2>/dev/null |
             sed -n '/^Columns/,/^$/s/^[+ ] \([a-z_]*\) .*/\1/p' | sort -u)" -- "$current"
         return ;;
-    --wrappers)
+    --wrappers | --suppressions | --since)
         compgen -f -- "$current"
         return ;;
     --color)

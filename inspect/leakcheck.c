@@ -209,7 +209,8 @@ static void say_incomplete(const char *lines) {
 
 void leakcheck_say_cost(const struct target *target) {
     sqlite3_stmt *stmt = row(target, "SELECT pause_ns, threads, live_objects, mark_ns + group_ns,"
-                                     " incomplete, in_place FROM v1_leak_check"
+                                     " incomplete, in_place, (SELECT at_exit FROM snapshot"
+                                     " WHERE snapshot_id = :snapshot) FROM v1_leak_check"
                                      " WHERE snapshot_id = :snapshot");
     char pause[TEXT_NUMBER_SIZE], mark[TEXT_NUMBER_SIZE], objects[TEXT_NUMBER_SIZE];
     if (!stmt)
@@ -220,8 +221,11 @@ void leakcheck_say_cost(const struct target *target) {
     text_duration(pause, sqlite3_column_int64(stmt, in_place ? 3 : 0));
     text_duration(mark, sqlite3_column_int64(stmt, 3));
     text_count(objects, sqlite3_column_int64(stmt, 2));
-    say("paused %s%s (%lld thread%s), marked %s objects in %s", in_place ? "at least " : "", pause,
-        (long long)threads, threads == 1 ? "" : "s", objects, mark);
+    if (sqlite3_column_int(stmt, 6))
+        say("at the end of the program: marked %s objects in %s", objects, mark);
+    else
+        say("paused %s%s (%lld thread%s), marked %s objects in %s", in_place ? "at least " : "",
+            pause, (long long)threads, threads == 1 ? "" : "s", objects, mark);
     sqlite3_finalize(stmt);
 }
 

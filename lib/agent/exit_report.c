@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/exit_leaks.h"
 #include "agent/image_path.h"
 #include "agent/image_write.h"
 #include "agent/importer.h"
@@ -96,22 +97,25 @@ static void complain(const char *what, const char *detail) {
     fmt_write(&f, STDERR_FILENO);
 }
 
-static int write_image(const char *path) {
+/* caller: from where leaks are to be looked for; NULL: they are not. */
+static int write_image(const char *path, struct leak_caller *caller) {
     char err[PATH_MAX + 128];
-    int error = image_write_file(path, GOMALLOC_IMAGE_EXIT, err, sizeof err);
+    int error = caller != NULL
+                    ? image_write_file_by(path, exit_leaks_write, caller, err, sizeof err)
+                    : image_write_file(path, GOMALLOC_IMAGE_EXIT, err, sizeof err);
     if (error != 0)
         complain("no image at exit: ", err);
     return error;
 }
 
-static int write_database(struct fmt *path) {
+static int write_database(struct fmt *path, struct leak_caller *caller) {
     char image[PATH_MAX];
     struct fmt f = fmt_on(image, sizeof image);
     fmt_mem(&f, path->buf, path->len);
     fmt_char(&f, '.');
     fmt_uint(&f, (uint64_t)raw_getpid());
     fmt_str(&f, ".gmi");
-    int error = write_image(image);
+    int error = write_image(image, caller);
     if (error != 0 || run_import(image, path->buf))
         return error;
     char line[2 * PATH_MAX];
@@ -124,7 +128,7 @@ static int write_database(struct fmt *path) {
     return -EIO;
 }
 
-int exit_image(const char *template) {
+int exit_image(const char *template, struct leak_caller *caller) {
     char buf[PATH_MAX];
     struct fmt path = fmt_on(buf, sizeof buf);
     image_path(&path, template,
@@ -134,5 +138,5 @@ int exit_image(const char *template) {
         complain("no image at exit: the path is too long: ", template);
         return -ENAMETOOLONG;
     }
-    return database ? write_database(&path) : write_image(path.buf);
+    return database ? write_database(&path, caller) : write_image(path.buf, caller);
 }

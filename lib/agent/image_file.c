@@ -90,11 +90,17 @@ static bool may_replace(const char *path) {
     return sys_call3(SYS_stat, (long)path, (long)&st, 0) != 0 || S_ISREG(st.st_mode);
 }
 
-static int write_temp(const char *temp, uint64_t flags, char *err, size_t errlen) {
+/* What is to be written, and where a failure is told. */
+struct content {
+    int (*write)(void *arg, int fd, char *err, size_t errlen); /* as image_write_fd */
+    void *arg;
+};
+
+static int write_temp(const char *temp, const struct content *c, char *err, size_t errlen) {
     int fd = raw_open(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     if (fd < 0)
         return fail(fd, "cannot create", temp, err, errlen);
-    int error = image_write_fd(fd, 0, flags, err, errlen);
+    int error = c->write(c->arg, fd, err, errlen);
     if (error != 0)
         fail(error, "cannot write", temp, err, errlen);
     if (error == 0 && (error = (int)sys_call3(SYS_fsync, fd, 0, 0)) != 0)
@@ -103,14 +109,17 @@ static int write_temp(const char *temp, uint64_t flags, char *err, size_t errlen
     return error;
 }
 
-int image_write_file(const char *path, uint64_t flags, char *err, size_t errlen) {
+int image_write_file_by(const char *path,
+                        int (*write)(void *arg, int fd, char *err, size_t errlen), void *arg,
+                        char *err, size_t errlen) {
+    const struct content c = {write, arg};
     char temp[PATH_MAX];
     if (path[0] == '\0' || !temp_name(path, temp, sizeof temp))
         return fail(path[0] == '\0' ? -ENOENT : -ENAMETOOLONG, "cannot write", path, err, errlen);
     if (!may_replace(path))
         return fail(-EEXIST, "not a regular file:", path, err, errlen);
     struct size_signal s = block_size_signal();
-    int error = write_temp(temp, flags, err, errlen);
+    int error = write_temp(temp, &c, err, errlen);
     if (error == 0 && (error = raw_rename(temp, path)) != 0)
         fail(error, "cannot rename to", path, err, errlen);
     if (error != 0 && error != -EEXIST)
@@ -119,4 +128,12 @@ int image_write_file(const char *path, uint64_t flags, char *err, size_t errlen)
         sync_dir_of(path);
     unblock_size_signal(s);
     return error;
+}
+
+static int write_all(void *arg, int fd, char *err, size_t errlen) {
+    return image_write_fd(fd, 0, *(const uint64_t *)arg, err, errlen);
+}
+
+int image_write_file(const char *path, uint64_t flags, char *err, size_t errlen) {
+    return image_write_file_by(path, write_all, &flags, err, errlen);
 }

@@ -132,7 +132,7 @@ static int sum(void *arg, const struct leak_findings *f, int fd) {
     return 0;
 }
 
-static void say_sums(const struct sums *s) {
+static void say_sums(const struct sums *s, bool at_end) {
     char buf[512];
     struct fmt f = fmt_on(buf, sizeof buf);
     report_begin(&f);
@@ -142,13 +142,18 @@ static void say_sums(const struct sums *s) {
     fmt_uint(&f, s->objects);
     fmt_str(&f, s->objects == 1 ? " object, " : " objects, ");
     fmt_uint(&f, s->direct);
-    fmt_str(&f, " of them directly; goinspect leaks ");
-    fmt_uint(&f, (uint64_t)raw_getpid());
-    fmt_str(&f, " says whose\n");
+    fmt_str(&f, " of them directly; ");
+    if (at_end) {
+        fmt_str(&f, "exit=FILE.gmi keeps whose, for goinspect leaks FILE.gmi\n");
+    } else {
+        fmt_str(&f, "goinspect leaks ");
+        fmt_uint(&f, (uint64_t)raw_getpid());
+        fmt_str(&f, " says whose\n");
+    }
     fmt_write(&f, STDERR_FILENO);
 }
 
-bool leak_now_say(const struct leak_caller *caller) {
+bool leak_now_say(const struct leak_caller *caller, bool at_end) {
     struct sums s = {.objects = 0};
     char err[128], buf[512];
     int result, saved = errno;
@@ -162,7 +167,7 @@ bool leak_now_say(const struct leak_caller *caller) {
         fmt_char(&f, '\n');
         fmt_write(&f, STDERR_FILENO);
     } else if (s.objects != 0) {
-        say_sums(&s);
+        say_sums(&s, at_end);
     }
     errno = saved;
     return s.objects != 0;

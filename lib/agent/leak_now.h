@@ -35,8 +35,8 @@ struct leak_caller {
 int leak_now(const struct leak_caller *caller, const struct leak_report *report, int *ret_result,
              char *err, size_t errlen);
 
-/* leak_now_say makes a check and says on standard error what has leaked.  Returns whether anything
- * has. */
-bool leak_now_say(const struct leak_caller *caller);
+/* leak_now_say makes a check and says on standard error what has leaked; at_end: the program ends
+ * now.  Returns whether anything has. */
+bool leak_now_say(const struct leak_caller *caller, bool at_end);
 
 #endif

@@ -44,10 +44,10 @@ void __lsan_enable(void) {
 
 void __lsan_do_leak_check(void) {
     const struct leak_caller here = LEAK_CALLER_HERE;
-    leak_now_say(&here);
+    leak_now_say(&here, false);
 }
 
 int __lsan_do_recoverable_leak_check(void) {
     const struct leak_caller here = LEAK_CALLER_HERE;
-    return leak_now_say(&here);
+    return leak_now_say(&here, false);
 }

@@ -124,6 +124,10 @@ static bool set_tiny(struct word v) {
     return set_bool(v, &options.tiny);
 }
 
+static bool set_leaks(struct word v) {
+    return set_bool(v, &options.leaks);
+}
+
 static bool set_thp(struct word v) {
     return set_bool(v, &options.thp);
 }
@@ -140,6 +144,7 @@ static const struct option {
 } table[] = {
     {"rate", set_rate, "a number of bytes, 1 for every allocation, 0 for off"},
     {"exit", set_exit, "a path"},
+    {"leaks", set_leaks, "on or off"},
     {"on_error", set_on_error, "abort or report"},
     {"unwinder", set_unwinder, "replay, libunwind or none"},
     {"stack", set_depth, "a number of frames up to 512"},

@@ -22,6 +22,7 @@ struct options {
     bool inherit;           /* leave the preload to exec'd children */
     bool tiny;              /* malloc may combine tiny objects */
     bool thp;               /* the heap is backed by huge pages */
+    bool leaks;             /* the end of the program begins with a leak check */
     char unwinder[16];
     char exit_path[512]; /* empty: no image at exit */
 };

@@ -17,6 +17,7 @@
 #include "agent/agent.h"
 #include "agent/exit_report.h"
 #include "agent/image_path.h"
+#include "agent/leak_now.h"
 #include "api/crime.h"
 #include "api/fork.h"
 #include "api/options.h"
@@ -88,7 +89,10 @@ __attribute__((constructor(101))) static void start(void) {
 }
 
 __attribute__((destructor(101))) static void stop(void) {
+    struct leak_caller here = LEAK_CALLER_HERE;
     if (options.exit_path[0] != '\0')
-        exit_image(options.exit_path);
+        exit_image(options.exit_path, options.leaks ? &here : NULL);
+    else if (options.leaks)
+        leak_now_say(&here, true);
     agent_exit();
 }

@@ -161,3 +161,63 @@ time.sleep(600)"
     refuses 4 "process $pid .* takes no orders: .*GOMALLOC=control=off" scavenge "$pid"
     refuses 3 "." scavenge no-such-program-here
 }
+
+# lost_by FILE prints which functions' objects have leaked, in one line.
+lost_by() {
+    "$GOINSPECT" leaks "$1" --objects -o csv --no-header --columns function 2>/dev/null |
+        sort -u | tr '\n' ' '
+}
+
+@test "run --leaks: what the program has lost when it ends, in each way to end" {
+    local program=$BUILD_DIR/tests/inspect/leak_exit how always="lost_at_once lost_in_destructor lost_in_handler "
+    run -1 "$GOINSPECT" run --leaks -o end.gmi -- "$program" return
+    [ "$(lost_by end.gmi)" = "${always}lost_with_main " ]
+    for how in exit thread; do
+        run -1 "$GOINSPECT" run --leaks -o end.gmi -- "$program" $how
+        [ "$(lost_by end.gmi)" = "$always" ]
+    done
+    "$GOINSPECT" status end.gmi -o json | jq -e '.rows | length > 0'
+    run -1 "$GOINSPECT" run --leaks -o end.gmi -- "$program" fork
+    [ "$(lost_by end.gmi)" = "${always}lost_with_main " ]
+    [ "$(lost_by end.[0-9]*.gmi)" = "$(echo "${always}lost_by_child" | tr ' ' '\n' | sort | tr '\n' ' ')" ]
+}
+
+@test "run --leaks: the program's own failure is what is told, else 1" {
+    local program=$BUILD_DIR/tests/inspect/leak_exit
+    "$GOINSPECT" run --leaks -- "$program" exit 5 >out 2>err || status=$?
+    [ "$status" -eq 5 ]
+    [ ! -s out ]
+    grep -qF "goinspect: leaked: " err
+    grep -q "^ *lost_in_handler  .*leak_exit.c:" err
+    grep -q "at the end of the program: marked" err
+    run -0 "$GOINSPECT" run --leaks -- true
+    echo "leak:leak_exit" >known
+    run -0 "$GOINSPECT" run --leaks --suppressions known -- "$program" exit
+    run -143 "$GOINSPECT" run --leaks -- sh -c 'kill -TERM $$'
+    echo "race:x" >unknown
+    refuses 2 "unknown:1: 'race:x' is no suppression" run --leaks --suppressions unknown -- true
+    refuses 64 "suppressions is for --leaks" run --suppressions known -- true
+    refuses 64 "has to find the file again" run --leaks -o %p.gmi -- true
+    mkdir images
+    TMPDIR=$work/images run -1 "$GOINSPECT" run --leaks -- "$program" exit
+    [ -z "$(ls images)" ]
+}
+
+@test "run --leaks: also of what the program has started, in files or a database" {
+    local program=$BUILD_DIR/tests/inspect/leak_exit
+    run -1 "$GOINSPECT" run --leaks -- bash -c "$program exit; $program return; exit 0"
+    [ "$(grep -c "which it has started" <<<"$output")" -eq 2 ]
+    grep -q "lost_with_main" <<<"$output"
+    run -1 "$GOINSPECT" run --leaks -o end.db -- bash -c "$program exit; $program return; exit 0"
+    [ "$(grep -c "which it has started" <<<"$output")" -eq 2 ]
+    [ "$(sqlite3 end.db "SELECT count(*) FROM leak_check")" -eq 3 ]
+    # What was there before is not this run's.
+    run -0 "$GOINSPECT" run --leaks -o end.db -- true
+    [ "$(grep -c "which it has started" <<<"$output")" -eq 0 ]
+}
+
+@test "leaks=on without exit= says in a line what has leaked" {
+    GOMALLOC=rate=0,leaks=on LD_PRELOAD=$LIBGOMALLOC "$BUILD_DIR/tests/inspect/leak_exit" exit 2>err
+    grep -qE "^leak_exit\([0-9]+\): gomalloc: leaked: [0-9]+ bytes in 4 objects, 4 of them directly; exit=FILE.gmi keeps whose, for goinspect leaks FILE.gmi$" err
+    [ "$(wc -l <err)" -eq 1 ]
+}
