@@ -17,8 +17,9 @@
 #define BIT(id) (UINT64_C(1) << GOMALLOC_SECTION_##id)
 #define LEAKS   (BIT(LEAK) | BIT(LEAK_CHECK) | BIT(ROOT))
 #define WHY     (BIT(WHY) | BIT(WHY_STEP) | BIT(REFERRER))
-#define ALL     ((((uint64_t)1 << GOMALLOC_NSECTIONS) - 1) & ~(LEAKS | BIT(RESIDENT) | WHY))
-#define KNOWN   (ALL | LEAKS | BIT(RESIDENT) | WHY)
+#define PAGES   (BIT(RESIDENT) | BIT(BACKING))
+#define ALL     ((((uint64_t)1 << GOMALLOC_NSECTIONS) - 1) & ~(LEAKS | PAGES | WHY))
+#define KNOWN   (ALL | LEAKS | PAGES | WHY)
 
 static const struct section_kind {
     char name[16];
@@ -53,8 +54,8 @@ static uint64_t with_referred(uint64_t sections) {
         sections |= BIT(SITE) | BIT(SPAN);
     if (sections & (BIT(SPAN) | BIT(BITMAP)))
         sections |= BIT(SPAN) | BIT(BITMAP);
-    if (sections & BIT(RESIDENT))
-        sections |= BIT(SPAN) | BIT(BITMAP) | BIT(CHUNK);
+    if (sections & PAGES)
+        sections |= PAGES | BIT(SPAN) | BIT(BITMAP) | BIT(CHUNK);
     if (sections & BIT(HISTORY))
         sections |= BIT(SITE) | BIT(TICK);
     if (sections & (BIT(ESCAPE) | BIT(OUTLIVED) | BIT(HANDOVER)))
@@ -234,7 +235,7 @@ struct image_writer *image_open(uint64_t sections, uint64_t flags) {
     w->pid = raw_getpid();
     w->wanted = with_referred(sections);
     if ((flags & GOMALLOC_IMAGE_EXIT) != 0) /* nobody waits for the kernel's lists now */
-        w->wanted |= BIT(RESIDENT);
+        w->wanted |= PAGES;
     w->flags = flags;
     gather_process(w);
     return w;
