@@ -31,6 +31,7 @@
     X(sql)                                                                                         \
     X(snapshot)                                                                                    \
     X(growth)                                                                                      \
+    X(diff)                                                                                        \
     X(export)                                                                                      \
     X(import)                                                                                      \
     X(profile)                                                                                     \
@@ -48,7 +49,8 @@ enum { OPT_SNAPSHOT = 0x200, OPT_WRAPPERS };
 
 static const struct argp_option snapshot_options[] = {
     {"snapshot", OPT_SNAPSHOT, "N", 0,
-     "of a FILE.db: the snapshot with this number (default: latest)", 40},
+     "of a FILE.db: the snapshot with this number, first or latest (default); also as FILE.db@N",
+     40},
     {.name = NULL}};
 
 static const struct argp_option wrappers_options[] = {
@@ -78,7 +80,7 @@ static error_t parse_snapshot(int key, char *arg, struct argp_state *state) {
     const char **snapshot = state->input;
     if (key != OPT_SNAPSHOT)
         return ARGP_ERR_UNKNOWN;
-    if (strcmp(arg, "latest") != 0)
+    if (strcmp(arg, "latest") != 0 && strcmp(arg, "first") != 0)
         option_number(arg, "--snapshot", 1, state);
     *snapshot = arg;
     return 0;

@@ -41,6 +41,7 @@ enum column_kind {
 #define COLUMN_CUT      0x4u  /* text whose end may be cut off to fit the terminal */
 #define COLUMN_CUT_LEFT 0x8u  /* text whose beginning may be: paths */
 #define COLUMN_WIDE     0x10u /* not cut to less than 20 cells, rather than 12 */
+#define COLUMN_FAINT    0x40u /* a text that ends in ? makes its row faint on a terminal */
 
 struct column {
     const char *name; /* lower case; printed in upper case over the table */

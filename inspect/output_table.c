@@ -228,6 +228,16 @@ static void cut_columns(struct layout *l, size_t n, size_t width, size_t nrows) 
     free(goal);
 }
 
+/* is_faint tells whether a row says of itself that it need not be looked at. */
+static bool is_faint(const struct layout *l, size_t n, size_t row) {
+    for (size_t i = 0; i < n; i++) {
+        size_t length = strlen(l[i].cells[row]);
+        if (l[i].column->flags & COLUMN_FAINT && length && l[i].cells[row][length - 1] == '?')
+            return true;
+    }
+    return false;
+}
+
 static void print_layout(struct output *o, struct layout *l, size_t n, size_t nrows) {
     struct libscols_table *table = scols_new_table();
     if (!table)
@@ -249,6 +259,8 @@ static void print_layout(struct output *o, struct layout *l, size_t n, size_t nr
         struct libscols_line *line = scols_table_new_line(table, NULL);
         for (size_t i = 0; i < n; i++)
             scols_line_set_data(line, i, l[i].cells[row]);
+        if (color && is_faint(l, n, row))
+            scols_line_set_color(line, "\033[2m");
     }
     if (nrows)
         scols_print_table(table);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cgroup.h"
+#include "at.h"
 #include "client.h"
 #include "db.h"
 #include "place.h"
@@ -254,18 +255,34 @@ static enum status choose_snapshot(struct target *t, const char *snapshot,
     if (!snapshot || strcmp(snapshot, "latest") == 0)
         return STATUS_DONE;
     sqlite3_stmt *stmt = NULL;
-    int64_t wanted = strtoll(snapshot, NULL, 10);
-    bool found = sqlite3_prepare_v2(t->db, "SELECT 1 FROM v1_snapshot WHERE snapshot_id = ?", -1,
-                                    &stmt, NULL) == SQLITE_OK &&
-                 sqlite3_bind_int64(stmt, 1, wanted) == SQLITE_OK &&
-                 sqlite3_step(stmt) == SQLITE_ROW;
+    const char *sql = strcmp(snapshot, "first") == 0
+                          ? "SELECT snapshot_id FROM snapshot ORDER BY captured_ns, snapshot_id"
+                          : "SELECT snapshot_id FROM snapshot WHERE snapshot_id = ?";
+    bool found = sqlite3_prepare_v2(t->db, sql, -1, &stmt, NULL) == SQLITE_OK;
+    if (found)
+        sqlite3_bind_int64(stmt, 1, strtoll(snapshot, NULL, 10));
+    found = found && sqlite3_step(stmt) == SQLITE_ROW;
+    if (found)
+        t->snapshot = sqlite3_column_int64(stmt, 0);
     sqlite3_finalize(stmt);
     if (!found)
         return fail(failure, STATUS_NO_TARGET,
                     "%s has no snapshot %s; \"goinspect sql %s 'SELECT * FROM v1_snapshot'\" lists "
                     "them",
                     t->word, snapshot, t->word);
-    t->snapshot = wanted;
+    return STATUS_DONE;
+}
+
+/* split takes FILE.db@N apart. */
+static enum status split(struct target *t, const char **snapshot, struct failure *failure) {
+    const char *at;
+    if (!at_split(t->word, &t->file, &at))
+        return STATUS_DONE;
+    if (*snapshot)
+        return fail(failure, STATUS_USAGE, "%s chooses a snapshot, and so does --snapshot",
+                    t->word);
+    t->word = t->file;
+    *snapshot = at;
     return STATUS_DONE;
 }
 
@@ -274,9 +291,14 @@ static enum status open_with(const char *word, const char *snapshot,
                              struct failure *failure) {
     char text[sizeof(failure->text)] = "";
     *ret = (struct target){.word = word};
-    enum status status = classify(word, &ret->kind, &ret->pid, failure);
-    if (status != STATUS_DONE)
+    enum status status = split(ret, &snapshot, failure);
+    if (status == STATUS_DONE)
+        status = classify(ret->word, &ret->kind, &ret->pid, failure);
+    if (status != STATUS_DONE) {
+        target_close(ret);
         return status;
+    }
+    word = ret->word;
     if (ret->kind == TARGET_DATABASE) {
         int error = db_open_file(word, &ret->db, text, sizeof(text));
         status = error ? fail(failure, status_of_error(error), "%s", text) : STATUS_DONE;
@@ -315,6 +337,8 @@ enum status target_open(const char *word, const char *snapshot, struct target *r
 void target_close(struct target *target) {
     db_close(target->db);
     image_close(target->image);
+    free(target->file);
     target->db = NULL;
     target->image = NULL;
+    target->file = NULL;
 }

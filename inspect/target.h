@@ -16,7 +16,8 @@
 enum target_kind { TARGET_PROCESS, TARGET_IMAGE, TARGET_DATABASE };
 
 struct target {
-    const char *word; /* as it was named */
+    const char *word; /* as it was named, without @N */
+    char *file;       /* the same if there was an @N, else NULL */
     enum target_kind kind;
     pid_t pid;           /* TARGET_PROCESS */
     struct image *image; /* not TARGET_DATABASE */
@@ -34,8 +35,8 @@ struct target {
 enum status target_image(const char *word, uint64_t sections, struct target *ret,
                          struct failure *failure);
 
-/* target_open finds word and opens it as a database.  snapshot is NULL or "latest" or a number of
- * a snapshot in a FILE.db. */
+/* target_open finds word, which may be FILE.db@N, and opens it as a database.  snapshot is NULL or
+ * "latest" or "first" or a number of a snapshot in a FILE.db. */
 enum status target_open(const char *word, const char *snapshot, struct target *ret,
                         struct failure *failure);
 
