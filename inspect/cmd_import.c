@@ -19,11 +19,15 @@
 struct own {
     enum db_objects objects;
     bool remove, quiet;
+    int64_t keep; /* snapshots; 0: all */
 };
+
+enum { OPT_KEEP = 0x311 };
 
 static const struct argp_option options[] = {
     OBJECTS_OPTION,
     {"remove", 'r', NULL, 0, "delete each image once it is in the file; implies --quiet", 1},
+    {"keep", OPT_KEEP, "N", 0, "let the oldest snapshots go, so that N stay", 1},
     {"quiet", 'q', NULL, 0, "say nothing but failures", 1},
     {.name = NULL}};
 
@@ -32,6 +36,8 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
     own->quiet |= key == 'r' || key == 'q';
     if (key == OBJECTS_KEY)
         own->objects = objects_parse(arg, state);
+    else if (key == OPT_KEEP)
+        own->keep = option_number(arg, "--keep", 1, state);
     else if (key == 'r')
         own->remove = true;
     if (own->quiet)
@@ -42,6 +48,7 @@ static enum status import_one(const struct own *own, const char *image_path, con
                               struct failure *failure) {
     char text[512] = "";
     struct db_import_options import = {.objects = own->objects,
+                                       .keep = own->keep,
                                        .progress = own->quiet ? NULL : progress_show};
     struct db_import_result result;
     struct target target;

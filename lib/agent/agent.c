@@ -32,6 +32,7 @@
 #include "agent/agent_imports.h"
 #include "agent/agent_stats.h"
 #include "agent/image_private.h"
+#include "agent/trigger.h"
 #include "heap/mheap.h"
 #include "prof/history.h"
 #include "prof/prof.h"
@@ -148,6 +149,8 @@ static void turn(void) {
     work(now_ns);
     uint64_t watch_ns = watch_turn(now_ns);
     uint64_t next_ns = watch_ns < agent.work_ns ? watch_ns : agent.work_ns;
+    uint64_t trigger_ns = trigger_turn(now_ns);
+    next_ns = trigger_ns < next_ns ? trigger_ns : next_ns;
     unsigned n = agent_clients_poll(&agent.clients, &agent.socket, fds, now_ns, &next_ns);
     long r = sys_call3(SYS_poll, (long)fds, n, poll_timeout(now_ns, next_ns));
     if (r < 0)
@@ -246,6 +249,7 @@ void agent_init(const struct agent_options *o) {
 
 void agent_fork_child(void) {
     image_note_fork();
+    trigger_fork_child();
     if (atomic_exchange_explicit(&agent_thread_runs, 0, memory_order_relaxed) == 0 &&
         !atomic_load_explicit(&agent.poke_due, memory_order_relaxed))
         return;

@@ -21,7 +21,10 @@
     X(SOCKET_LOST, "agent.socket_lost", "calls")     /* the program closed our descriptor */       \
     X(THREAD_FAILED, "agent.thread_failed", "calls") /* the kernel refused a thread */             \
     X(SHARED_TABLE, "agent.shared_descriptors", "calls") /* no descriptor table of our own */      \
-    X(WAKEUPS, "agent.wakeups", "calls")
+    X(WAKEUPS, "agent.wakeups", "calls")                                                           \
+    X(TRIGGERED, "trigger.snapshots", "calls")       /* taken by trigger= */                       \
+    X(TRIGGER_FAILED, "trigger.failed", "calls")     /* that could not be written */               \
+    X(TRIGGER_NO_LIMIT, "trigger.no_limit", "calls") /* looked for a limit on memory in vain */
 
 enum agent_stat {
 #define AGENT_STAT_ID(id, name, unit) AGENT_##id,

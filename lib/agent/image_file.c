@@ -2,8 +2,12 @@
  *
  * An image in a file: whole, or not there.
  *
- * It is written under a name of its own in the same directory, brought to the disk, and renamed.  A
- * full disk, a bound on file sizes or a crash leaves what was there before.
+ * It is written into a file without a name in the same directory (O_TMPFILE), brought to the disk,
+ * and given its name, by way of another one if there is a file of that name already.  So a full
+ * disk, a bound on file sizes, a crash or SIGKILL leaves what was there before, and nothing beside
+ * it: PATH.tmp~ exists for a moment only, is a whole image then, and is used by the next writer.
+ * Where the file system has no such files, or /proc is not there to link them, a temporary name is
+ * used all the time, which SIGKILL leaves behind.
  */
 #include <errno.h>
 #include <limits.h>
@@ -67,15 +71,20 @@ static bool temp_name(const char *path, char *buf, size_t cap) {
     return !f.cut;
 }
 
+/* dir_of writes the folder that the path is in. */
+static void dir_of(const char *path, struct fmt *f) {
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL)
+        fmt_char(f, '.');
+    else
+        fmt_mem(f, path, (size_t)(slash - path) + (slash == path));
+}
+
 /* sync_dir_of brings the new name to the disk, as far as the file system does that. */
 static void sync_dir_of(const char *path) {
     char dir[PATH_MAX];
-    const char *slash = strrchr(path, '/');
     struct fmt f = fmt_on(dir, sizeof dir);
-    if (slash == NULL)
-        fmt_char(&f, '.');
-    else
-        fmt_mem(&f, path, (size_t)(slash - path) + (slash == path));
+    dir_of(path, &f);
     int fd = raw_open(dir, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0)
         return;
@@ -94,46 +103,134 @@ static bool may_replace(const char *path) {
 struct content {
     int (*write)(void *arg, int fd, char *err, size_t errlen); /* as image_write_fd */
     void *arg;
+    char *err;
+    size_t errlen;
 };
 
-static int write_temp(const char *temp, const struct content *c, char *err, size_t errlen) {
-    int fd = raw_open(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return fail(fd, "cannot create", temp, err, errlen);
-    int error = c->write(c->arg, fd, err, errlen);
+/* fill writes the image into fd, and brings it to the disk. */
+static int fill(int fd, const char *path, const struct content *c) {
+    int error = c->write(c->arg, fd, c->err, c->errlen);
     if (error != 0)
-        fail(error, "cannot write", temp, err, errlen);
-    if (error == 0 && (error = (int)sys_call3(SYS_fsync, fd, 0, 0)) != 0)
-        fail(error, "cannot write", temp, err, errlen);
-    raw_close(fd);
+        return fail(error, "cannot write", path, c->err, c->errlen);
+    error = (int)sys_call3(SYS_fsync, fd, 0, 0);
+    return error == 0 ? 0 : fail(error, "cannot write", path, c->err, c->errlen);
+}
+
+/* ---- without a name ------------------------------------------------------------------------ */
+
+#define NOT_POSSIBLE 1 /* beside 0 and negative errnos */
+
+static int open_unnamed(const char *path) {
+    char dir[PATH_MAX];
+    struct fmt f = fmt_on(dir, sizeof dir);
+    dir_of(path, &f);
+    return raw_open(dir, O_WRONLY | O_TMPFILE, 0600);
+}
+
+static int link_fd(int fd, const char *path) {
+    char link[64];
+    struct fmt f = fmt_on(link, sizeof link);
+    fmt_str(&f, "/proc/thread-self/fd/"); /* this thread may have descriptors of its own */
+    fmt_uint(&f, (uint64_t)fd);
+    return (int)sys_call6(SYS_linkat, AT_FDCWD, (long)link, AT_FDCWD, (long)path, AT_SYMLINK_FOLLOW,
+                          0);
+}
+
+/* replace puts it in the place of the file that is there.  Another writer may be about to do the
+ * same by way of the same name: then what is there in the end is his whole image, or ours. */
+static int replace(int fd, const char *path) {
+    char temp[PATH_MAX];
+    struct fmt f = fmt_on(temp, sizeof temp);
+    fmt_str(&f, path);
+    fmt_str(&f, ".tmp~");
+    if (f.cut)
+        return NOT_POSSIBLE;
+    raw_unlink(temp);
+    int error = link_fd(fd, temp);
+    if (error != 0 && error != -EEXIST)
+        return NOT_POSSIBLE;
+    error = raw_rename(temp, path);
+    return error == -ENOENT ? 0 : error;
+}
+
+static int name_it(int fd, const char *path, const struct content *c) {
+    int error = link_fd(fd, path);
+    if (error == -EEXIST)
+        error = replace(fd, path);
+    else if (error != 0)
+        return NOT_POSSIBLE;
+    return error < 0 ? fail(error, "cannot rename to", path, c->err, c->errlen) : error;
+}
+
+static int write_unnamed(const char *path, const struct content *c) {
+    int fd = open_unnamed(path);
+    if (fd < 0)
+        return NOT_POSSIBLE;
+    struct file_id id = file_id_of(fd);
+    int error = fill(fd, path, c);
+    if (error == 0)
+        error = name_it(fd, path, c);
+    raw_close_own(fd, id);
     return error;
 }
 
-int image_write_file_by(const char *path,
-                        int (*write)(void *arg, int fd, char *err, size_t errlen), void *arg,
-                        char *err, size_t errlen) {
-    const struct content c = {write, arg};
+/* ---- with a temporary name ----------------------------------------------------------------- */
+
+static int write_temp(const char *temp, const struct content *c) {
+    int fd = raw_open(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return fail(fd, "cannot create", temp, c->err, c->errlen);
+    struct file_id id = file_id_of(fd);
+    int error = fill(fd, temp, c);
+    raw_close_own(fd, id);
+    return error;
+}
+
+static int write_named(const char *path, const struct content *c) {
     char temp[PATH_MAX];
-    if (path[0] == '\0' || !temp_name(path, temp, sizeof temp))
-        return fail(path[0] == '\0' ? -ENOENT : -ENAMETOOLONG, "cannot write", path, err, errlen);
+    if (!temp_name(path, temp, sizeof temp))
+        return fail(-ENAMETOOLONG, "cannot write", path, c->err, c->errlen);
+    int error = write_temp(temp, c);
+    if (error == 0 && (error = raw_rename(temp, path)) != 0)
+        fail(error, "cannot rename to", path, c->err, c->errlen);
+    if (error != 0 && error != -EEXIST)
+        raw_unlink(temp);
+    return error;
+}
+
+int image_write_file_by(const char *path, int (*write)(void *arg, int fd, char *err, size_t errlen),
+                        void *arg, char *err, size_t errlen) {
+    const struct content c = {write, arg, err, errlen};
+    if (path[0] == '\0')
+        return fail(-ENOENT, "cannot write", path, err, errlen);
     if (!may_replace(path))
         return fail(-EEXIST, "not a regular file:", path, err, errlen);
     struct size_signal s = block_size_signal();
-    int error = write_temp(temp, &c, err, errlen);
-    if (error == 0 && (error = raw_rename(temp, path)) != 0)
-        fail(error, "cannot rename to", path, err, errlen);
-    if (error != 0 && error != -EEXIST)
-        raw_unlink(temp);
-    else
+    int error = write_unnamed(path, &c);
+    if (error == NOT_POSSIBLE)
+        error = write_named(path, &c);
+    if (error == 0)
         sync_dir_of(path);
     unblock_size_signal(s);
     return error;
 }
 
-static int write_all(void *arg, int fd, char *err, size_t errlen) {
-    return image_write_fd(fd, 0, *(const uint64_t *)arg, err, errlen);
+struct sections {
+    uint64_t mask;
+    uint64_t flags;
+};
+
+static int write_sections(void *arg, int fd, char *err, size_t errlen) {
+    const struct sections *s = arg;
+    return image_write_fd(fd, s->mask, s->flags, err, errlen);
+}
+
+int image_write_file_of(const char *path, uint64_t sections, uint64_t flags, char *err,
+                        size_t errlen) {
+    struct sections s = {sections, flags};
+    return image_write_file_by(path, write_sections, &s, err, errlen);
 }
 
 int image_write_file(const char *path, uint64_t flags, char *err, size_t errlen) {
-    return image_write_file_by(path, write_all, &flags, err, errlen);
+    return image_write_file_of(path, 0, flags, err, errlen);
 }

@@ -34,9 +34,13 @@ bool image_has_leaks(uint64_t sections);
  * negative errno with one line in err; then nothing is left under path that was not there. */
 int image_write_file(const char *path, uint64_t flags, char *err, size_t errlen);
 
-/* image_write_file_by is the same where write(arg, fd, err, errlen) does what image_write_fd does. */
-int image_write_file_by(const char *path,
-                        int (*write)(void *arg, int fd, char *err, size_t errlen), void *arg,
-                        char *err, size_t errlen);
+/* image_write_file_of is the same with these sections, as for image_write_fd. */
+int image_write_file_of(const char *path, uint64_t sections, uint64_t flags, char *err,
+                        size_t errlen);
+
+/* image_write_file_by is the same where write(arg, fd, err, errlen) does what image_write_fd does.
+ */
+int image_write_file_by(const char *path, int (*write)(void *arg, int fd, char *err, size_t errlen),
+                        void *arg, char *err, size_t errlen);
 
 #endif

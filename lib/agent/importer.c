@@ -5,6 +5,9 @@
  * Not by posix_spawn: that allocates, and reads the environment, which the program may be changing
  * in another thread, or may have died of.  The environment is the one that the process was started
  * with, from the kernel, without what would put goinspect under this library.
+ *
+ * By way of a child that ends at once, so that goinspect is init's: a child that executes sends
+ * SIGCHLD at its end, however it was made, and wait() finds it.
  */
 #include "agent/importer.h"
 
@@ -148,36 +151,55 @@ void importer_exec(const char *image, const char *database) {
     become(image, database, e);
 }
 
-static _Noreturn gm_noinline void child(const char *image, const char *database,
-                                        const struct environment *e) {
-    become(image, database, e);
+static _Noreturn void leave(int status) {
     for (;;)
-        sys_call3(SYS_exit_group, 127, 0, 0);
+        sys_call3(SYS_exit_group, status, 0, 0);
 }
 
 /* As vfork: the child runs in this memory, on this stack, below this function's frame, until it
- * executes; so long this thread stands still.  No signal is sent at its end. */
-static gm_noinline long start_child(const char *image, const char *database,
-                                    const struct environment *e) {
+ * executes or ends; so long this thread stands still.  No signal is sent at its end. */
+static gm_noinline long bare_vfork(void (*run)(void *arg), void *arg) {
     long pid = sys_call6(SYS_clone, CLONE_VM | CLONE_VFORK | CLONE_UNTRACED, 0, 0, 0, 0, 0);
-    if (pid == 0)
-        child(image, database, e);
+    if (pid == 0) {
+        run(arg);
+        leave(127);
+    }
     return pid;
 }
 
+struct start {
+    const char *image, *database;
+    const struct environment *environment;
+    long pid;  /* of the importer, or a negative errno */
+    int error; /* why it could not be executed, 0 */
+};
+
+static void grandchild(void *arg) {
+    struct start *s = arg;
+    s->error = become(s->image, s->database, s->environment);
+}
+
+static void child(void *arg) {
+    struct start *s = arg;
+    s->pid = bare_vfork(grandchild, arg);
+}
+
 int importer_start(const char *image, const char *database) {
+    struct start s = {.image = image, .database = database};
     if (importer.program[0] == '\0')
         return -ENOENT;
     struct environment *e = mem_alloc(ENVIRONMENT_BYTES, MEM_AGENT);
     if (e == NULL)
         return -ENOMEM;
     read_environment(e);
-    long pid = start_child(image, database, e);
+    s.environment = e;
+    long pid = bare_vfork(child, &s);
+    if (pid > 0)
+        sys_call4(SYS_wait4, pid, 0, __WALL, 0);
     mem_free(e, ENVIRONMENT_BYTES, MEM_AGENT, 0, 0);
-    return (int)pid;
+    return pid < 0 ? (int)pid : s.error != 0 ? s.error : (int)s.pid;
 }
 
 bool importer_has_ended(int pid) {
-    long r = sys_call4(SYS_wait4, pid, 0, WNOHANG | __WALL, 0);
-    return r != 0 && r != -EINTR;
+    return sys_call3(SYS_kill, pid, 0, 0) == -ESRCH;
 }

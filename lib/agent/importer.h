@@ -19,11 +19,11 @@ void importer_prepare(uint64_t keep);
  * copy of the process; returns only if that can't be. */
 void importer_exec(const char *image, const char *database);
 
-/* importer_start starts it as a child that wait() does not find, and returns its pid or a negative
- * errno.  For the agent's thread. */
+/* importer_start starts it as nobody's child, and returns its pid or a negative errno.  For the
+ * agent's thread. */
 int importer_start(const char *image, const char *database);
 
-/* importer_has_ended tells whether that child has, and forgets it. */
+/* importer_has_ended tells whether it has, as far as its pid tells: init may leave a zombie. */
 bool importer_has_ended(int pid);
 
 #endif

@@ -11,6 +11,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include "agent/trigger.h"
 #include "prof/history.h"
 #include "prof/prof.h"
 #include "sys/throw.h"
@@ -25,6 +26,8 @@ struct options options = {
     .interval_ns = HISTORY_INTERVAL_NS,
     .frames = PROF_DEFAULT_FRAMES,
     .escape = ESCAPE_ON,
+    .snapshot_path = "gomalloc-%p-%n.gmi",
+    .keep = TRIGGER_KEEP_UNSET,
 };
 
 /* A piece of the variable's value. */
@@ -56,6 +59,45 @@ static bool set_rate(struct word v) {
 
 static bool set_exit(struct word v) {
     return set_text(v, options.exit_path, sizeof options.exit_path);
+}
+
+static bool begins(struct word w, const char *s) {
+    return w.n > strlen(s) && memcmp(w.s, s, strlen(s)) == 0;
+}
+
+static bool set_trigger_rss(struct word v) {
+    return parse_uint(v.s, v.n, &options.trigger_rss) && options.trigger_rss != 0 &&
+           options.trigger_rss < UINT64_C(1) << 60;
+}
+
+static bool set_trigger_cgroup(struct word v) {
+    uint64_t n;
+    if (v.n < 2 || v.s[v.n - 1] != '%' || !parse_uint(v.s, v.n - 1, &n) || n == 0 || n > 100)
+        return false;
+    options.trigger_cgroup = (uint32_t)n;
+    return true;
+}
+
+/* It may be given several times. */
+static bool set_trigger(struct word v) {
+    if (begins(v, "rss+"))
+        return set_trigger_rss((struct word){v.s + 4, v.n - 4});
+    if (begins(v, "cgroup"))
+        return set_trigger_cgroup((struct word){v.s + 6, v.n - 6});
+    options.trigger_fatal |= is(v, "fatal");
+    return is(v, "fatal");
+}
+
+static bool set_snapshot(struct word v) {
+    return set_text(v, options.snapshot_path, sizeof options.snapshot_path);
+}
+
+static bool set_keep(struct word v) {
+    uint64_t n;
+    if (!parse_uint(v.s, v.n, &n) || n > TRIGGER_MAX_KEEP)
+        return false;
+    options.keep = (uint32_t)n;
+    return true;
 }
 
 static bool set_on_error(struct word v) {
@@ -145,6 +187,9 @@ static const struct option {
     {"rate", set_rate, "a number of bytes, 1 for every allocation, 0 for off"},
     {"exit", set_exit, "a path"},
     {"leaks", set_leaks, "on or off"},
+    {"trigger", set_trigger, "rss+SIZE such as rss+256M, cgroupN% such as cgroup90%, or fatal"},
+    {"snapshot", set_snapshot, "a path"},
+    {"keep", set_keep, "a number of snapshots up to 1000, 0 for all"},
     {"on_error", set_on_error, "abort or report"},
     {"unwinder", set_unwinder, "replay, libunwind or none"},
     {"stack", set_depth, "a number of frames up to 512"},

@@ -24,7 +24,12 @@ struct options {
     bool thp;               /* the heap is backed by huge pages */
     bool leaks;             /* the end of the program begins with a leak check */
     char unwinder[16];
-    char exit_path[512]; /* empty: no image at exit */
+    char exit_path[512];     /* empty: no image at exit */
+    uint64_t trigger_rss;    /* bytes, 0: none */
+    uint32_t trigger_cgroup; /* percent, 0: none */
+    bool trigger_fatal;      /* a snapshot at a fatal signal */
+    uint32_t keep;           /* snapshots of triggers, 0: all */
+    char snapshot_path[512]; /* their template */
 };
 extern struct options options;
 

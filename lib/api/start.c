@@ -18,6 +18,7 @@
 #include "agent/exit_report.h"
 #include "agent/image_path.h"
 #include "agent/leak_now.h"
+#include "agent/trigger.h"
 #include "api/crime.h"
 #include "api/fork.h"
 #include "api/options.h"
@@ -64,6 +65,10 @@ static void disinherit(void) {
     }
 }
 
+static bool has_triggers(void) {
+    return options.trigger_rss != 0 || options.trigger_cgroup != 0 || options.trigger_fatal;
+}
+
 __attribute__((constructor(101))) static void start(void) {
     bool secure = getauxval(AT_SECURE) != 0;
     options_parse(true);
@@ -82,8 +87,15 @@ __attribute__((constructor(101))) static void start(void) {
                                .max_frames = options.frames});
     history_configure(options.interval_ns);
     fork_init();
-    if (options.exit_path[0] != '\0')
+    bool triggers = !secure && has_triggers();
+    if (options.exit_path[0] != '\0' || triggers)
         image_path_claim_root();
+    if (triggers)
+        trigger_configure(&(struct trigger_options){.rss = options.trigger_rss,
+                                                    .cgroup = options.trigger_cgroup,
+                                                    .fatal = options.trigger_fatal,
+                                                    .keep = options.keep,
+                                                    .path = options.snapshot_path});
     if (!secure)
         agent_init(&(struct agent_options){.on = options.agent, .control = options.control});
 }

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# trigger=: snapshots that a process takes of itself as its resident set grows, or as it comes near
+# the limit on its memory; their names, their number, and what failure is said.
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+    : "${LIBGOMALLOC:?}" "${GOINSPECT:?}"
+    work=$(mktemp -d)
+    cd "$work"
+    export GOMALLOC_DIR=$work/sockets GOMALLOC_GOINSPECT=$GOINSPECT
+    unset GOMALLOC_ROOT
+    python=/usr/bin/python3 # not a script of that name
+    [ -x "$python" ] || python=$(command -v python3)
+    cat >grow.py <<'END'
+# grow.py SECONDS STOP...: holds 24 MiB more at each step, waits until there is the file that is
+# named, and goes on; then for SECONDS more.
+import os, sys, time
+kept = []
+for name in sys.argv[2:]:
+    kept.append(b"x" * (24 << 20))
+    for _ in range(1000):
+        if os.path.exists(name):
+            break
+        time.sleep(0.02)
+    else:
+        sys.exit(f"{name} did not come")
+time.sleep(float(sys.argv[1]))
+END
+}
+
+teardown() {
+    cd /
+    rmdir "$group" 2>/dev/null || true
+    rm -rf "$work"
+}
+
+# under OPTIONS COMMAND... runs it under the library.
+under() {
+    local options=$1
+    shift
+    env LD_PRELOAD="$LIBGOMALLOC" GOMALLOC="$options" "$@"
+}
+
+# ask FILE SQL prints the answer's rows.
+ask() {
+    "$GOINSPECT" sql "$1" -o csv "$2" | tail -n +2
+}
+
+@test "rss+: a numbered image when it has grown by so much, again from the new level" {
+    under 'trigger=rss+20M,snapshot=a-%n.gmi' "$python" grow.py 0 a-1.gmi a-2.gmi
+    [ "$(ls a-*)" = "$(printf 'a-1.gmi\na-2.gmi')" ]
+    first=$(ask a-1.gmi "SELECT rss_bytes FROM v1_snapshot")
+    second=$(ask a-2.gmi "SELECT rss_bytes FROM v1_snapshot")
+    [ $((second - first)) -ge $((20 << 20)) ]
+    # all of it, what is resident too
+    [ "$(ask a-2.gmi "SELECT count(*) FROM v1_resident WHERE item = 'live'")" = 1 ]
+    [ "$(ask a-2.gmi "SELECT partial FROM v1_snapshot")" = 0 ]
+    [ "$(ask a-2.gmi "SELECT value FROM counter WHERE name = 'trigger.snapshots'")" = 1 ]
+}
+
+@test "no snapshot while nothing grows, and none without a trigger" {
+    under 'trigger=rss+900M,snapshot=a-%n.gmi' "$python" -c 'import time; time.sleep(0.5)'
+    under 'snapshot=b-%n.gmi,keep=3' "$python" grow.py 0.5 grow.py
+    [ -z "$(ls -- *.gmi 2>/dev/null)" ]
+}
+
+@test "by default the images are numbered, beside the program, by its pid" {
+    under 'trigger=rss+20M' "$python" -c '
+import os, time
+kept = b"x" * (24 << 20)
+while not os.path.exists(f"gomalloc-{os.getpid()}-1.gmi"):
+    time.sleep(0.02)'
+}
+
+@test "without %n there is one image, the latest" {
+    under 'trigger=rss+20M,snapshot=a.gmi' "$python" grow.py 0 a.gmi
+    [ "$(ask a.gmi "SELECT comm FROM process JOIN snapshot USING (process_id)")" = python3 ] ||
+        [ -n "$(ask a.gmi "SELECT comm FROM snapshot")" ]
+}
+
+@test "keep: the oldest file goes" {
+    # the third is the first that is one too many
+    under 'trigger=rss+20M,snapshot=a-%n.gmi,keep=1' "$python" grow.py 0 a-1.gmi a-2.gmi
+    [ "$(ls a-*)" = a-2.gmi ]
+}
+
+@test "a database gets them by way of goinspect, and no image is left" {
+    under 'trigger=rss+20M,snapshot=a.db' "$python" grow.py 1 a.db 2>err
+    [ "$(sqlite3 a.db "SELECT count(*) FROM snapshot")" = 1 ]
+    [ -z "$(ls -- *.gmi 2>/dev/null)" ]
+    [ ! -s err ]
+}
+
+@test "a program that writes to its environment meanwhile, and has closed its descriptors" {
+    under 'trigger=rss+20M,snapshot=a.db' "$python" -c '
+import os, time
+os.closerange(0, 3)
+kept = b"x" * (24 << 20)
+end = time.time() + 20
+i = 0
+while not os.path.exists("a.db") and time.time() < end:
+    i += 1
+    os.environ[f"V{i}"] = "x" * 100
+time.sleep(0.5)'
+    [ "$(sqlite3 a.db "SELECT count(*) FROM snapshot")" = 1 ]
+}
+
+@test "a snapshot that can't be written is one line, however many there are" {
+    run -0 --separate-stderr under 'trigger=rss+1M,snapshot=no/a-%n.gmi' "$python" -c '
+import time
+kept = []
+for i in range(60):
+    kept.append(b"x" * (2 << 20))
+    time.sleep(0.1)
+print("fine")'
+    [ "$output" = fine ]
+    [ "$(wc -l <<<"$stderr")" = 1 ]
+    [[ $stderr == *"no snapshot: "*"no/a-1.gmi"* ]]
+}
+
+@test "without goinspect the image stays, and one line says what to do" {
+    GOMALLOC_GOINSPECT=$work/none under 'trigger=rss+20M,snapshot=a.db' "$python" -c '
+import glob, time
+kept = b"x" * (24 << 20)
+while not glob.glob("a.db.*.gmi"):
+    time.sleep(0.02)
+time.sleep(0.6)' 2>err
+    [[ $(cat err) == *"by hand: goinspect import --remove "* ]]
+    [ -s "$(echo a.db.*.gmi)" ]
+}
+
+@test "a forked child has its own numbers, and its own files" {
+    under 'trigger=rss+20M,snapshot=a-%n.gmi' "$python" -c '
+import os, time
+def grow(name):
+    kept = []
+    for _ in range(200):
+        if os.path.exists(name):
+            return
+        kept.append(b"x" * (2 << 20))
+        time.sleep(0.05)
+    os._exit(1)
+grow("a-1.gmi")
+pid = os.fork()
+if pid == 0:
+    grow(f"a-1.{os.getpid()}.gmi")
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0'
+}
+
+@test "the program's wait() does not find the importer" {
+    under 'trigger=rss+20M,snapshot=a.db' "$python" -c '
+import os, time
+kept = b"x" * (24 << 20)
+while not os.path.exists("a.db"):
+    try:
+        os.wait()
+        os._exit(1)
+    except ChildProcessError:
+        time.sleep(0.01)'
+    [ -e a.db ]
+}
+
+@test "cgroup: near the limit of its control group" {
+    group=/sys/fs/cgroup/memory/gomalloc-test-$$-$BATS_TEST_NUMBER
+    limit=memory.limit_in_bytes
+    [ -e /sys/fs/cgroup/cgroup.controllers ] &&
+        group=/sys/fs/cgroup/gomalloc-test-$$-$BATS_TEST_NUMBER limit=memory.max
+    mkdir "$group" 2>/dev/null || skip "can't make a control group"
+    [ -w "$group/$limit" ] && echo $((200 << 20)) >"$group/$limit" || skip "can't set a limit"
+    grown() {
+        echo "$BASHPID" >"$group/cgroup.procs" || exit 77
+        exec env LD_PRELOAD="$LIBGOMALLOC" GOMALLOC='trigger=cgroup50%,snapshot=a-%n.gmi' \
+            "$python" grow.py 0.5 grow.py grow.py grow.py grow.py a-1.gmi
+    }
+    status=0
+    (grown) || status=$?
+    [ "$status" != 77 ] || skip "can't enter the control group"
+    [ "$status" = 0 ]
+    [ "$(ls a-*)" = a-1.gmi ] # once, not again and again
+    [ "$(ask a-1.gmi "SELECT rss_bytes >= 70 << 20 FROM v1_snapshot")" = 1 ]
+}
+
+@test "a limit that there is none of is counted, and nothing is said" {
+    under 'trigger=cgroup90%,exit=a.gmi' "$python" -c 'import time; time.sleep(0.3); print("fine")' >out 2>err
+    [ "$(cat out)" = fine ]
+    [ ! -s err ]
+    limited=0
+    grep -qE '^[0-9]+$' /sys/fs/cgroup/memory.max 2>/dev/null && limited=1
+    [ $limited = 1 ] || [ "$(ask a.gmi "SELECT value > 0 FROM counter WHERE name = 'trigger.no_limit'")" = 1 ]
+}
+
+@test "values that make no sense are said" {
+    for option in trigger=rss trigger=rss+0 trigger=rss+x trigger=cgroup90 trigger=cgroup0% \
+        trigger=cgroup101% trigger=none keep=1001 keep=x; do
+        run -0 --separate-stderr under $option /bin/echo fine
+        [ "$output" = fine ]
+        [[ $stderr == *"GOMALLOC: $option: the value must be "* ]]
+    done
+}
