@@ -16,6 +16,10 @@ _goinspect_words() { # what completes the current word
         compgen -W "$(goinspect help "$verb" 2>/dev/null |
             sed -n '/^Columns/,/^$/s/^[+ ] \([a-z_]*\) .*/\1/p' | sort -u)" -- "$current"
         return ;;
+    --objects)
+        case $verb in
+        import | snapshot) compgen -W 'recorded sample leaked all none' -- "$current"; return ;;
+        esac ;;
     --wrappers | --suppressions | --since)
         compgen -f -- "$current"
         return ;;
