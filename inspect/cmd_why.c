@@ -24,7 +24,8 @@ static const struct column columns[] = {
     {"words", NULL, KIND_COUNT, 0,
      "that a referrer stands for; of the object: all that point to it"},
     {"kind", NULL, KIND_TEXT, 0,
-     "of the object: reachable, direct leak, indirect leak; else object, or the kind of root"},
+     "of the object: reachable, ignored, direct leak, indirect leak; else object, or the kind of "
+     "root"},
     {"address", NULL, KIND_ADDRESS, 0, "of the object, or of the root's word"},
     {"at", NULL, KIND_NUMBER, 0, "where in it the pointer stands that leads on"},
     {"size", NULL, KIND_BYTES, 0, "bytes given"},
@@ -102,7 +103,7 @@ static enum status show_answer(const struct command_line *line, const struct tar
     const struct gomalloc_why *y = why_answer(target);
     if (!y)
         return fail(failure, STATUS_FAILURE, "%s: there is no answer", target->word);
-    if (y->state > GOMALLOC_WHY_LEAKED)
+    if (y->state > GOMALLOC_WHY_IGNORED)
         return why_no_object(target, failure);
     bool people = o->format == OUTPUT_TABLE && !o->columns && !o->sort && o->limit < 0;
     char *source = why_source(target);

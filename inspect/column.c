@@ -442,8 +442,9 @@ static const struct image_column why_columns[] = {
     F(UINT, "site", site, "image_site.site, 0 = not recorded"),
     F(UINT, "born", born, "seconds from start_ns to its allocation, plus 1; 0 = not known"),
     F(UINT, "state", state,
-      "0 reachable, 1 leaked, 2 not in the heap, 3 the library's, 4 free page, 5 a stack, 6 end of "
-      "a span, 7 free slot"),
+      "0 reachable, 1 leaked, 2 ignored, 3 not in the heap, 4 the library's, 5 free page, 6 a "
+      "stack, "
+      "7 end of a span, 8 free slot"),
     F(UINT, "flags", flags, "1 a block of tiny objects"),
     F(UINT, "head", head, "leaked: the leak it is counted under, 0 = not known"),
     F(UINT, "length", length, "steps of the chain in all"),

@@ -63,7 +63,7 @@ static int check_object(struct checker *c, const struct gomalloc_why *y) {
     if (y->address > INT64_MAX || y->size > IMAGE_MOST || y->requested > y->size ||
         (y->address && y->asked - y->address >= y->size))
         return damaged(c, "why 0x%llx: senseless object", at);
-    if (y->state <= GOMALLOC_WHY_LEAKED && !y->address)
+    if (y->state <= GOMALLOC_WHY_IGNORED && !y->address)
         return damaged(c, "why 0x%llx: no object", at);
     if (y->words > IMAGE_MOST || y->leaked_words > y->words || y->length > IMAGE_MOST)
         return damaged(c, "why 0x%llx: senseless figures", at);

@@ -91,6 +91,8 @@ char *variable_text(struct variables *v, uint64_t address) {
     struct debuginfo_variable found = {.name = NULL};
     if (d)
         found = debuginfo_variable(d, offset);
+    if (!found.section && (d || !image_mapping_at(v->im, address)))
+        return NULL;
     if (!found.name)
         return found.section ? must_format("%s of %s+0x%llx", found.section, file, offset)
                              : must_format("%s+0x%llx", file, offset);

@@ -56,9 +56,10 @@ static char *variable_of_thread(struct making *m, const struct gomalloc_holder *
                                 const char *thread) {
     if (h->tid == 0)
         return must_dup("libc's data of a thread that has ended");
+    if (h->word == h->tp + sizeof(uint64_t))
+        return must_format("the table of thread-local variables of %s", thread);
     if (h->word >= h->tp)
-        return must_format("libc's data of %s (pthread_setspecific, what it was started with)",
-                           thread);
+        return must_format("libc's data of %s: pthread_setspecific, start argument", thread);
     char *name = variable_thread_text(m->variables, h->tp - h->word);
     char *text = name ? must_format("%s, thread-local in %s", name, thread)
                       : must_format("a thread-local variable of %s", thread);
@@ -70,6 +71,9 @@ static char *stack_text(struct making *m, const struct gomalloc_holder *h, const
     if (h->flags & GOMALLOC_HOLDER_VARIABLE)
         return variable_of_thread(m, h, thread);
     const char *function = h->pc ? function_at(m, h->pc) : NULL;
+    char *data = h->pc ? NULL : variable_text(m->variables, h->word);
+    if (data) /* a stack in a variable, or variables behind it */
+        return data;
     return function ? must_format("stack of %s, in %s", thread, function)
                     : must_format("stack of %s", thread);
 }
@@ -146,6 +150,7 @@ static void add_row(struct making *m, const struct row *r) {
 
 static void add_object(struct making *m, const struct gomalloc_why *y) {
     const char *kind = y->state == GOMALLOC_WHY_REACHABLE ? "reachable"
+                       : y->state == GOMALLOC_WHY_IGNORED ? "ignored"
                        : y->head == y->address            ? "direct leak"
                                                           : "indirect leak";
     add_row(m, &(struct row){.role = "object",

@@ -16,9 +16,8 @@
  *      role                'object', 'chain' or 'referrer'
  *      step                number in the chain, from the root, 0
  *      words               that a referrer stands for
- *      kind                of the object 'reachable', 'direct leak' or 'indirect leak'; else
- *                          'object', or the kind of root
- *      leaked              1: nothing leads to the referrer either
+ *      kind                of the object 'reachable', 'ignored', 'direct leak' or 'indirect leak';
+ * else 'object', or the kind of root leaked              1: nothing leads to the referrer either
  *      address             of the object; of the root's word
  *      at                  where in the object the word that leads on stands; in the object asked
  *                          for, the byte asked for; NULL: a root, or the chain's end

@@ -141,6 +141,13 @@ static void age_text(char *buf, int64_t seconds) {
 
 /* ---- the object ---------------------------------------------------------------------------- */
 
+static const char *verdict(const struct item *o) {
+    if (o->leaked)
+        return "leaked: nothing leads to it";
+    return strcmp(o->kind, "ignored") == 0 ? "ignored by the program, which nothing else leads to"
+                                           : o->kind;
+}
+
 static void print_object(const struct command_line *line, const struct item *o, bool tiny) {
     FILE *out = line->output.out;
     char size[TEXT_NUMBER_SIZE], age[TEXT_NUMBER_SIZE];
@@ -151,7 +158,7 @@ static void print_object(const struct command_line *line, const struct item *o, 
                 (long long unsigned)(o->address + o->at), (long long)o->at,
                 o->requested >= 0 && o->at >= o->requested ? ", behind the bytes asked for" : "");
     fprintf(out, "0x%llx: %s%s%s, %s", (long long unsigned)o->address, bold ? "\033[1m" : "",
-            o->leaked ? "leaked: nothing leads to it" : "reachable", bold ? "\033[0m" : "", size);
+            verdict(o), bold ? "\033[0m" : "", size);
     if (tiny)
         fputs(", a block of objects under 16 bytes", out);
     age_text(age, o->age);
@@ -262,7 +269,7 @@ static void print_intro(const struct command_line *line, const struct item *firs
         {"register", "No variable leads there; the shortest chain from a stack or register:"},
         {"mapped memory", "Only memory that the program has mapped itself leads there:"},
     };
-    const char *text = "A chain that leads there:";
+    const char *text = "What the program ignores (gomalloc_ignore) leads there:";
     for (size_t i = 0; i < sizeof(intros) / sizeof(*intros); i++)
         if (strcmp(first->kind, intros[i][0]) == 0)
             text = intros[i][1];

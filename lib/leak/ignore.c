@@ -23,27 +23,40 @@ int ignore_object(uintptr_t p) {
     return mslots_ignore(s, slot) ? 0 : -ENOMEM;
 }
 
-static void keep_ignored(struct mark *m, const struct mspan *s, struct ignored *ret) {
+static void each_in(const struct mspan *s, void (*visit)(void *arg, uintptr_t object), void *arg) {
     for (size_t i = 0; i < s->nelems; i++)
-        if (mslots_is_ignored(s, i) && lives(s, i)) {
-            mark_keep(m, s->base + i * mspan_elem_bytes(s));
-            ret->objects++;
-        }
+        if (mslots_is_ignored(s, i) && lives(s, i))
+            visit(arg, s->base + i * mspan_elem_bytes(s));
 }
 
-bool ignore_mark(struct mark *m, struct ignored *ret) {
-    uint64_t before = m->nreached;
-    *ret = (struct ignored){.objects = 0};
+void ignore_each(void (*visit)(void *arg, uintptr_t object), void *arg) {
     if (atomic_load_explicit(&mslots_ignored, memory_order_acquire) == 0)
-        return true;
+        return;
     uint32_t n = atomic_load_explicit(&mheap_.nallspans, memory_order_acquire);
     for (uint32_t i = 0; i < n; i++) {
         const struct mspan *s = mheap_.allspans[i];
         if (atomic_load_explicit(&s->state, memory_order_relaxed) == GOMALLOC_SPAN_IN_USE &&
             atomic_load_explicit(&s->sites, memory_order_relaxed) != NULL)
-            keep_ignored(m, s, ret);
+            each_in(s, visit, arg);
     }
-    bool ok = mark_all(m);
-    ret->spared = m->nreached - before;
+}
+
+struct keeping {
+    struct mark *m;
+    uint64_t objects;
+};
+
+static void keep(void *arg, uintptr_t object) {
+    struct keeping *k = arg;
+    mark_keep(k->m, object);
+    k->objects++;
+}
+
+bool ignore_mark(struct mark *m, struct ignored *ret) {
+    struct keeping k = {.m = m};
+    uint64_t before = m->nreached;
+    ignore_each(keep, &k);
+    bool ok = k.objects == 0 || mark_all(m);
+    *ret = (struct ignored){.objects = k.objects, .spared = m->nreached - before};
     return ok;
 }

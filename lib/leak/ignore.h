@@ -15,6 +15,9 @@
  * 0, or -EINVAL: there is none; -ENOMEM. */
 int ignore_object(uintptr_t p);
 
+/* ignore_each visits the live objects that are to be ignored. */
+void ignore_each(void (*visit)(void *arg, uintptr_t object), void *arg);
+
 struct ignored {
     uint64_t objects; /* that live and are to be ignored */
     uint64_t spared;  /* reached from these, and themselves, by no other way */

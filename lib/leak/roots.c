@@ -21,6 +21,8 @@
     ((uintptr_t)64 << 10) /* libc's descriptor and static TLS stand within so much of a            \
                              stack's end, as a rule */
 #define TCB_ALIGN 64
+#define VARIABLES                                                                                  \
+    ((uintptr_t)8 << 10) /* static ones, and the descriptor: how far a thread's reach */
 
 /* What all steps share; too large for a stack. */
 struct work {
@@ -117,13 +119,14 @@ static bool is_living(const struct roots *r, uintptr_t tp) {
     return false;
 }
 
-/* has_descriptor tells whether a living thread's descriptor and static variables lie there: those
- * of the first thread are not beside a stack, nor are those of a thread that runs on another. */
-static bool has_descriptor(const struct roots *r, uintptr_t start, uintptr_t end) {
+/* descriptor_in returns the pointer of a living thread whose descriptor and static variables lie
+ * there, 0: none: those of the first thread are not beside a stack, nor are those of a thread that
+ * runs on another. */
+static uintptr_t descriptor_in(const struct roots *r, uintptr_t start, uintptr_t end) {
     for (size_t i = 0; i < r->nthreads; i++)
         if (r->threads[i].tp >= start && r->threads[i].tp < end)
-            return true;
-    return false;
+            return r->threads[i].tp;
+    return 0;
 }
 
 /* find_descriptor looks for libc's descriptor of a thread in n bytes read from an address: its
@@ -152,6 +155,24 @@ static bool is_dead_stack(struct work *w, uintptr_t start, uintptr_t end, uintpt
 
 /* ---- mappings ------------------------------------------------------------------------------ */
 
+/* mark_mapped marks from memory that no thread's stack pointer is in.  Variables of a thread may be
+ * there, and what the kernel has made one mapping with them. */
+static void mark_mapped(struct work *w, uintptr_t start, uintptr_t end) {
+    uintptr_t tp = descriptor_in(w->roots, start, end);
+    if (!w->roots->mapped && tp != 0)
+        mark_range(w, ROOT_STACK, start, end);
+    if (!w->roots->mapped)
+        return;
+    uintptr_t lo = tp == 0 ? end : tp - start > VARIABLES ? tp - VARIABLES : start;
+    uintptr_t hi = tp == 0 || end - tp < VARIABLES ? end : tp + VARIABLES;
+    if (start < lo)
+        mark_range(w, ROOT_MAPPED, start, lo);
+    if (lo < hi)
+        mark_range(w, ROOT_STACK, lo, hi);
+    if (hi < end)
+        mark_range(w, ROOT_MAPPED, hi, end);
+}
+
 /* mark_piece marks from a piece of a mapping that is the program's. */
 static void mark_piece(struct work *w, enum root_kind kind, uintptr_t start, uintptr_t end) {
     uintptr_t sp = lowest_sp(w->roots, start, end);
@@ -168,10 +189,10 @@ static void mark_piece(struct work *w, enum root_kind kind, uintptr_t start, uin
         mark_range(w, ROOT_STACK, tcb, end);
         return;
     }
-    if (kind != ROOT_MAPPED || w->roots->mapped)
+    if (kind != ROOT_MAPPED)
         mark_range(w, kind, start, end);
-    else if (has_descriptor(w->roots, start, end))
-        mark_range(w, ROOT_STACK, start, end);
+    else
+        mark_mapped(w, start, end);
 }
 
 /* first_owned returns the number of the first range of the library's that ends behind p. */

@@ -70,6 +70,7 @@ struct roots {
     bool mapped;                      /* ROOT_MAPPED counts */
     unsigned kinds;                   /* mask of 1 << enum root_kind: no others are read; 0: all */
     const struct root_reader *reader; /* NULL: they are marked from */
+    uintptr_t tls_bytes; /* of static variables below a thread's pointer; 0: not known */
 };
 
 /* What was read, by kind and in all. */

@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#include "leak/ignore.h"
 #include "unwind/stackmem.h"
 
 #define FROM_ROOT  (UINT64_C(1) << 63) /* in entry.from: the rest is the address of a word */
@@ -257,8 +258,6 @@ static void search_leaked(struct search *s, struct leaks *ret) {
     struct why *y = s->why;
     uint64_t nreached = s->m->nreached;
     y->object.state = WHY_LEAKED;
-    s->counting = true;
-    count_leaked(s);
     if (!leaks_find(s->m, ret))
         return;
     y->head = head_of(ret, y->object.start);
@@ -271,6 +270,20 @@ static void search_leaked(struct search *s, struct leaks *ret) {
         tell_chain(s);
 }
 
+static void visit_ignored(void *arg, uintptr_t object) {
+    consider(arg, object, NOBODY, true);
+}
+
+/* search_ignored follows what the program ignores. */
+static void search_ignored(struct search *s) {
+    ignore_each(visit_ignored, s);
+    follow(s);
+    if (s->found == NOT_FOUND)
+        return;
+    s->why->object.state = WHY_IGNORED;
+    tell_chain(s);
+}
+
 static bool search(struct search *s, struct roots_report *report, struct leaks *leaks) {
     static const unsigned rounds[] = {1u << ROOT_DATA | 1u << ROOT_REGION | 1u << ROOT_STACK,
                                       1u << ROOT_STACK | 1u << ROOT_REGISTER, 1u << ROOT_MAPPED};
@@ -281,19 +294,23 @@ static bool search(struct search *s, struct roots_report *report, struct leaks *
         ok = search_from(s, rounds[i], report);
     }
     if (ok && s->found == NOT_FOUND)
-        search_leaked(s, leaks);
-    else if (ok)
+        search_ignored(s);
+    if (ok)
         count_leaked(s);
+    if (ok && s->found == NOT_FOUND)
+        search_leaked(s, leaks);
     return ok;
 }
 
 bool why_ask(struct mark *m, const struct roots *r, uintptr_t address, struct why *ret,
              struct roots_report *ret_roots, struct leaks *ret_leaks) {
-    struct search s = {.m = m, .why = ret, .roots = r, .found = NOT_FOUND};
+    struct roots roots = *r;
+    struct search s = {.m = m, .why = ret, .roots = &roots, .found = NOT_FOUND};
     ret->asked = address;
     ret->object = why_address(address);
     if (ret->object.state != WHY_REACHABLE)
         return true;
+    roots.tls_bytes = why_place_tls(r);
     s.step = m->options.unaligned ? 1 : sizeof(uintptr_t);
     s.queue_bytes = align_up((m->nlive + 1) * sizeof *s.queue, PHYS_PAGE_SIZE);
     s.ranges_bytes = align_up(MAX_RANGES * sizeof *s.ranges, PHYS_PAGE_SIZE);

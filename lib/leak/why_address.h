@@ -10,6 +10,7 @@
 enum why_state {
     WHY_REACHABLE, /* so far: in a live object */
     WHY_LEAKED,    /* by a search: nothing leads to it */
+    WHY_IGNORED,   /* by a search: nothing but objects that the program ignores (ignore.h) */
     WHY_OUTSIDE,   /* the address is not in the heap */
     WHY_OWN,       /* it is in memory of the library itself */
     WHY_NO_SPAN,   /* in a free page */

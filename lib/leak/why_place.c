@@ -15,7 +15,9 @@
 
 #define RED_ZONE  128
 #define MAX_WALK  65536 /* frames */
-#define XMM_AT    160   /* of the vector registers in what fxsave writes */
+#define MAX_STACK ((uintptr_t)1 << 40)
+#define MAX_TLS   ((uintptr_t)1 << 20)
+#define XMM_AT    160 /* of the vector registers in what fxsave writes */
 #define XMM_BYTES 16
 
 struct why_place why_place_object(uintptr_t object, size_t bytes, uintptr_t word) {
@@ -94,9 +96,11 @@ static void begin_walk(struct walk *w, const ucontext_t *uc) {
     w->interrupted = true;
 }
 
-/* find_frame returns an instruction of the function whose frame holds the word, 0: none does;
- * *ret_sp is where the walk has ended then, UINTPTR_MAX: it was lost. */
-static uintptr_t find_frame(const struct root_thread *t, uintptr_t word, uintptr_t *ret_sp) {
+/* find_frame returns an instruction of the function whose frame holds the word, 0: none does, on a
+ * stack that ends at `end`: a signal's handler, or a coroutine, may be on another than what it has
+ * interrupted.  *ret_sp is where the walk has ended then, UINTPTR_MAX: it was lost. */
+static uintptr_t find_frame(const struct root_thread *t, uintptr_t word, uintptr_t end,
+                            uintptr_t *ret_sp) {
     struct stackmem memory = {0};
     struct walk w = {.memory = &memory};
     enum walk_step step = WALK_LOST;
@@ -108,7 +112,7 @@ static uintptr_t find_frame(const struct root_thread *t, uintptr_t word, uintptr
     for (unsigned i = 0; i < MAX_WALK; i++) {
         uint64_t pc = walk_lookup_pc(w.regs[CFI_RIP], w.interrupted), sp = w.regs[CFI_RSP];
         step = walk_out(&w);
-        if (step != WALK_ON || w.regs[CFI_RSP] <= sp)
+        if (step != WALK_ON || w.regs[CFI_RSP] <= sp || w.regs[CFI_RSP] > end)
             break;
         if (word < w.regs[CFI_RSP])
             return pc;
@@ -120,30 +124,42 @@ static uintptr_t find_frame(const struct root_thread *t, uintptr_t word, uintptr
 
 /* ---- roots --------------------------------------------------------------------------------- */
 
+uintptr_t why_place_tls(const struct roots *r) {
+    uintptr_t least = 0, sp;
+    for (size_t i = 0; i < r->nthreads; i++) {
+        const struct root_thread *t = &r->threads[i];
+        if (t->sp >= t->tp || t->tp - t->sp > MAX_STACK)
+            continue; /* the first thread, or it is on another stack */
+        find_frame(t, t->tp, t->tp, &sp);
+        if (sp < t->tp && t->tp - sp < MAX_TLS && (least == 0 || t->tp - sp < least))
+            least = t->tp - sp;
+    }
+    return least;
+}
+
 uintptr_t why_place_variables(const struct roots *r, const struct root_place *range) {
     const struct root_thread *on = thread_of_stack(r, range, range->end);
-    uintptr_t sp;
-    if (on == NULL)
-        return range->start; /* of the first thread, or of one that has ended */
-    if (on->tp < range->start || on->tp >= range->end)
-        return range->end;
-    find_frame(on, on->tp, &sp);
-    return sp < on->tp ? sp : range->end;
+    const struct root_thread *t = thread_of_variables(r, range);
+    if (t == NULL)
+        return on != NULL ? range->end : range->start; /* of a thread that has ended */
+    if (r->tls_bytes == 0)
+        return on != NULL ? range->end : range->start;
+    return t->tp - range->start > r->tls_bytes ? t->tp - r->tls_bytes : range->start;
 }
 
 static void place_on_stack(struct why_place *p, const struct roots *r,
                            const struct root_place *range) {
-    const struct root_thread *t;
-    uintptr_t end;
+    const struct root_thread *t = thread_of_variables(r, range);
+    const struct root_thread *on = thread_of_stack(r, range, p->word);
+    uintptr_t sp;
     p->variable = p->word >= why_place_variables(r, range);
-    t = p->variable ? thread_of_variables(r, range) : thread_of_stack(r, range, p->word);
-    if (t == NULL)
+    if (p->variable || on == NULL) {
+        p->tid = t != NULL ? t->tid : 0;
+        p->tp = t != NULL && p->variable ? t->tp : 0;
         return;
-    p->tid = t->tid;
-    if (p->variable)
-        p->tp = t->tp;
-    else
-        p->pc = find_frame(t, p->word, &end);
+    }
+    p->tid = on->tid;
+    p->pc = find_frame(on, p->word, range->end, &sp);
 }
 
 struct why_place why_place_root(const struct roots *r, const struct root_place *range,

@@ -27,8 +27,12 @@ struct why_place {
 /* why_place_object is a word in an object. */
 struct why_place why_place_object(uintptr_t object, size_t bytes, uintptr_t word);
 
+/* why_place_tls returns the bytes of static thread-local variables, for roots.tls_bytes: what is
+ * between the outermost frame of a thread and its pointer. */
+uintptr_t why_place_tls(const struct roots *r);
+
 /* why_place_variables returns where in a range of ROOT_STACK the static variables of a thread, and
- * libc's data of it, begin: above the outermost frame; the range's end: nowhere, or not known. */
+ * libc's data of it, begin; the range's end: nowhere, or not known. */
 uintptr_t why_place_variables(const struct roots *r, const struct root_place *range);
 
 /* why_place_root is a word in a root's range.  It looks for the frame, where threads are at rest.

@@ -600,16 +600,18 @@ struct gomalloc_why {
 enum gomalloc_why_state {
     GOMALLOC_WHY_REACHABLE = 0,
     GOMALLOC_WHY_LEAKED = 1,  /* nothing leads to it */
-    GOMALLOC_WHY_OUTSIDE = 2, /* the address is not in the heap */
-    GOMALLOC_WHY_OWN = 3,     /* in memory of the library itself */
-    GOMALLOC_WHY_NO_SPAN = 4, /* in a free page */
-    GOMALLOC_WHY_STACK = 5,   /* in a stack of gomalloc_stack_alloc */
-    GOMALLOC_WHY_NO_SLOT = 6, /* in what is left over at the end of a span */
-    GOMALLOC_WHY_FREE = 7     /* in a free slot */
+    GOMALLOC_WHY_IGNORED = 2, /* nothing but objects of gomalloc_ignore; or it is one */
+    GOMALLOC_WHY_OUTSIDE = 3, /* the address is not in the heap */
+    GOMALLOC_WHY_OWN = 4,     /* in memory of the library itself */
+    GOMALLOC_WHY_NO_SPAN = 5, /* in a free page */
+    GOMALLOC_WHY_STACK = 6,   /* in a stack of gomalloc_stack_alloc */
+    GOMALLOC_WHY_NO_SLOT = 7, /* in what is left over at the end of a span */
+    GOMALLOC_WHY_FREE = 8     /* in a free slot */
 };
 #define GOMALLOC_WHY_TINY 0x1u /* a block of several objects under 16 bytes, perhaps */
 
-/* why_step: the chain, in its order: a root (LEAKED: the head), objects, the object asked for.
+/* why_step: the chain, in its order: a root (LEAKED: the head; IGNORED: the object that the program
+ * ignores), objects, the object asked for.
  * referrer: what points to the object, roots first; words that are alike have one record. */
 struct gomalloc_holder {
     uint64_t number; /* why_step: from the root, 0, on; referrer: words that it stands for */
