@@ -79,11 +79,13 @@ struct own {
     bool all, objects, stacks;
     int64_t older_than; /* seconds, 0: any */
     const char *suppressions;
-    uint64_t ask; /* GOMALLOC_ASK_LEAK_* */
+    const char *since; /* snapshot; NULL: all leaks */
+    uint64_t ask;      /* GOMALLOC_ASK_LEAK_* */
 };
 
 enum {
     OPT_OLDER = 0x300,
+    OPT_SINCE,
     OPT_SUPPRESSIONS,
     OPT_ALL,
     OPT_OBJECTS,
@@ -96,6 +98,9 @@ enum {
 
 static const struct argp_option options[] = {
     {"older-than", OPT_OLDER, "TIME", 0, "only leaks that were allocated so long ago: 30s, 10m, 2h",
+     1},
+    {"since", OPT_SINCE, "SNAPSHOT", 0,
+     "only leaks that are new since an earlier FILE.db, FILE.db@NUMBER or FILE.gmi of the process",
      1},
     {"suppressions", OPT_SUPPRESSIONS, "FILE", 0,
      "leave out what is accepted: lines of leak:PATTERN, as LeakSanitizer has them", 1},
@@ -126,6 +131,9 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
     switch (key) {
     case OPT_OLDER:
         own->older_than = age(arg, state);
+        break;
+    case OPT_SINCE:
+        own->since = arg;
         break;
     case OPT_SUPPRESSIONS:
         own->suppressions = arg;
@@ -212,7 +220,8 @@ static const struct stacks_figures figures = {figure_columns, COUNT(figure_colum
 static enum status show_sites(const struct command_line *line, const struct target *target,
                               const struct leak_filter *filter, struct failure *failure) {
     const struct own *own = line->own;
-    char *condition = leakcheck_condition(filter, "h.site_id", "h.born");
+    static const struct leak_columns head = {"h.address", "h.site_id", "h.born"};
+    char *condition = leakcheck_condition(filter, &head);
     char *from = must_format(SITES, condition);
     const struct view_query query = {.from = from,
                                      .order = own->stacks ? BIGGEST : BIGGEST ", site_id"};
@@ -229,7 +238,8 @@ static enum status show_sites(const struct command_line *line, const struct targ
 static enum status show_objects(const struct command_line *line, const struct target *target,
                                 const struct leak_filter *filter, struct failure *failure) {
     const struct own *own = line->own;
-    char *where = leakcheck_condition(filter, "head_site_id", NULL);
+    static const struct leak_columns head = {"head_number", "head_site_id", NULL};
+    char *where = leakcheck_condition(filter, &head);
     const struct view_query query = {.from = "v1_leak",
                                      .where = where,
                                      .order = "coalesce(requested, size) DESC, address_number"};
@@ -245,6 +255,8 @@ static enum status show(const struct command_line *line, const struct target *ta
     struct leak_totals totals;
     bool people = line->output.format == OUTPUT_TABLE && !line->output.columns;
     enum status status = leakcheck_there(target, failure);
+    if (status == STATUS_DONE && own->since)
+        status = leaksince_open(target, own->since, &filter->since, failure);
     if (status == STATUS_DONE)
         status = leakcheck_filter(target, filter, failure);
     if (status == STATUS_DONE)
@@ -313,6 +325,7 @@ const struct command command_verb_leaks = {
     .examples = "  goinspect leaks server\n"
                 "  goinspect leaks server --older-than 10m --stacks\n"
                 "  goinspect leaks server --suppressions known.txt -o json\n"
+                "  goinspect leaks server --since yesterday.gmi\n"
                 "  goinspect snapshot server --leaks -o heap.gmi; goinspect leaks heap.gmi\n",
     .takes = TAKES_FORMAT | TAKES_SNAPSHOT | TAKES_WRAPPERS,
     .min_words = 1,

@@ -82,15 +82,21 @@ enum status leakcheck_filter(const struct target *target, struct leak_filter *fi
 #define CHECKED                                                                                    \
     "(SELECT (captured_ns - start_ns) / 1000000000 FROM snapshot WHERE snapshot_id = :snapshot)"
 
-char *leakcheck_condition(const struct leak_filter *filter, const char *site, const char *born) {
+char *leakcheck_condition(const struct leak_filter *filter, const struct leak_columns *head) {
     long long seconds = filter->older_than;
     char *age = seconds == 0 ? must_dup("")
-                : born       ? must_format(" AND %s <= " CHECKED " - %lld", born, seconds)
+                : head->born ? must_format(" AND %s <= " CHECKED " - %lld", head->born, seconds)
                              : must_format(" AND head_age_s >= %lld", seconds);
-    char *sql = must_format("%s NOT IN (%s)%s", site, filter->sites ? filter->sites : "", age);
+    char *since =
+        filter->since.word ? must_format(" AND leak_since(%s) = 0", head->address) : must_dup("");
+    char *sql = must_format("%s NOT IN (%s)%s%s", head->site, filter->sites ? filter->sites : "",
+                            age, since);
     free(age);
+    free(since);
     return sql;
 }
+
+static const struct leak_columns of_head = {"h.address", "h.site_id", "h.born"};
 
 #define SUMS                                                                                       \
     "SELECT coalesce(sum(l.address = l.head), 0),"                                                 \
@@ -115,7 +121,7 @@ static bool sums(const struct target *target, const char *condition, struct leak
 
 enum status leakcheck_totals(const struct target *target, const struct leak_filter *filter,
                              struct leak_totals *ret, struct failure *failure) {
-    char *condition = leakcheck_condition(filter, "h.site_id", "h.born");
+    char *condition = leakcheck_condition(filter, &of_head);
     bool ok = sums(target, condition, ret);
     free(condition);
     return ok ? STATUS_DONE
@@ -144,7 +150,8 @@ static void say_found(const struct target *target, const struct leak_filter *fil
     }
     text_count(
         n, integer(target, "SELECT live_objects FROM leak_check WHERE snapshot_id = :snapshot", 0));
-    say("no leaks%s among %s objects", filter->older_than || filter->sites ? " to show" : "", n);
+    bool filtered = filter->older_than || filter->sites || filter->since.word;
+    say("no leaks%s among %s objects", filtered ? " to show" : "", n);
 }
 
 static void say_accepted(const struct target *target, const struct leak_filter *filter) {
@@ -186,6 +193,20 @@ static void say_younger(const struct target *target, const struct leak_filter *f
         say("of unknown age, not shown: %s", amount(text, sizeof(text), &unknown));
     free(younger);
     free(ageless);
+}
+
+/* say_not_new says what is left out because it had leaked, or had been allocated, before. */
+static void say_not_new(const struct target *target, const struct leak_filter *filter) {
+    struct leak_totals old, unknown;
+    char text[128];
+    if (!filter->since.word)
+        return;
+    if (sums(target, "leak_since(h.address) = 1", &old) && old.direct)
+        say("%s before %s, not shown: %s", filter->since.checked ? "leaked" : "allocated",
+            filter->since.word, amount(text, sizeof(text), &old));
+    if (sums(target, "leak_since(h.address) = 2", &unknown) && unknown.direct)
+        say("of unknown age, and %s has no leak check, not shown: %s", filter->since.word,
+            amount(text, sizeof(text), &unknown));
 }
 
 /* say_unrecorded says what to do where the sites of leaks are not known. */
@@ -235,6 +256,7 @@ void leakcheck_say(const struct target *target, const struct leak_filter *filter
     say_accepted(target, filter);
     say_ignored(target);
     say_younger(target, filter);
+    say_not_new(target, filter);
     say_unrecorded(target);
     leakcheck_say_cost(target);
 }

@@ -6,6 +6,7 @@
 #ifndef GOINSPECT_LEAKCHECK_H
 #define GOINSPECT_LEAKCHECK_H
 
+#include "leaksince.h"
 #include "suppress.h"
 #include "target.h"
 
@@ -13,6 +14,7 @@
 struct leak_filter {
     int64_t older_than;                  /* seconds; 0: of any age, also unknown */
     const struct suppressions *accepted; /* NULL: none */
+    struct leak_since since;
     char *sites; /* of these: "1,5,6", as SQL has it; by leakcheck_filter, to be freed */
 };
 
@@ -28,9 +30,15 @@ enum status leakcheck_there(const struct target *target, struct failure *failure
 enum status leakcheck_filter(const struct target *target, struct leak_filter *filter,
                              struct failure *failure);
 
-/* leakcheck_condition returns SQL, to be freed: whether a leak's head, with the columns site and
- * born given as SQL, is meant; born NULL: there is a column head_age_s instead. */
-char *leakcheck_condition(const struct leak_filter *filter, const char *site, const char *born);
+/* Where SQL has a leak's head. */
+struct leak_columns {
+    const char *address;
+    const char *site;
+    const char *born; /* NULL: there is a column head_age_s instead */
+};
+
+/* leakcheck_condition returns SQL, to be freed: whether a leak's head is meant. */
+char *leakcheck_condition(const struct leak_filter *filter, const struct leak_columns *head);
 
 /* leakcheck_totals sums up the leaks that are meant. */
 enum status leakcheck_totals(const struct target *target, const struct leak_filter *filter,

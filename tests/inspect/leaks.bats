@@ -101,6 +101,50 @@ check() {
     refuses 2 "none: No such file" leaks leaks.gmi --suppressions none
 }
 
+# lost_by ARGUMENT... prints which functions' objects have leaked, in one line.
+lost_by() {
+    "$GOINSPECT" leaks "$@" --objects -o csv --no-header --columns function 2>err | sort -u | tr '\n' ' '
+}
+
+@test "leaks: those that are new since an earlier snapshot, as its own check has them" {
+    under_library "$BUILD_DIR/tests/inspect/leak_later"
+    wait_until grep -q ready log
+    "$GOINSPECT" snapshot "$pid" --leaks -o then.gmi
+    "$GOINSPECT" snapshot "$pid" --leaks -o heap.db
+    [ "$(lost_by "$pid")" = "lost_first " ]
+    [ "$(lost_by "$pid" --since then.gmi)" = "" ]
+    grep -qx "goinspect: leaked before then.gmi, not shown: 200 B in 2 objects" err
+    grep -q "no leaks to show" err
+    kill -USR1 "$pid"
+    wait_until grep -q more log
+    [ "$(lost_by "$pid" --since then.gmi)" = "lost_last lost_later " ]
+    [ "$(lost_by "$pid" --since heap.db)" = "lost_last lost_later " ]
+    leaks "$pid" --since then.gmi -o csv --columns direct,objects,function >sites
+    [ "$(grep -c lost_ sites)" -eq 2 ]
+    "$GOINSPECT" snapshot "$pid" --leaks -o heap.db
+    [ "$(lost_by heap.db --since heap.db@1)" = "lost_last lost_later " ]
+    refuses 2 "heap.db is not earlier than heap.db" leaks heap.db --since heap.db
+    refuses 2 "heap.db@2 is not earlier than then.gmi" leaks then.gmi --since heap.db@2
+    refuses 2 "demo.gmi is a snapshot of another process" leaks then.gmi --since demo.gmi
+    refuses 3 "nothing.gmi: No such file" leaks then.gmi --since nothing.gmi
+}
+
+@test "leaks: those that were allocated after an earlier snapshot without a check" {
+    local start=1700000000000000000
+    "$BUILD_DIR/tests/inspect/mkimage" late.gmi leaks=1 captured_ns=$((start + 600000000000))
+    "$BUILD_DIR/tests/inspect/mkimage" then.gmi start_ns=$start captured_ns=$((start + 100500000000))
+    leaks late.gmi --since then.gmi -o csv --no-header --columns site >out
+    [ "$(cat out)" = 2 ]
+    grep -qx "goinspect: allocated before then.gmi, not shown: 60 B in 3 objects" err
+    grep -qx "goinspect: of unknown age, and then.gmi has no leak check, not shown: 16 B in 1 object" err
+    "$BUILD_DIR/tests/inspect/mkimage" then.gmi start_ns=$start captured_ns=$((start + 101500000000))
+    "$GOINSPECT" leaks late.gmi --since then.gmi 2>err
+    grep -q "no leaks to show" err
+    "$BUILD_DIR/tests/inspect/mkimage" then.gmi start_ns=$start captured_ns=$((start + 10500000000))
+    leaks late.gmi --since then.gmi -o csv --no-header --columns site >out
+    [ "$(sort out | tr '\n' ' ')" = "1 2 " ]
+}
+
 @test "leaks: what has no check says how to make one" {
     refuses 2 'demo.gmi holds no leak check; "goinspect snapshot PID --leaks -o FILE"' leaks demo.gmi
     "$GOINSPECT" import --quiet demo.gmi demo.db

@@ -5,6 +5,7 @@
  *
  *      version=N    of the format
  *      flags=N      of the header
+ *      start_ns=N   of the process
  *      break=KIND   with right checksums nevertheless: loop (a frame that is its own caller),
  *                   frame (a site's stack outside), bitmap, slot (a span's outside), string,
  *                   site (a slot of no site), overlap (two spans)
@@ -68,6 +69,9 @@ static bool set_option(struct maker *m, const char *word) {
         m->header.version = (uint32_t)strtoul(word + 8, NULL, 0);
     else if (strncmp(word, "flags=", 6) == 0)
         m->header.flags = strtoull(word + 6, NULL, 0);
+    else if (strncmp(word, "start_ns=", 9) == 0)
+        ((struct gomalloc_process *)maker_record(m, GOMALLOC_SECTION_PROCESS, 0))->start_ns =
+            strtoull(word + 9, NULL, 0);
     else
         return strncmp(word, "break=", 6) == 0 && break_it(m, word + 6);
     return true;
