@@ -75,10 +75,11 @@ static void paragraph(const struct page *page, const char *text, size_t first, s
 static void print_title(const struct page *page) {
     static const char resident_sql[] =
         "SELECT v.comm, v.pid, v.kind, v.captured_ns, v.rss_bytes, v.live_bytes, v.live_objects,"
-        " r.bytes AS overhead_bytes, 100.0 * r.bytes / nullif(v.rss_bytes, 0) AS overhead_percent"
-        " FROM v1_snapshot v LEFT JOIN (SELECT snapshot_id, sum(bytes) AS bytes FROM v1_resident"
-        " WHERE item IN ('slack', 'free_slots', 'thread_caches', 'tails', 'untouched',"
-        " 'free_pages', 'metadata', 'recorder', 'agent', 'library') GROUP BY snapshot_id) r"
+        " max(0, r.bytes - v.live_bytes) AS overhead_bytes,"
+        " 100.0 * max(0, r.bytes - v.live_bytes) / nullif(v.rss_bytes, 0) AS overhead_percent"
+        " FROM v1_snapshot v LEFT JOIN (SELECT snapshot_id, sum(resident_bytes) AS bytes"
+        " FROM resident WHERE name IN ('heap.spans', 'heap.free', 'heap.page_cache', 'metadata',"
+        " 'recorder', 'agent', 'library') GROUP BY snapshot_id) r"
         " ON r.snapshot_id = v.snapshot_id WHERE v.snapshot_id = :snapshot";
     static const char old_sql[] =
         "SELECT comm, pid, kind, captured_ns, rss_bytes, live_bytes, live_objects,"
@@ -118,26 +119,36 @@ static void print_query(const struct page *page, const char *query) {
     }
 }
 
-static void print_finding(const struct page *page, size_t number, const struct doctor_finding *f) {
-    const struct command_line *line = page->line;
-    const struct own *own = line->own;
-    FILE *out = line->output.out;
-    char bytes[TEXT_NUMBER_SIZE], *advice = must_format("-> %s", f->advice);
-    bool bold = output_has_color(&line->output);
+/* print_heading writes the number, the kind and the size, in two lines if one is too short. */
+static void print_heading(const struct page *page, size_t number, const struct doctor_finding *f) {
+    FILE *out = page->line->output.out;
+    bool bold = output_has_color(&page->line->output);
+    char bytes[TEXT_NUMBER_SIZE], *size = NULL;
     text_bytes_plain(bytes, (double)f->bytes);
+    if (f->bytes > 0 && f->percent > 0)
+        size = must_format("%s, %.*f %% of the RSS", bytes, f->percent < 9.95 ? 1 : 0, f->percent);
+    else if (f->bytes > 0)
+        size = must_dup(bytes);
     fprintf(out, "%2zu %s%s%s", number, bold ? "\033[1m" : "", f->rule->kind,
             bold ? "\033[0m" : "");
-    if (f->bytes > 0 && f->percent > 0)
-        fprintf(out, ": %s, %.*f %% of the RSS", bytes, f->percent < 9.95 ? 1 : 0, f->percent);
-    else if (f->bytes > 0)
-        fprintf(out, ": %s", bytes);
+    if (size && MARGIN + strlen(f->rule->kind) + 2 + strlen(size) <= page->width)
+        fprintf(out, ": %s", size);
+    else if (size)
+        fprintf(out, ":\n%*s%s", MARGIN, "", size);
     fputc('\n', out);
+    free(size);
+}
+
+static void print_finding(const struct page *page, size_t number, const struct doctor_finding *f) {
+    const struct own *own = page->line->own;
+    char *advice = must_format("-> %s", f->advice);
+    print_heading(page, number, f);
     paragraph(page, f->sentence, MARGIN, MARGIN);
     paragraph(page, advice, MARGIN, MARGIN + 3);
     free(advice);
     if (own->queries)
         print_query(page, f->rule->query);
-    fputc('\n', out);
+    fputc('\n', page->line->output.out);
 }
 
 /* looked_at returns "A, B and C", to be freed; NULL: nothing. */
@@ -243,14 +254,10 @@ static enum status print(const struct command_line *line, const struct target *t
 }
 
 /* examine_leaks has a live process make a leak check, and adds what comes of it. */
-static enum status examine_leaks(const struct command_line *line, const struct target *first,
-                                 struct doctor_report *report, struct failure *failure) {
+static enum status examine_leaks(const struct command_line *line, struct doctor_report *report,
+                                 struct failure *failure) {
     const struct own *own = line->own;
     struct target target;
-    if (first->kind != TARGET_PROCESS)
-        return fail(failure, STATUS_USAGE,
-                    "--leaks has a live process look for leaks; of %s is told what it holds",
-                    first->word);
     enum status status = target_open_asking(line->words[0], NULL, LEAK_SECTIONS, &target, failure);
     if (status != STATUS_DONE)
         return status;
@@ -263,11 +270,15 @@ static enum status examine(const struct command_line *line, const struct target 
                            struct failure *failure) {
     const struct own *own = line->own;
     struct doctor_report report;
+    if (own->leaks && target->kind != TARGET_PROCESS)
+        return fail(failure, STATUS_USAGE,
+                    "--leaks has a live process look for leaks; of %s is told what it holds",
+                    target->word);
     enum status status = doctor_examine(target, own->all, &report, failure);
     if (status != STATUS_DONE)
         return status;
     if (own->leaks)
-        status = examine_leaks(line, target, &report, failure);
+        status = examine_leaks(line, &report, failure);
     if (status == STATUS_DONE)
         status = print(line, target, &report, failure);
     doctor_report_free(&report);

@@ -31,8 +31,12 @@ static int64_t resident_set(const struct target *target) {
     return bytes;
 }
 
-/* worth tells whether a finding is worth a word. */
-static bool worth(const struct doctor_finding *f, int64_t rss) {
+/* worth tells whether a finding is worth a word; all: also if it is small. */
+static bool worth(const struct doctor_finding *f, int64_t rss, bool all) {
+    if (f->rule->rank == DOCTOR_MEMORY && f->bytes <= 0)
+        return false;
+    if (all)
+        return true;
     return f->bytes >= f->rule->least_bytes && (rss == 0 || f->percent >= f->rule->least_percent);
 }
 
@@ -111,7 +115,7 @@ static enum status apply(const struct target *target, const struct doctor_rule *
     if (step == SQLITE_ROW) {
         ret->bytes = sqlite3_column_int64(stmt, 0);
         ret->percent = rss > 0 ? 100.0 * (double)ret->bytes / (double)rss : 0;
-        step = all || worth(ret, rss) ? read_rows(target, stmt, ret) : SQLITE_DONE;
+        step = worth(ret, rss, all) ? read_rows(target, stmt, ret) : SQLITE_DONE;
     }
     if (step != SQLITE_DONE)
         status = fail(failure, STATUS_FAILURE, "%s: %s: %s", target->word, rule->kind,

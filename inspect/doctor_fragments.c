@@ -69,8 +69,10 @@ static const struct doctor_rule rules[] = {
                  "      WHERE snapshot_id = :snapshot AND state = 'in use' AND size_class > 0\n"
                  "            AND live_objects > 0 AND live_bytes * 4 >= span_bytes\n"
                  "      GROUP BY size_class, elem_size) c\n"
-                 "LEFT JOIN (SELECT bytes FROM v1_resident\n"
-                 "           WHERE snapshot_id = :snapshot AND item = 'untouched') u\n"
+                 "LEFT JOIN (SELECT min(0, r.resident_bytes - sum(s.span_bytes)) AS bytes\n"
+                 "           FROM resident r JOIN v1_span s ON s.snapshot_id = r.snapshot_id\n"
+                 "           WHERE r.snapshot_id = :snapshot AND r.name = 'heap.spans'\n"
+                 "                 AND s.state = 'in use') u\n"
                  "ORDER BY row_bytes DESC LIMIT 3",
         .sentence = "{bytes} are free slots between live objects: {spans} span{spans||s} "
                     "{spans|is|are} {used_percent} used. Most are of {rows}.",

@@ -32,10 +32,11 @@ static const struct doctor_rule rules[] = {
         .needs = NEED(RESIDENT),
         .least_bytes = 4 * MIB,
         .least_percent = 10,
-        .query = "SELECT r.bytes, s.goal_bytes, s.retained_bytes, s.peak_bytes,\n"
+        .query = "SELECT r.resident_bytes AS bytes, s.goal_bytes, s.retained_bytes,\n"
                  "       nullif(s.surplus_bytes, 0) AS surplus_bytes\n"
-                 "FROM v1_resident r LEFT JOIN v1_scavenger s ON s.snapshot_id = r.snapshot_id\n"
-                 "WHERE r.snapshot_id = :snapshot AND r.item = 'free_pages' AND r.bytes > 0",
+                 "FROM resident r LEFT JOIN v1_scavenger s ON s.snapshot_id = r.snapshot_id\n"
+                 "WHERE r.snapshot_id = :snapshot AND r.name = 'heap.free'\n"
+                 "      AND r.resident_bytes > 0",
         .sentence = "{bytes} are free pages that have not been given back yet.[ The heap has "
                     "{retained_bytes}, and may keep {goal_bytes}: that follows the most that was "
                     "in use of late.]"
@@ -120,10 +121,10 @@ static const struct doctor_rule rules[] = {
         .needs = NEED(RESIDENT),
         .least_bytes = 8 * MIB,
         .least_percent = 15,
-        .query =
-            "SELECT r.bytes, p.nthreads AS threads, r.bytes / max(1, p.nthreads) AS each_bytes\n"
-            "FROM v1_resident r JOIN v1_snapshot p ON p.snapshot_id = r.snapshot_id\n"
-            "WHERE r.snapshot_id = :snapshot AND r.item = 'stacks'",
+        .query = "SELECT r.resident_bytes AS bytes, p.nthreads AS threads,\n"
+                 "       r.resident_bytes / max(1, p.nthreads) AS each_bytes\n"
+                 "FROM resident r JOIN v1_snapshot p ON p.snapshot_id = r.snapshot_id\n"
+                 "WHERE r.snapshot_id = :snapshot AND r.name = 'stacks' AND r.resident_bytes > 0",
         .sentence = "{bytes} are stacks of {threads} thread{threads||s}, {each_bytes} each on "
                     "average.",
         .advice = "A stack keeps what it has once touched: fewer threads, smaller local arrays or "
@@ -173,16 +174,16 @@ static const struct doctor_rule rules[] = {
         .needs = NEED(RESIDENT),
         .least_bytes = 4 * MIB,
         .least_percent = 12,
-        .query =
-            "SELECT sum(r.bytes) OVER () AS bytes, r.item, r.bytes AS row_bytes, p.rate,\n"
-            "       CASE p.rate WHEN 1 THEN 'rate=1 records every allocation: '\n"
-            "                   ELSE '' END AS rate_text\n"
-            "FROM v1_resident r JOIN snapshot p ON p.snapshot_id = r.snapshot_id\n"
-            "WHERE r.snapshot_id = :snapshot\n"
-            "      AND r.item IN ('metadata', 'recorder', 'agent', 'library') AND r.bytes > 0\n"
-            "ORDER BY r.bytes DESC",
+        .query = "SELECT sum(r.resident_bytes) OVER () AS bytes,\n"
+                 "       r.name, r.resident_bytes AS row_bytes,\n"
+                 "       CASE p.rate WHEN 1 THEN 'rate=1 records every allocation: '\n"
+                 "                   ELSE '' END AS rate_text\n"
+                 "FROM resident r JOIN snapshot p ON p.snapshot_id = r.snapshot_id\n"
+                 "WHERE r.snapshot_id = :snapshot\n"
+                 "      AND r.name IN ('metadata', 'recorder', 'agent', 'library')\n"
+                 "ORDER BY row_bytes DESC",
         .sentence = "{bytes} are the library's own: {rows}.",
-        .row = "{item} {row_bytes}",
+        .row = "{name} {row_bytes}",
         .advice = "{rate_text}a larger rate= takes less (512k is the default), and frames= bounds "
                   "the table of stacks. The agent's part is this very answer, and goes with it.",
     },

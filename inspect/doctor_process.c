@@ -30,14 +30,16 @@ static const struct doctor_rule rules[] = {
         .least_bytes = 8 * MIB,
         .least_percent = 25,
         .query =
-            "SELECT sum(CASE WHEN r.item IN ('anonymous', 'shared') THEN r.bytes END) OVER ()\n"
-            "       AS bytes,\n"
-            "       sum(r.bytes) OVER () AS foreign_bytes,\n"
-            "       sum(r.share_percent) OVER () AS foreign_percent,\n"
-            "       CASE r.item WHEN 'anonymous' THEN 'memory that the program maps itself'\n"
+            "SELECT sum(CASE WHEN r.name IN ('anonymous', 'shared')\n"
+            "                THEN r.resident_bytes END) OVER () AS bytes,\n"
+            "       sum(r.resident_bytes) OVER () AS foreign_bytes,\n"
+            "       100.0 * sum(r.resident_bytes) OVER () / nullif(k.resident_bytes, 0)\n"
+            "       AS foreign_percent,\n"
+            "       CASE r.name WHEN 'anonymous' THEN 'memory that the program maps itself'\n"
             "                   WHEN 'shared' THEN 'shared memory and files mapped shared'\n"
             "                   WHEN 'code' THEN 'code of mapped files'\n"
-            "                   ELSE 'data of mapped files' END AS item, r.bytes AS row_bytes,\n"
+            "                   ELSE 'data of mapped files' END AS item,\n"
+            "       r.resident_bytes AS row_bytes,\n"
             "       CASE WHEN m.path LIKE '%python%'\n"
             "            THEN 'Python maps arenas for small objects: with '\n"
             "                 || 'PYTHONMALLOC=malloc they are malloc''s, and their call sites '\n"
@@ -51,7 +53,8 @@ static const struct doctor_rule rules[] = {
             "                 || 'VM.native_memory tell of it. '\n"
             "            WHEN m.path IS NOT NULL\n"
             "            THEN m.path || ' is another allocator. ' END AS hint\n"
-            "FROM v1_resident r\n"
+            "FROM resident r\n"
+            "JOIN resident k ON k.snapshot_id = r.snapshot_id AND k.name = 'kernel'\n"
             "LEFT JOIN (SELECT path FROM v1_mapping\n"
             "           WHERE snapshot_id = :snapshot\n"
             "                 AND (path LIKE '%/python3%' OR path LIKE '%/libpython%'\n"
@@ -60,8 +63,8 @@ static const struct doctor_rule rules[] = {
             "                      OR path LIKE '%libjemalloc%' OR path LIKE '%libtcmalloc%'\n"
             "                      OR path LIKE '%libmimalloc%') LIMIT 1) m\n"
             "WHERE r.snapshot_id = :snapshot\n"
-            "      AND r.item IN ('anonymous', 'shared', 'code', 'data') AND r.bytes > 0\n"
-            "ORDER BY r.bytes DESC",
+            "      AND r.name IN ('anonymous', 'shared', 'code', 'data')\n"
+            "ORDER BY row_bytes DESC",
         .sentence = "{foreign_percent} of the resident set ({foreign_bytes}) is "
                     "not malloc's: {rows}.",
         .row = "{item} {row_bytes}",
