@@ -30,6 +30,7 @@
 struct item {
     char role; /* its first letter */
     char *kind, *text;
+    char *callers;                                          /* of the object asked for, else "" */
     int64_t step, words, address, at, size, requested, age; /* -1: NULL; age: s */
     int64_t site;
     bool leaked;
@@ -42,9 +43,10 @@ struct items {
 
 static const char columns[] =
     "SELECT role, kind, step, words, leaked, address, at, size, requested, age_s, site_id,"
-    " coalesce(place, CASE WHEN location IS NULL OR location = function THEN function"
-    " ELSE function || ' (' || location || ')' END) FROM %s ORDER BY ord";
-enum { ROLE, KIND, STEP, WORDS, LEAKED, ADDRESS, AT, SIZE, REQUESTED, AGE, SITE, TEXT };
+    " coalesce(place, CASE WHEN file IS NULL THEN function"
+    " ELSE function || ' (' || location || ')' END),"
+    " CASE role WHEN 'object' THEN " VIEW_CALLERS " END FROM %s ORDER BY ord";
+enum { ROLE, KIND, STEP, WORDS, LEAKED, ADDRESS, AT, SIZE, REQUESTED, AGE, SITE, TEXT, CALLERS };
 
 static char *clean(sqlite3_stmt *stmt, int column) {
     const char *s = (const char *)sqlite3_column_text(stmt, column);
@@ -60,6 +62,7 @@ static struct item item_of(sqlite3_stmt *stmt) {
     return (struct item){.role = (char)sqlite3_column_text(stmt, ROLE)[0],
                          .kind = clean(stmt, KIND),
                          .text = clean(stmt, TEXT),
+                         .callers = clean(stmt, CALLERS),
                          .step = number(stmt, STEP),
                          .words = number(stmt, WORDS),
                          .address = number(stmt, ADDRESS),
@@ -92,6 +95,7 @@ static void free_items(struct items *items) {
     for (size_t i = 0; i < items->n; i++) {
         free(items->all[i].kind);
         free(items->all[i].text);
+        free(items->all[i].callers);
     }
     free(items->all);
 }
@@ -167,6 +171,10 @@ static void print_object(const struct command_line *line, const struct item *o, 
         return;
     }
     fprintf(out, ", %s old, from %s\n", o->age < 0 ? "?" : age, o->text);
+    if (o->callers[0]) {
+        fputs("  called by ", out);
+        put_text(line, o->callers, strlen("  called by "));
+    }
 }
 
 /* ---- the chain ----------------------------------------------------------------------------- */
