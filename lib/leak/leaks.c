@@ -6,6 +6,9 @@
  * depth, from any object and again from any that is left, notes each object when it leaves it.  Of
  * those that are left without a head, the one noted last lies in a component that no other one
  * leads to; all it reaches are its indirect leaks.
+ *
+ * From a word to the leak it leads to, its place in the table by address, is a count of the mark's
+ * bits before its own: mark_number.
  */
 #include "leak/leaks.h"
 
@@ -51,29 +54,6 @@ static bool collect(const struct mark *m, struct leaks *ret) {
     return true;
 }
 
-/* index_of returns the leak at the address, which is one. */
-static uint32_t index_of(const struct leaks *l, uintptr_t address) {
-    size_t lo = 0, hi = l->n;
-    while (hi - lo > 1) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (l->all[mid].address <= address)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    return (uint32_t)lo;
-}
-
-/* target returns the leak that a word keeps; LEAKS_MAX: none. */
-static uint32_t target(const struct search *s, uintptr_t v) {
-    size_t bytes;
-    bool scan;
-    uintptr_t p = mark_find(s->m, v, &bytes, &scan);
-    if (p == 0 || (p != v && !s->m->options.interior) || !mark_is_unseen(s->m, p))
-        return LEAKS_MAX;
-    return index_of(s->l, p);
-}
-
 /* next_target goes on in the object at the place until a word leads to a leak in the given state;
  * LEAKS_MAX: none does. */
 static uint32_t next_target(const struct search *s, struct place *at, uint32_t state) {
@@ -84,8 +64,8 @@ static uint32_t next_target(const struct search *s, struct place *at, uint32_t s
     while (scan && (size_t)at->word * s->step + sizeof(uintptr_t) <= bytes) {
         uintptr_t v;
         memcpy(&v, (const char *)p + at->word++ * s->step, sizeof v);
-        uint32_t to = target(s, v);
-        if (to != LEAKS_MAX && s->l->all[to].state == state)
+        uint32_t to;
+        if (mark_leads(s->m, v, &to) && s->l->all[to].state == state)
             return to;
     }
     return LEAKS_MAX;
@@ -137,10 +117,11 @@ static void find_heads(struct search *s) {
             group(s, s->left[i]);
 }
 
-bool leaks_find(const struct mark *m, struct leaks *ret) {
+bool leaks_find(struct mark *m, struct leaks *ret) {
     *ret = (struct leaks){.n = 0};
     if (!collect(m, ret))
         return false;
+    mark_number(m);
     struct search s = {.m = m, .l = ret, .step = m->options.unaligned ? 1 : sizeof(uintptr_t)};
     s.path_bytes = whole_pages(ret->n * sizeof *s.path);
     s.left_bytes = whole_pages(ret->n * sizeof *s.left);

@@ -34,8 +34,8 @@ struct leaks {
 
 #define LEAKS_MAX UINT32_MAX
 
-/* leaks_find fills ret from a mark that is done.  False: no memory. */
-bool leaks_find(const struct mark *m, struct leaks *ret);
+/* leaks_find fills ret from a mark that is done, and numbers its objects.  False: no memory. */
+bool leaks_find(struct mark *m, struct leaks *ret);
 
 void leaks_free(struct leaks *l);
 

@@ -10,6 +10,7 @@
 #include "sys/throw.h"
 
 #define TODO_FIRST ((size_t)1 << 20) /* bytes */
+#define HUGE_PAGE  ((size_t)2 << 20)
 
 static_assert(MARK_PAGE_LARGE > NUM_SIZE_CLASSES - 1, "a class is not taken for a large object");
 
@@ -58,17 +59,23 @@ static bool find_bounds(struct mark *m) {
     return m->size / HEAP_ARENA_BYTES <= MARK_MAX_ARENAS;
 }
 
+/* make_arenas has what is asked about all arenas side by side, in huge pages if there are any: most
+ * accesses are at random. */
 static bool make_arenas(struct mark *m) {
     size_t n = m->size / HEAP_ARENA_BYTES;
     m->arenas_bytes = align_up((n + 1) * sizeof(struct mark_arena *), PHYS_PAGE_SIZE);
     m->arenas = mem_alloc(m->arenas_bytes, MEM_AGENT);
-    for (size_t i = 0; m->arenas != NULL && i < mheap_.narenas; i++) {
-        struct mark_arena **a = &m->arenas[(mheap_.all_arenas[i]->base - m->lo) / HEAP_ARENA_BYTES];
-        *a = mem_alloc(align_up(sizeof **a, PHYS_PAGE_SIZE), MEM_AGENT);
-        if (*a == NULL)
-            return false;
-    }
-    return m->arenas != NULL;
+    m->infos_bytes = align_up(mheap_.narenas * sizeof(struct mark_arena) + HUGE_PAGE, HUGE_PAGE);
+    m->infos = mem_alloc(m->infos_bytes, MEM_AGENT);
+    if (m->arenas == NULL || m->infos == NULL)
+        return false;
+    char *start = (char *)align_up((uintptr_t)m->infos, HUGE_PAGE);
+    size_t skipped = (size_t)(start - m->infos);
+    mem_huge(start, m->infos_bytes - skipped);
+    for (size_t i = 0; i < mheap_.narenas; i++)
+        m->arenas[(mheap_.all_arenas[i]->base - m->lo) / HEAP_ARENA_BYTES] =
+            (struct mark_arena *)start + i;
+    return true;
 }
 
 /* A span may begin in one arena and end in the next. */
@@ -115,9 +122,8 @@ bool mark_begin(struct mark *m, const struct mark_options *o) {
 }
 
 void mark_end(struct mark *m) {
-    for (size_t i = 0; m->arenas != NULL && i < m->size / HEAP_ARENA_BYTES; i++)
-        if (m->arenas[i] != NULL)
-            mem_free(m->arenas[i], align_up(sizeof *m->arenas[i], PHYS_PAGE_SIZE), MEM_AGENT, 0, 0);
+    if (m->infos != NULL)
+        mem_free(m->infos, m->infos_bytes, MEM_AGENT, 0, 0);
     if (m->arenas != NULL)
         mem_free(m->arenas, m->arenas_bytes, MEM_AGENT, 0, 0);
     if (m->todo != NULL)
@@ -187,6 +193,38 @@ uintptr_t mark_next_unseen(const struct mark *m, uintptr_t p) {
             return p;
     }
     return 0;
+}
+
+static unsigned bits_of(uint64_t word) {
+    return (unsigned)__builtin_popcountll(word);
+}
+
+void mark_number(struct mark *m) {
+    uint32_t n = 0;
+    for (uintptr_t base = m->lo; in_heap(m, base); base += HEAP_ARENA_BYTES) {
+        struct mark_arena *a = arena_of(m, base);
+        for (size_t w = 0; a != NULL && w < MARK_WORDS; w++) {
+            if (w % MARK_LINE == 0)
+                a->before[w / MARK_LINE] = n;
+            n += bits_of(a->unseen[w]);
+        }
+    }
+}
+
+bool mark_leads_to_unseen(const struct mark *m, uintptr_t v, uint32_t *ret_number) {
+    unsigned page;
+    uintptr_t object = object_of(m, v, &page);
+    if (object == 0 || (object != v && !m->options.interior))
+        return false;
+    const struct mark_arena *a = arena_of(m, object);
+    size_t bit = bit_of(object), word = bit / 64, line = word / MARK_LINE;
+    if ((a->unseen[word] >> bit % 64 & 1) == 0)
+        return false;
+    uint32_t k = a->before[line];
+    for (size_t w = line * MARK_LINE; w < word; w++)
+        k += bits_of(a->unseen[w]);
+    *ret_number = k + bits_of(a->unseen[word] & ((UINT64_C(1) << bit % 64) - 1));
+    return true;
 }
 
 /* ---- the mark ------------------------------------------------------------------------------ */

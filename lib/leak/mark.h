@@ -37,10 +37,13 @@ struct mark_options {
     bool unaligned; /* words may stand at any address, not just at multiples of 8 */
 };
 
+#define MARK_LINE 8 /* words of a line of the processor's cache */
+
 /* What is asked about an arena. */
 struct mark_arena {
     uint64_t unseen[MARK_WORDS];
-    uint16_t pages[PAGES_PER_ARENA]; /* enum mark_page */
+    uint16_t pages[PAGES_PER_ARENA];         /* enum mark_page */
+    uint32_t before[MARK_WORDS / MARK_LINE]; /* unseen objects before the line.  See mark_number */
 };
 
 /* A page: of nothing, of a large object, or size class | number in its span << MARK_PAGE_SHIFT */
@@ -55,6 +58,8 @@ struct mark {
     uintptr_t size;
     struct mark_arena **arenas; /* by (address - lo) / HEAP_ARENA_BYTES; NULL: none */
     size_t arenas_bytes;
+    char *infos; /* the memory of all of them */
+    size_t infos_bytes;
     uintptr_t near[MARK_NEAR]; /* a ring, 0 = empty place */
     uintptr_t far[MARK_FAR];   /* the same */
     unsigned near_at, far_at;
@@ -95,6 +100,19 @@ bool mark_is_unseen(const struct mark *m, uintptr_t p);
 
 /* mark_next_unseen returns the first unseen object that begins at p or behind, 0: none. */
 uintptr_t mark_next_unseen(const struct mark *m, uintptr_t p);
+
+/* mark_number numbers what is unseen in the order of addresses, from 0.  From then on nothing is to
+ * be marked. */
+void mark_number(struct mark *m);
+
+/* mark_leads_to_unseen tells whether a word, an address within [lo, lo + size), leads to an unseen
+ * object, and the number of that. */
+bool mark_leads_to_unseen(const struct mark *m, uintptr_t v, uint32_t *ret_number);
+
+/* mark_leads is the same for any word: most lead nowhere. */
+static inline bool mark_leads(const struct mark *m, uintptr_t v, uint32_t *ret_number) {
+    return gm_unlikely(v - m->lo < m->size) && mark_leads_to_unseen(m, v, ret_number);
+}
 
 void mark_end(struct mark *m);
 
