@@ -129,6 +129,42 @@ static void a_large_object_is_one_slot_of_its_pages(void **state) {
     free_image(&im);
 }
 
+/* is_backed tells whether section "backing" calls a page of the kernel's resident. */
+static bool is_backed(const struct checked_image *im, uintptr_t addr) {
+    const struct gomalloc_backing *b = RECORDS(im, BACKING, gomalloc_backing);
+    for (size_t i = 0; i < COUNT(im, BACKING); i++) {
+        uint64_t page = (addr - b[i].base) / 4096;
+        if (addr >= b[i].base && page < 1024)
+            return b[i].resident[page / 64] >> (page % 64) & 1;
+    }
+    fail_msg("nothing is told of the page");
+    return false;
+}
+
+/* Of 2,048 pages some are written, and some only read: these are all the page of zeroes. */
+static void backing_tells_page_by_page_what_is_resident(void **state) {
+    (void)state;
+    struct checked_image im;
+    char *p = alloc(8 << 20);
+    madvise(p, 8 << 20, MADV_NOHUGEPAGE);
+    assert_int_equal(madvise(p, 8 << 20, MADV_DONTNEED), 0);
+    for (unsigned page = 0; page < 2048; page += 3)
+        p[page * 4096u] = 1;
+    for (unsigned page = 1; page < 2048; page += 30)
+        assert_int_equal(((volatile char *)p)[page * 4096u], 0);
+    take_image(BIT(BACKING), 0, &im);
+    assert_int_equal(COUNT(&im, BACKING), COUNT(&im, CHUNK));
+    assert_true(COUNT(&im, RESIDENT) > 0);
+    for (unsigned page = 0; page < 2048; page++)
+        if (is_backed(&im, (uintptr_t)p + page * 4096u) != (page % 3 == 0))
+            fail_msg("page %u", page);
+    free_image(&im);
+    release(p);
+    take_image(0, 0, &im);
+    assert_int_equal(COUNT(&im, BACKING), 0);
+    free_image(&im);
+}
+
 static void *release_all(void *arg) {
     for (void **p = arg; *p != NULL; p++)
         release(*p);
@@ -583,7 +619,7 @@ static void a_file_is_the_whole_image_and_private(void **state) {
     check_image(fd, &im);
     close(fd);
     assert_int_equal(im.header->flags, flags_now(GOMALLOC_IMAGE_EXIT));
-    assert_int_equal(im.header->nsections, NUSUAL + 1); /* "resident" */
+    assert_int_equal(im.header->nsections, NUSUAL + 2); /* "resident", "backing" */
     free_image(&im);
 }
 
@@ -640,6 +676,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_live_object_is_counted_once),
         cmocka_unit_test(a_large_object_is_one_slot_of_its_pages),
+        cmocka_unit_test(backing_tells_page_by_page_what_is_resident),
         cmocka_unit_test(what_another_thread_freed_is_marked_and_not_live),
         cmocka_unit_test(sites_and_requested_sizes_are_those_recorded),
         cmocka_unit_test(objects_say_when_they_were_born),
