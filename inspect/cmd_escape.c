@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client.h"
 #include "escapes.h"
+#include "leakcheck.h"
 #include "text.h"
 #include "view.h"
 
@@ -62,6 +64,7 @@ static const struct column columns[] = {
      "median of what was allocated from allocation to free"},
     {"life_bytes99", "CAST(life_bytes_p99 AS INTEGER)", KIND_BYTES, COLUMN_EXTRA,
      "99th percentile of that"},
+    {"leaked", NULL, KIND_COUNT, COLUMN_EXTRA, "of the live: nothing leads to them (--leaks)"},
     {"chains", NULL, KIND_COUNT, COLUMN_EXTRA, "of the freed: realloc resized or moved them"},
     {"growths", NULL, KIND_COUNT, COLUMN_EXTRA, "times that it did so"},
     {"final_size", "CAST(final_size_p50 AS INTEGER)", KIND_BYTES, COLUMN_EXTRA,
@@ -111,17 +114,18 @@ static const struct column_list lists[] = {
 
 struct own {
     int by;
-    bool all, table, threads;
+    bool all, table, threads, leaks;
     int64_t site; /* 0: all */
 };
 
-enum { OPT_SITE = 0x300, OPT_ALL, OPT_BY, OPT_TABLE, OPT_THREADS };
+enum { OPT_SITE = 0x300, OPT_ALL, OPT_BY, OPT_TABLE, OPT_THREADS, OPT_LEAKS };
 
 static const struct argp_option options[] = {
     {"site", OPT_SITE, "N", 0, "all that is known of call stack N", 1},
     {"all", OPT_ALL, NULL, 0, "on a terminal all sites, not the first 25", 1},
     {"by", OPT_BY, "WHAT", 0, "a row for each line (default), stack, function or module", 1},
     {"threads", OPT_THREADS, NULL, 0, "which threads free what others allocate", 1},
+    {"leaks", OPT_LEAKS, NULL, 0, "check for leaks: is what was never freed still reachable?", 1},
     {"table", OPT_TABLE, NULL, 0, "figures in columns instead of sentences", 1},
     {.name = NULL}};
 
@@ -134,6 +138,9 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
         break;
     case OPT_ALL:
         own->all = true;
+        break;
+    case OPT_LEAKS:
+        own->leaks = true;
         break;
     case OPT_TABLE:
         own->table = true;
@@ -261,6 +268,8 @@ static enum status show(const struct command_line *line, const struct target *ta
     bool rows = own->table || line->output.format != OUTPUT_TABLE || line->output.columns ||
                 line->output.sort;
     enum status status = check(target, failure);
+    if (status == STATUS_DONE && own->leaks)
+        status = leakcheck_there(target, failure);
     if (status != STATUS_DONE)
         return status;
     if (own->threads)
@@ -273,13 +282,25 @@ static enum status show(const struct command_line *line, const struct target *ta
     return own->site ? show_one(line, target, failure) : show_lines(line, target, &query, failure);
 }
 
+static enum status run_with_leaks(struct command_line *line) {
+    struct target target;
+    struct failure failure = {.status = STATUS_DONE};
+    enum status status =
+        view_target_asking(line, CLIENT_RESIDENT | CLIENT_LEAKS, &target, &failure);
+    if (status != STATUS_DONE)
+        return say_failure(&failure);
+    status = show(line, &target, &failure);
+    target_close(&target);
+    return status == STATUS_DONE ? status : say_failure(&failure);
+}
+
 static enum status run(struct command_line *line) {
     const struct own *own = line->own;
     if (own->by != BY_PLACE && (own->site || own->threads)) {
         say("--by goes neither with --site nor with --threads");
         return STATUS_USAGE;
     }
-    return view_on_target(line, show);
+    return own->leaks ? run_with_leaks(line) : view_on_target(line, show);
 }
 
 const struct command command_verb_escape = {
@@ -292,6 +313,7 @@ const struct command command_verb_escape = {
     .examples = "  goinspect run --env rate=1 -- ./server\n"
                 "  goinspect escape server\n"
                 "  goinspect escape server --site 12\n"
+                "  goinspect escape server --leaks\n"
                 "  goinspect escape FILE.db --table --sort escaped:desc\n",
     .takes = TAKES_FORMAT | TAKES_SNAPSHOT | TAKES_WRAPPERS,
     .min_words = 1,

@@ -94,13 +94,18 @@ SELECT d.snapshot_id, d.site_id, d.stack_id, d.caller_id, d.wrappers,
        CASE WHEN d.life_ns_p99 > 0 THEN d.life_bytes_p50 END AS life_bytes_p50,
        CASE WHEN d.life_ns_p99 > 0 THEN d.life_bytes_p99 END AS life_bytes_p99,
        d.chains, d.growths,
-       nullif(d.final_size_p50, 0) AS final_size_p50, nullif(d.final_size_p99, 0) AS final_size_p99
+       nullif(d.final_size_p50, 0) AS final_size_p50, nullif(d.final_size_p99, 0) AS final_size_p99,
+       CASE WHEN c.snapshot_id IS NOT NULL THEN coalesce(k.objects, 0) END AS leaked
 FROM escape_site d
 LEFT JOIN escape_sum m ON m.snapshot_id = d.snapshot_id AND m.site_id = d.site_id
 LEFT JOIN (SELECT snapshot_id, site_id, sum(objects) AS objects FROM site_live
            GROUP BY snapshot_id, site_id) l
      ON l.snapshot_id = d.snapshot_id AND l.site_id = d.site_id
-LEFT JOIN escape_thread t ON t.snapshot_id = d.snapshot_id AND t.site_id = d.site_id;
+LEFT JOIN escape_thread t ON t.snapshot_id = d.snapshot_id AND t.site_id = d.site_id
+LEFT JOIN leak_check c ON c.snapshot_id = d.snapshot_id
+LEFT JOIN (SELECT snapshot_id, site_id, count(*) AS objects FROM leak
+           GROUP BY snapshot_id, site_id) k
+     ON k.snapshot_id = d.snapshot_id AND k.site_id = d.site_id;
 
 -- The same with names: of the site, of the function that a local would be in, and of the one that an
 -- escaping object ends with.  An activation is that of a whole function, not of one inlined into it:
@@ -153,7 +158,7 @@ FROM (SELECT snapshot_id, rate, at_exit, age_ns, function,
              sum(unknown_switched) OVER place AS p_unknown_switched,
              sum(unknown_stopped) OVER place AS p_unknown_stopped,
              sum(unknown_deep) OVER place AS p_unknown_deep, sum(chains) OVER place AS p_chains,
-             sum(growths) OVER place AS p_growths,
+             sum(growths) OVER place AS p_growths, sum(leaked) OVER place AS p_leaked,
              first_value(site_id) OVER most AS m_site_id,
              first_value(stack_id) OVER most AS m_stack_id,
              first_value(wrappers) OVER most AS m_wrappers,
@@ -192,7 +197,7 @@ SELECT 0 AS by_place, 1 AS stacks,
        chains, growths, site_id, stack_id, wrappers, module_offset, local_function, life_ns_p50,
        life_ns_p99, life_bytes_p50, life_bytes_p99, final_size_p50, final_size_p99, calls_up,
        calls_up_max, calls_up_objects, calls_up_proved, owner_id, owner_function, owner_location,
-       to_comm, to_tid, thread_pairs
+       to_comm, to_tid, thread_pairs, leaked
 FROM (SELECT *, calls_up AS calls_up_max FROM escape_named)
 UNION ALL
 SELECT 1, stacks,
@@ -203,7 +208,7 @@ SELECT 1, stacks,
        m_stack_id, m_wrappers, m_module_offset, m_local_function, m_life_ns_p50, m_life_ns_p99,
        m_life_bytes_p50, m_life_bytes_p99, m_final_size_p50, m_final_size_p99, o_calls_up,
        o_calls_up_max, o_objects, o_proved, owner_id, owner_function, owner_location, t_to_comm,
-       t_to_tid, t_thread_pairs
+       t_to_tid, t_thread_pairs, p_leaked
 FROM escape_place WHERE rank = 1;
 
 -- The verdict on each, and pieces of text.  One proved escape is enough for "escapes".
@@ -275,7 +280,14 @@ SELECT e.*,
        || CASE WHEN verdict <> 'unknown' AND unknown > 0 THEN printf(', %,d not told', unknown)
                ELSE '' END
        || CASE WHEN verdict <> 'never freed' AND live > 0 THEN printf(', %,d live', live)
+               ELSE '' END
+       || CASE WHEN verdict <> 'never freed' AND leaked > 0 THEN printf(', %,d leaked', leaked)
                ELSE '' END AS also,
+       CASE WHEN leaked IS NULL THEN NULL
+            WHEN leaked = 0 THEN 'still reachable'
+            WHEN leaked >= samples - samples_freed THEN 'unreachable (leaked)'
+            ELSE printf('%,d of %,d unreachable (leaked), the others still reachable', leaked,
+                        samples - samples_freed) END AS fate,
        CASE verdict WHEN 'escapes' THEN coalesce(calls_up_objects, outlived)
                     WHEN 'escapes to thread' THEN other_thread
                     WHEN 're-entered' THEN reentered END AS share
@@ -299,12 +311,14 @@ SELECT by_place, stacks, snapshot_id, site_id, function, location, verdict,
                                CASE WHEN rate > 1 THEN '~' ELSE '' END, objects) ELSE '' END
            || also
        WHEN 'never freed' THEN
-           subject || 'never freed: ' || CASE WHEN at_exit THEN 'live at the end'
-           ELSE 'live for up to '
+           subject || 'never freed: ' || coalesce(fate, 'live')
+           || CASE WHEN at_exit THEN ' at the end'
+           ELSE CASE WHEN fate IS NULL THEN ' for up to ' ELSE ', up to ' END
                 || CASE WHEN age_ns < 10000000000 THEN printf('%.1f s', age_ns / 1e9)
                         WHEN age_ns < 600000000000 THEN printf('%d s', age_ns / 1000000000)
                         WHEN age_ns < 36000000000000 THEN printf('%d min', age_ns / 60000000000)
-                        ELSE printf('%d h', age_ns / 3600000000000) END END
+                        ELSE printf('%d h', age_ns / 3600000000000) END
+                || CASE WHEN fate IS NULL THEN '' ELSE ' old' END END
        WHEN 'realloc chain' THEN
            subject || printf('realloc chain: %s %,d time%s, final median %s',
                              CASE WHEN shrinks THEN 'resized' ELSE 'grew' END,
@@ -366,18 +380,20 @@ SELECT by_place, stacks, snapshot_id, site_id, function, location, verdict,
        reentered, within, within_proved, at_most_percent, unknown, unknown_switched,
        unknown_stopped, unknown_deep, life_ns_p50, life_ns_p99, life_bytes_p50, life_bytes_p99,
        chains, growths, final_size_p50, final_size_p99, wrappers, local_function, file, line, col,
-       module, module_offset, nullif(stack_id, 0) AS stack_id
+       module, module_offset, nullif(stack_id, 0) AS stack_id, leaked
 FROM escape_clause;
 
 -- One row for each site of which objects were judged: what became of them, in figures and in words
 -- like those of go build -gcflags=-m.  text says what was observed, suggestion what could be done.
+-- leaked is NULL without a leak check.
 CREATE VIEW v1_escape AS
 SELECT snapshot_id, site_id, function, location, verdict, text, suggestion, objects, bytes,
        mean_size, judged, freed, live, escaped, outlived, calls_up, calls_up_objects,
        owner_function, owner_location, other_thread, thread, reentered, within, within_proved,
        at_most_percent, unknown, unknown_switched, unknown_stopped, unknown_deep, life_ns_p50,
        life_ns_p99, life_bytes_p50, life_bytes_p99, chains, growths, final_size_p50,
-       final_size_p99, wrappers, local_function, file, line, col, module, module_offset, stack_id
+       final_size_p99, wrappers, local_function, file, line, col, module, module_offset, stack_id,
+       leaked
 FROM escape_text WHERE by_place = 0;
 
 -- One row for each place: a line of source, or an address without one, at which objects were judged,
@@ -390,7 +406,7 @@ SELECT snapshot_id, site_id, function, location, verdict, text, suggestion, obje
        at_most_percent, unknown, unknown_switched, unknown_stopped, unknown_deep, life_ns_p50,
        life_ns_p99, life_bytes_p50, life_bytes_p99, chains, growths, final_size_p50,
        final_size_p99, wrappers, local_function, file, line, col, module, module_offset, stack_id,
-       stacks
+       stacks, leaked
 FROM escape_text WHERE by_place = 1;
 
 -- One row for each site and number of calls up that its objects escaped, as far as can be seen; 0 =

@@ -159,3 +159,25 @@ says_not() {
     judged rate=1,escape=off
     refuses 2 "no recorded object is judged \(escape=off\)" escape e.gmi
 }
+
+@test "escape --leaks: what was never freed is still reachable, or has leaked" {
+    under_library "$BUILD_DIR/tests/inspect/leak_later"
+    wait_until grep -q ready log
+    "$GOINSPECT" escape "$pid" >plain
+    grep -qE "^leak_later.c:[0-9]+:[0-9]+: kept: 1 object, 400 B: never freed: live for up to [0-9]" plain
+    "$GOINSPECT" escape "$pid" --leaks >first
+    grep -qE "^leak_later.c:[0-9]+:[0-9]+: kept: 1 object, 400 B: never freed: still reachable, up to [0-9]" first
+    grep -qE "lost_first: 2 objects from 2 stacks, 100 B: never freed: unreachable \(leaked\), up to [0-9]" first
+    grep -qE "lost_later: .*: never freed: still reachable," first
+    kill -USR1 "$pid"
+    wait_until grep -q more log
+    "$GOINSPECT" snapshot "$pid" --leaks -o heap.db
+    "$GOINSPECT" escape heap.db --leaks >later
+    grep -qE "lost_later: .*: never freed: unreachable \(leaked\)," later
+    "$GOINSPECT" escape heap.db --columns function,leaked -o csv --no-header | sort >figures
+    grep -qx "lost_first,2" figures
+    grep -qx "kept,0" figures
+    "$GOINSPECT" escape "$pid" --columns function,leaked -o csv --no-header | sort >figures
+    grep -qx "kept," figures
+    refuses 2 "demo.gmi holds no leak check" escape demo.gmi --leaks
+}
