@@ -31,6 +31,7 @@
 #include "agent/agent_client.h"
 #include "agent/agent_imports.h"
 #include "agent/agent_stats.h"
+#include "agent/fatal.h"
 #include "agent/image_private.h"
 #include "agent/trigger.h"
 #include "heap/mheap.h"
@@ -250,6 +251,7 @@ void agent_init(const struct agent_options *o) {
 void agent_fork_child(void) {
     image_note_fork();
     trigger_fork_child();
+    fatal_fork_child();
     if (atomic_exchange_explicit(&agent_thread_runs, 0, memory_order_relaxed) == 0 &&
         !atomic_load_explicit(&agent.poke_due, memory_order_relaxed))
         return;

@@ -27,6 +27,7 @@
 #include "gomalloc/image.h"
 #include "sys/fmt.h"
 
+struct image_crash;
 struct leak_findings;
 struct mspan;
 
@@ -43,6 +44,7 @@ struct image_writer {
     uint64_t captured_ns; /* CLOCK_REALTIME when it was begun */
     uint64_t begin_ns;    /* CLOCK_MONOTONIC */
     const struct leak_findings *leaks; /* NULL: no leak check */
+    const struct image_crash *crash;   /* NULL: none */
     uint64_t flags;                    /* GOMALLOC_IMAGE_* of the header */
     uint64_t nslots;                   /* records of section "slot" */
     uint32_t nsites;                   /* of section "site": counted before the frames */

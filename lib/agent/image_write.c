@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agent/agent_stats.h"
+#include "agent/image_crash.h"
 #include "agent/image_private.h"
 #include "heap/mconst.h"
 #include "leak/leak.h"
@@ -18,8 +19,8 @@
 #define LEAKS   (BIT(LEAK) | BIT(LEAK_CHECK) | BIT(ROOT))
 #define WHY     (BIT(WHY) | BIT(WHY_STEP) | BIT(REFERRER))
 #define PAGES   (BIT(RESIDENT) | BIT(BACKING))
-#define ALL     ((((uint64_t)1 << GOMALLOC_NSECTIONS) - 1) & ~(LEAKS | PAGES | WHY))
-#define KNOWN   (ALL | LEAKS | PAGES | WHY)
+#define ALL     ((((uint64_t)1 << GOMALLOC_NSECTIONS) - 1) & ~(LEAKS | PAGES | WHY | BIT(CRASH)))
+#define KNOWN   (ALL | LEAKS | PAGES | WHY | BIT(CRASH))
 
 static const struct section_kind {
     char name[16];
@@ -131,6 +132,8 @@ static void gather(struct image_writer *w) {
         image_gather_handovers(w);
     if (w->leaks != NULL)
         image_gather_leaks(w);
+    if (w->crash != NULL)
+        image_gather_crash(w);
     if (image_wants(w, GOMALLOC_SECTION_WHY))
         image_gather_why(w);
 }
@@ -248,6 +251,7 @@ int image_finish(struct image_writer *w, int fd, const struct leak_findings *lea
         w->wanted &= ~LEAKS;
     if (leaks == NULL || leaks->why == NULL)
         w->wanted &= ~WHY;
+    w->wanted = w->crash != NULL ? w->wanted | BIT(CRASH) : w->wanted & ~BIT(CRASH);
     gather(w);
     if (w->error == 0) {
         w->flags = flags_of(w);

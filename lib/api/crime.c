@@ -4,6 +4,9 @@
  */
 #include "api/crime.h"
 
+#include <signal.h>
+
+#include "agent/fatal.h"
 #include "api/options.h"
 #include "heap/malloc.h"
 #include "sys/throw.h"
@@ -54,6 +57,8 @@ void crime_committed(enum crime what, const void *p, const char *function) {
     describe(&f, (uintptr_t)p);
     fmt_char(&f, '\n');
     report_end(&f);
-    if (options.on_error == ON_ERROR_ABORT)
-        die();
+    if (options.on_error == ON_ERROR_REPORT)
+        return;
+    fatal_report(SIGABRT);
+    die();
 }

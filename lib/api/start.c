@@ -16,6 +16,7 @@
 
 #include "agent/agent.h"
 #include "agent/exit_report.h"
+#include "agent/fatal.h"
 #include "agent/image_path.h"
 #include "agent/leak_now.h"
 #include "agent/trigger.h"
@@ -37,7 +38,10 @@ struct mcache *start_thread(void) {
         if (options.rate == 1)
             prof_set_rate(1);
     }
-    return mcache_attach();
+    struct mcache *c = mcache_attach();
+    if (gm_unlikely(options.trigger_fatal) && c != NULL && !mcache_ending)
+        fatal_thread(c->owner.id);
+    return c;
 }
 
 static void double_free_found(uintptr_t p) {
@@ -96,6 +100,10 @@ __attribute__((constructor(101))) static void start(void) {
                                                     .fatal = options.trigger_fatal,
                                                     .keep = options.keep,
                                                     .path = options.snapshot_path});
+    if (triggers && options.trigger_fatal) {
+        fatal_install();
+        fatal_thread(mcache_self->owner.id); /* this one has had its first allocation */
+    }
     if (!secure)
         agent_init(&(struct agent_options){.on = options.agent, .control = options.control});
 }

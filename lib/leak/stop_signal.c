@@ -54,7 +54,6 @@ static struct kernel_sigaction before; /* what stood there.  Written before ours
 
 /* What a handler returns to: libc has one, but keeps it to itself.  Debuggers know it by these
  * bytes. */
-void stop_restorer(void);
 __asm__(".text\n"
         ".type stop_restorer, @function\n"
         ".hidden stop_restorer\n"

@@ -58,4 +58,7 @@ static inline enum stop_state stop_state_of(uint64_t word) {
     return (enum stop_state)(word & 3);
 }
 
+/* What any handler of ours returns to. */
+void stop_restorer(void);
+
 #endif

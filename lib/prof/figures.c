@@ -19,6 +19,14 @@ uint32_t prof_nsites(void) {
     return n != 0 ? n : PROF_SITE_NONE;
 }
 
+uint32_t prof_intern_stack(const uint64_t *pcs, unsigned n) {
+    uint32_t nodes[PROF_MAX_DEPTH];
+    uint64_t hashes[PROF_MAX_DEPTH];
+    if (n == 0 || n > PROF_MAX_DEPTH || prof.stacks.nodes == NULL)
+        return 0;
+    return stack_table_intern(&prof.stacks, 0, 0, pcs, n, nodes, hashes);
+}
+
 void prof_frame(uint32_t node, uint64_t *ret_pc, uint32_t *ret_parent, uint32_t *ret_depth) {
     const struct stack_node *n = &prof.stacks.nodes[node];
     *ret_pc = stack_node_pc(n);

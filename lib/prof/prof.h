@@ -124,6 +124,10 @@ bool prof_holds_lock(void); /* the calling thread holds one of the recorder's lo
 uint32_t prof_nframes(void);
 uint32_t prof_nsites(void);
 
+/* prof_intern_stack puts a stack of n frames, innermost first, into the table; returns its node, 0:
+ * there is no room. */
+uint32_t prof_intern_stack(const uint64_t *pcs, unsigned n);
+
 /* prof_frame: parent < node; 0 = none.  depth counts this frame and all outwards. */
 void prof_frame(uint32_t node, uint64_t *ret_pc, uint32_t *ret_parent, uint32_t *ret_depth);
 

@@ -91,7 +91,7 @@ static void a_container_that_sees_its_own_group_as_root(void **state) {
     (void)state;
     put("/memory.max", "100000\n");
     put("/memory.current", "99000\n");
-    assert_int_equal(percent_of("0::/system.slice/docker-123.scope\n"), 98);
+    assert_int_equal(percent_of("0::/system.slice/docker-123.scope\n"), 99);
 }
 
 static void no_limit_at_all(void **state) {

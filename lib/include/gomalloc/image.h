@@ -69,6 +69,8 @@ struct gomalloc_image {
 #define GOMALLOC_IMAGE_PARTIAL 0x4u /* only the sections asked for */
 #define GOMALLOC_IMAGE_CUT     0x8u /* a bound was met and records are missing: see counters */
 
+#define GOMALLOC_IMAGE_FATAL   0x10u /* written because a signal ends the program: see "crash" */
+
 /* Directory entry. */
 struct gomalloc_section {
     char name[16];        /* NUL-padded, one of GOMALLOC_SECTIONS */
@@ -118,7 +120,8 @@ struct gomalloc_section {
     X(WHY, "why", struct gomalloc_why)                                                             \
     X(WHY_STEP, "why_step", struct gomalloc_holder)                                                \
     X(REFERRER, "referrer", struct gomalloc_holder)                                                \
-    X(BACKING, "backing", struct gomalloc_backing)
+    X(BACKING, "backing", struct gomalloc_backing)                                                 \
+    X(CRASH, "crash", struct gomalloc_crash)
 
 enum gomalloc_section_id {
 #define GOMALLOC_SECTION_ID(id, name, type) GOMALLOC_SECTION_##id,
@@ -650,6 +653,22 @@ struct gomalloc_backing {
 };
 #define GOMALLOC_BACKING_HUGE_SHARE                                                                \
     0x1u /* huge_bytes is the chunk's share of what the kernel says of a larger mapping */
+
+/* crash: exactly one record, in an image of GOMALLOC_IMAGE_FATAL. */
+struct gomalloc_crash {
+    uint32_t signal;
+    int32_t code;     /* si_code of sigaction(2): above 0, the kernel found a fault */
+    uint32_t tid;     /* thread that it came to */
+    uint32_t sender;  /* pid of the process that sent it, 0 = none did */
+    uint64_t address; /* that the fault is about, 0 = none */
+    uint64_t pc;      /* instruction that was interrupted */
+    uint64_t sp;      /* its stack pointer */
+    uint32_t frame;   /* node of section "frame": the thread's stack, 0 = not known.  Innermost is
+                         pc + 1: as if that were a return address */
+    uint32_t flags;   /* GOMALLOC_CRASH_* */
+    char comm[16];    /* name of the thread, NUL-padded */
+};
+#define GOMALLOC_CRASH_STOPPED 0x1u /* outer frames are missing */
 
 /*
  * gomalloc_checksum returns the checksum of n bytes at p (n a multiple of 8), continuing from h
