@@ -275,7 +275,8 @@ static void print_intro(const struct command_line *line, const struct item *firs
         {"named by the program", "The shortest chain that leads there from named memory:"},
         {"stack", "No variable leads there; the shortest chain from a stack or register:"},
         {"register", "No variable leads there; the shortest chain from a stack or register:"},
-        {"mapped memory", "Only memory that the program has mapped itself leads there:"},
+        {"mapped memory", "Only memory that the program has mapped itself leads there (who points "
+                          "to that is not known):"},
     };
     const char *text = "What the program ignores (gomalloc_ignore) leads there:";
     for (size_t i = 0; i < sizeof(intros) / sizeof(*intros); i++)
