@@ -17,10 +17,16 @@
 
 enum { BY_STACK, BY_LINE, BY_FUNCTION, BY_MODULE };
 
+/* What the sites that v1_site has hold altogether, whichever of them are shown. */
+#define LIVE_BYTES                                                                                 \
+    "(SELECT sum(objects * weight * coalesce(requested, given)) FROM site_live"                    \
+    " WHERE snapshot_id = :snapshot AND (site_id > 0 OR"                                           \
+    " (SELECT rate <= 1 FROM snapshot WHERE snapshot_id = :snapshot)))"
+
 static const struct column columns[] = {
     {"live", "live_bytes", KIND_BYTES, 0, "bytes asked for by live objects"},
-    {"percent", "100.0 * live_bytes / nullif(sum(live_bytes) OVER (), 0)", KIND_PERCENT,
-     COLUMN_OPTIONAL, "of all live bytes"},
+    {"percent", "100.0 * live_bytes / nullif(" LIVE_BYTES ", 0)", KIND_PERCENT, COLUMN_OPTIONAL,
+     "of all live bytes"},
     {"objects", "live_objects", KIND_COUNT, 0, "live objects"},
     {"total", "alloc_bytes", KIND_BYTES, COLUMN_OPTIONAL, "bytes asked for since the start"},
     {"total_objects", "alloc_objects", KIND_COUNT, COLUMN_OPTIONAL, "objects since the start"},
@@ -103,6 +109,11 @@ static const char *const sources[] = {
                   "NULL AS file, NULL AS line, module FROM v1_site GROUP BY snapshot_id, module)",
 };
 
+/* The sites of the first rows, without their names. */
+static const char first_sites[] =
+    "SELECT site_id FROM site_figure WHERE snapshot_id = :snapshot"
+    " ORDER BY live_bytes DESC, alloc_bytes DESC, site_id LIMIT :limit";
+
 static enum status show(struct command_line *line, const struct target *target,
                         struct failure *failure) {
     const struct own *own = line->own;
@@ -112,6 +123,8 @@ static enum status show(struct command_line *line, const struct target *target,
     const struct view_query query = {.from = sources[own->by],
                                      .where = own->site ? "site_id = :site" : NULL,
                                      .order = "live_bytes DESC, alloc_bytes DESC",
+                                     .first = own->by == BY_STACK ? first_sites : NULL,
+                                     .key = "site_id",
                                      .bindings = bindings,
                                      .nbindings = 1};
     if (own->by != BY_STACK && line->output.format == OUTPUT_TABLE && !line->output.columns)

@@ -12,8 +12,9 @@
 #include "text.h"
 #include "view.h"
 
+/* statement puts it together; only, if not NULL, says which values of query->key are wanted. */
 static char *statement(const struct command *command, const struct view_query *query,
-                       const struct output *output) {
+                       const struct output *output, const char *only) {
     char *sql = NULL;
     size_t size;
     FILE *out = open_memstream(&sql, &size);
@@ -29,6 +30,8 @@ static char *statement(const struct command *command, const struct view_query *q
         fprintf(out, " WHERE snapshot_id = :snapshot");
     if (query->where)
         fprintf(out, " %s %s", query->all_snapshots ? "WHERE" : "AND", query->where);
+    if (only)
+        fprintf(out, " AND %s IN (%s)", query->key, only);
     if (query->order)
         fprintf(out, " ORDER BY %s", query->order);
     return fclose(out) == 0 ? sql : NULL;
@@ -121,6 +124,32 @@ static bool apply_terminal_rows(const struct command *command, struct output_opt
     return true;
 }
 
+#define MOST_KEYS 1000 /* for more rows, to look at all is as well */
+
+/* first_keys returns the keys of the rows that will be printed, with commas, or NULL: all.  As a
+ * list of numbers they reach the innermost query, which a subquery would not. */
+static char *first_keys(const struct target *target, const struct view_query *query,
+                        const struct output_options *options) {
+    struct failure ignored;
+    sqlite3_stmt *stmt = NULL;
+    if (!query->first || query->where || options->sort || options->limit < 0 ||
+        options->limit > MOST_KEYS ||
+        view_prepare(target, query->first, query, &stmt, &ignored) != STATUS_DONE)
+        return NULL;
+    bind_integer(stmt, ":limit", options->limit);
+    sqlite3_str *keys = sqlite3_str_new(NULL);
+    int step;
+    while ((step = sqlite3_step(stmt)) == SQLITE_ROW)
+        sqlite3_str_appendf(keys, "%s%lld", sqlite3_str_length(keys) ? "," : "",
+                            sqlite3_column_int64(stmt, 0));
+    sqlite3_finalize(stmt);
+    char *list = sqlite3_str_finish(keys);
+    if (step == SQLITE_DONE)
+        return list;
+    sqlite3_free(list);
+    return NULL;
+}
+
 enum status view_show(const struct command_line *line, const struct target *target,
                       const struct view_query *query, struct failure *failure) {
     const struct command *command = line->command;
@@ -131,7 +160,9 @@ enum status view_show(const struct command_line *line, const struct target *targ
     if (!output)
         return failure->status;
     sqlite3_stmt *stmt = NULL;
-    char *sql = statement(command, query, output);
+    char *only = first_keys(target, query, &options);
+    char *sql = statement(command, query, output, only);
+    sqlite3_free(only);
     enum status status = view_prepare(target, sql, query, &stmt, failure);
     if (status == STATUS_DONE)
         status = view_rows(stmt, output, command->ncolumns, failure);

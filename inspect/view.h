@@ -21,6 +21,9 @@ struct view_query {
     const struct view_binding *bindings;
     size_t nbindings;
     bool all_snapshots; /* no "snapshot_id = :snapshot" */
+    /* Where a row is dear, as names are: a query of the values of column `key` in the first :limit
+     * rows by `order`, which costs less than the rows themselves.  NULL: none. */
+    const char *first, *key;
 };
 
 /* An expression over a row with a stack_id: callers.h. */
