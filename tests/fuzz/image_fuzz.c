@@ -9,9 +9,13 @@
  *
  * which makes N mutations of a good image, by a generator that depends on nothing but SEED, and
  * opens each; with half of them the checksums are repaired, so that the checks behind them are what
- * is tested.  Of those that are accepted it walks every object and stack, and asks some of the
- * virtual tables and views.  The last line says how many were accepted; a failure prints the number
- * of the mutation, which `image_mutate N SEED only` repeats alone.
+ * is tested.  Half of the changes are made in a section that is chosen first, since the small ones
+ * would hardly ever be hit otherwise.  Of those that are accepted it walks every object and stack,
+ * and asks some of the virtual tables and views.  The last line says how many were accepted; a
+ * failure prints the number of the mutation, which `image_mutate N SEED only` repeats alone.
+ *
+ * It fails as well if it has not got deep: if there is a section with records of which no change
+ * was accepted, or none was refused where some must be.
  */
 #include <signal.h>
 #include <stdint.h>
@@ -45,6 +49,15 @@ static const char *const queries[] = {
     "SELECT sum(free_bytes) FROM v1_central",
     "SELECT max(search_address), max(time_percent) FROM v1_heap, v1_scavenger",
     "SELECT sum(bytes), max(from_state) FROM v1_transition",
+    "SELECT max(text), max(suggestion), max(owner_location) FROM v1_escape",
+    "SELECT count(*), max(freed_by) FROM v1_handover, v1_outlived",
+    "SELECT max(points), max(bytes_per_hour) FROM v1_site_trend",
+    "SELECT max(age_s), max(function) FROM v1_leak",
+    "SELECT max(incomplete), max(kind), sum(bytes) FROM v1_leak_check, v1_root, v1_leak_site",
+    "SELECT sum(bytes), max(function) FROM v1_pin",
+    "SELECT sum(bytes), max(function) FROM v1_pin_arena, v1_pin_huge",
+    "SELECT sum(bytes), max(share_percent) FROM v1_resident",
+    "SELECT sum(wasted_bytes), max(frag_percent) FROM v1_fragmentation",
 };
 
 static void walk(const struct image *im) {
@@ -154,8 +167,21 @@ static uint64_t nasty(void) {
     return i < k ? figures[i] : below(1000);
 }
 
+/* The directory of the good image. */
+static const struct gomalloc_section *directory;
+static uint32_t nsections;
+
+/* place chooses a byte to change: any, or one of a section's records. */
+static size_t place(size_t size) {
+    const struct gomalloc_section *s = &directory[below(nsections)];
+    size_t length = s->count * s->record_size;
+    if (random_next() % 2 == 0 || length == 0 || s->offset + length > size)
+        return below(size);
+    return s->offset + below(length);
+}
+
 static void mutate_once(uint8_t *bytes, size_t *size) {
-    size_t at = below(*size);
+    size_t at = place(*size);
     uint64_t figure = nasty();
     switch (below(8)) {
     case 0:
@@ -197,6 +223,42 @@ static void mutate_once(uint8_t *bytes, size_t *size) {
         *size = 16;
 }
 
+#define ENOUGH 10000 /* mutations, to have tried each section */
+
+/* How far the mutations got that changed one section, and whose checksums were repaired. */
+static unsigned long taken_of[GOMALLOC_NSECTIONS], refused_of[GOMALLOC_NSECTIONS];
+
+/* changed_section returns the only section whose records differ, or -1. */
+static int changed_section(const uint8_t *good, const uint8_t *bytes) {
+    int found = -1;
+    for (uint32_t i = 0; i < nsections; i++) {
+        const struct gomalloc_section *s = &directory[i];
+        if (memcmp(good + s->offset, bytes + s->offset, s->count * s->record_size) == 0)
+            continue;
+        if (found >= 0)
+            return -1;
+        found = (int)i;
+    }
+    return found;
+}
+
+/* got_deep says which sections the checks were not tried by, neither to accept nor to refuse. */
+static bool got_deep(void) {
+    bool deep = true;
+    unsigned refusing = 0;
+    for (uint32_t i = 0; i < nsections; i++) {
+        refusing += refused_of[i] != 0;
+        if (directory[i].count == 0 || taken_of[i])
+            continue;
+        fprintf(stderr, "image_mutate: no change of section %.16s was accepted\n",
+                directory[i].name);
+        deep = false;
+    }
+    if (refusing < nsections / 2)
+        fprintf(stderr, "image_mutate: changes of only %u sections were refused\n", refusing);
+    return deep && refusing >= nsections / 2;
+}
+
 static volatile unsigned long current; /* mutation */
 
 /* report says which mutation it was, in a signal handler. */
@@ -227,7 +289,11 @@ static bool mutation(unsigned long n, uint64_t seed, const uint8_t *good, size_t
     if (n % 2)
         image_repair(bytes, length);
     alarm(20); /* an endless loop is a failure, not a wait */
-    return try_image(bytes, length, n % 256 == 1);
+    bool taken = try_image(bytes, length, n % 512 == 1);
+    int section = n % 2 && length == size ? changed_section(good, bytes) : -1;
+    if (section >= 0)
+        (taken ? taken_of : refused_of)[section]++;
+    return taken;
 }
 
 int main(int argc, char **argv) {
@@ -236,6 +302,7 @@ int main(int argc, char **argv) {
     struct demo d = demo_default;
     size_t size;
     d.other_numbers = true;
+    d.leaks = true;
     uint8_t *good = demo_image(&d, &size), *bytes = malloc(size);
     signal(SIGABRT, report);
     signal(SIGALRM, report);
@@ -243,6 +310,9 @@ int main(int argc, char **argv) {
         fputs("image_mutate: the good image is refused\n", stderr);
         return 2;
     }
+    const struct gomalloc_image *header = (const void *)good;
+    directory = (const void *)(good + header->header_size);
+    nsections = header->nsections;
     unsigned long accepted = 0, unseen = 0;
     for (unsigned long n = argc > 3 ? count : 0; n < count + (argc > 3); n++) {
         bool taken = mutation(n, seed, good, size, bytes);
@@ -251,9 +321,10 @@ int main(int argc, char **argv) {
         unseen += taken && n % 2 == 0 && memcmp(bytes, good, size) != 0;
     }
     printf("%lu mutations, %lu accepted, %lu changes unseen\n", count, accepted, unseen);
+    bool deep = argc > 3 || count < ENOUGH || got_deep();
     free(bytes);
     free(good);
-    return unseen != 0;
+    return unseen != 0 || !deep;
 }
 
 #endif
