@@ -231,6 +231,31 @@ static void test_weights_of_objects_add_up_to_the_sums(void **state) {
     db_close(db);
 }
 
+static size_t nshown, last_done, last_total;
+
+static void show(const char *what, size_t done, size_t total) {
+    assert_string_equal(what, "storing objects");
+    assert_true(done > last_done && done <= total);
+    last_done = done;
+    last_total = total;
+    nshown++;
+}
+
+static void test_an_import_tells_how_far_it_is_with_the_objects(void **state) {
+    (void)state;
+    const struct db_import_options options = {.objects = DB_OBJECTS_ALL, .progress = show};
+    struct demo d = demo_default;
+    d.more_spans = 150;
+    struct image *im = demo_open(&d);
+    nshown = last_done = last_total = 0;
+    assert_int_equal(db_import(path, im, &options, NULL, err, sizeof err), 0);
+    assert_int_equal(nshown, 2);
+    assert_int_equal(last_total, 153778);
+    import(&demo_default); /* and says nothing afterwards */
+    assert_int_equal(nshown, 2);
+    image_close(im);
+}
+
 /* 153,600 objects of 8 bytes of 7 sites, and one of 40,000 bytes. */
 static void test_a_sample_of_objects_is_bounded_and_unbiased(void **state) {
     (void)state;
@@ -649,6 +674,7 @@ int main(void) {
         TEST(test_leaked_objects_are_stored_if_a_check_has_found_any),
         TEST(test_weights_of_objects_add_up_to_the_sums),
         TEST(test_a_sample_of_objects_is_bounded_and_unbiased),
+        TEST(test_an_import_tells_how_far_it_is_with_the_objects),
         TEST(test_an_empty_file_is_filled),
         TEST(test_odd_names_are_only_names),
         TEST(test_an_image_without_its_process_is_not_imported),
