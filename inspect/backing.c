@@ -4,8 +4,9 @@
  */
 #include "backing.h"
 
-#define PAGES_EACH (GOMALLOC_IMAGE_PAGE / BACKING_PAGE) /* of the kernel's, in one of the heap's   \
-                                                         */
+#define PAGES_EACH                                                                                 \
+    (GOMALLOC_IMAGE_PAGE / BACKING_PAGE) /* of the kernel's, in one of the heap's                  \
+                                          */
 
 /* count_bits counts the bits [from, to) of words. */
 static unsigned count_bits(const uint64_t words[16], unsigned from, unsigned to) {
@@ -35,6 +36,48 @@ bool backing_sum(const struct image *im, uint64_t from, uint64_t to, struct back
         ret->swapped += count_bits(all[i].swapped, first, last) * (uint64_t)BACKING_PAGE;
         from = end;
     }
+    return true;
+}
+
+/* overlap returns how many bytes of [a, a_end) are in [b, b_end). */
+static uint64_t overlap(uint64_t a, uint64_t a_end, uint64_t b, uint64_t b_end) {
+    uint64_t from = a > b ? a : b, to = a_end < b_end ? a_end : b_end;
+    return from < to ? to - from : 0;
+}
+
+/* split_page adds what of the resident page at `at` is in slots. */
+static void split_page(const struct gomalloc_span *s, const uint64_t *bits, uint64_t at,
+                       uint64_t ret[2]) {
+    uint64_t slot = (at - s->base) / s->elem_size, start = s->base + slot * s->elem_size;
+    for (; slot < s->nelems && start < at + BACKING_PAGE; slot++, start += s->elem_size) {
+        bool live = bits[slot / 64] >> (slot % 64) & 1;
+        ret[live] += overlap(start, start + s->elem_size, at, at + BACKING_PAGE);
+    }
+}
+
+bool backing_split(const struct image *im, const struct gomalloc_span *s, uint64_t *ret_live,
+                   uint64_t *ret_free) {
+    uint64_t end = s->base + s->npages * GOMALLOC_IMAGE_PAGE, split[2] = {0, 0};
+    const struct gomalloc_backing *b = NULL;
+    struct backing_sum sum;
+    size_t n;
+    const uint64_t *bits = image_section(im, GOMALLOC_SECTION_BITMAP, &n);
+    const struct gomalloc_backing *all = image_section(im, GOMALLOC_SECTION_BACKING, &n);
+    if (!bits || s->nelems == 0 || !backing_sum(im, s->base, end, &sum))
+        return false;
+    *ret_live = s->live * s->elem_size;
+    *ret_free = (s->nelems - s->live) * s->elem_size;
+    if (sum.resident == end - s->base)
+        return true;
+    for (uint64_t at = s->base; sum.resident != 0 && at < end; at += BACKING_PAGE) {
+        if (!b || at - b->base >= BACKING_CHUNK)
+            b = &all[image_find(im, GOMALLOC_SECTION_BACKING, at & ~(BACKING_CHUNK - 1))];
+        uint64_t page = (at - b->base) / BACKING_PAGE;
+        if (b->resident[page / 64] >> (page % 64) & 1)
+            split_page(s, bits + s->bitmap_index, at, split);
+    }
+    *ret_live = split[1];
+    *ret_free = split[0];
     return true;
 }
 

@@ -18,7 +18,7 @@ static const struct column columns[] = {
 
 static const struct column resident_columns[] = {
     {"part", "item", KIND_TEXT, 0, "of the resident set: stable name"},
-    {"bytes", NULL, KIND_BYTES, 0, "resident; untouched: negative"},
+    {"bytes", NULL, KIND_BYTES, 0, "resident"},
     {"share", "share_percent", KIND_PERCENT, 0, "of the resident set"},
     {"meaning", NULL, KIND_TEXT, COLUMN_CUT, "the same in words"},
 };

@@ -60,7 +60,7 @@ static const char *const table_sql[] = {
     "INSERT INTO target.resident SELECT ?1, name, mapped_bytes, resident_bytes,"
     " swapped_bytes, huge_bytes FROM main.resident",
     "INSERT INTO target.span_figure SELECT ?1, base, resident_bytes, swapped_bytes,"
-    " recorded_objects, requested_bytes FROM main.span_figure",
+    " recorded_objects, requested_bytes, live_resident, free_resident FROM main.span_figure",
     "INSERT INTO target.arena_figure SELECT ?1, base, resident_bytes, swapped_bytes, huge_bytes,"
     " huge_exact, free_resident_bytes FROM main.arena_figure",
     "INSERT INTO target.free_run SELECT ?1, arena, min_pages, runs, pages, returned_pages, longest"

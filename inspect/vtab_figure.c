@@ -57,7 +57,18 @@ static int64_t figure_rowid(struct vtab_cursor *base) {
 /* ---- spans -------------------------------------------------------------------------------- */
 
 /* Columns of both: they begin alike. */
-enum { BASE, RESIDENT, SWAPPED, RECORDED, REQUESTED, HUGE_BYTES = RECORDED, HUGE_EXACT, FREE };
+enum {
+    BASE,
+    RESIDENT,
+    SWAPPED,
+    RECORDED,
+    REQUESTED,
+    LIVE_RESIDENT,
+    FREE_RESIDENT,
+    HUGE_BYTES = RECORDED,
+    HUGE_EXACT,
+    FREE
+};
 
 static const struct image_column span_figure_columns[] = {
     [BASE] = INTEGER("base", "image_span.base"),
@@ -65,6 +76,8 @@ static const struct image_column span_figure_columns[] = {
     [SWAPPED] = INTEGER("swapped_bytes", "of the span, swapped out, NULL = not known"),
     [RECORDED] = INTEGER("recorded_objects", "live ones of which is known what they asked for"),
     [REQUESTED] = INTEGER("requested_bytes", "that these asked for"),
+    [LIVE_RESIDENT] = INTEGER("live_resident", "of resident_bytes, in live objects"),
+    [FREE_RESIDENT] = INTEGER("free_resident", "of resident_bytes, in free slots"),
 };
 
 /* requests counts the live objects of a span whose size is known, or sums these sizes up. */
@@ -90,6 +103,7 @@ static int span_figure_column(struct vtab_cursor *base, sqlite3_context *ctx, in
     const struct gomalloc_span *s =
         (const struct gomalloc_span *)image_section(im, GOMALLOC_SECTION_SPAN, &n) + at;
     struct backing_sum sum;
+    uint64_t live, free;
     switch (column) {
     case BASE:
         sqlite3_result_int64(ctx, (int64_t)s->base);
@@ -102,6 +116,11 @@ static int span_figure_column(struct vtab_cursor *base, sqlite3_context *ctx, in
     case SWAPPED:
         if (backing_sum(im, s->base, s->base + s->npages * GOMALLOC_IMAGE_PAGE, &sum))
             sqlite3_result_int64(ctx, (int64_t)(column == RESIDENT ? sum.resident : sum.swapped));
+        break;
+    case LIVE_RESIDENT:
+    case FREE_RESIDENT:
+        if (s->state == GOMALLOC_SPAN_IN_USE && backing_split(im, s, &live, &free))
+            sqlite3_result_int64(ctx, (int64_t)(column == LIVE_RESIDENT ? live : free));
         break;
     }
     return SQLITE_OK;

@@ -76,7 +76,8 @@ SELECT 1 AS snapshot_id, name, mapped_bytes, resident_bytes, swapped_bytes, huge
 FROM image_resident;
 
 CREATE VIEW span_figure AS
-SELECT 1 AS snapshot_id, base, resident_bytes, swapped_bytes, recorded_objects, requested_bytes
+SELECT 1 AS snapshot_id, base, resident_bytes, swapped_bytes, recorded_objects, requested_bytes,
+       live_resident, free_resident
 FROM image_span_figure;
 
 CREATE VIEW arena_figure AS

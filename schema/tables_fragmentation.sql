@@ -11,6 +11,8 @@ CREATE TABLE span_figure (
     swapped_bytes    INTEGER,           -- of the span, swapped out, NULL = not known
     recorded_objects INTEGER NOT NULL,  -- live ones of which is known how much they asked for
     requested_bytes  INTEGER NOT NULL,  -- that these asked for
+    live_resident    INTEGER,           -- of resident_bytes, in live objects, NULL = not known, or a span of stacks
+    free_resident    INTEGER,           -- of resident_bytes, in free slots, NULL = the same
     PRIMARY KEY (snapshot_id, base),
     FOREIGN KEY (snapshot_id, base) REFERENCES span
 ) STRICT, WITHOUT ROWID;

@@ -30,7 +30,8 @@ SELECT s.snapshot_id, s.size_class,
        sum(s.live = 0) AS empty_spans,
        sum(CASE WHEN s.owner < 4294967294 THEN (s.nelems - s.live) * s.elem_size ELSE 0 END)
            AS cached_bytes,
-       sum(f.resident_bytes) AS resident_bytes, sum(f.swapped_bytes) AS swapped_bytes
+       sum(f.resident_bytes) AS resident_bytes, sum(f.swapped_bytes) AS swapped_bytes,
+       sum(coalesce(f.live_resident, s.live * s.elem_size)) AS live_resident
 FROM snapshot p JOIN span s ON s.snapshot_id = p.snapshot_id
 LEFT JOIN span_figure f ON f.snapshot_id = s.snapshot_id AND f.base = s.base
 WHERE s.state = 1
@@ -42,7 +43,7 @@ SELECT c.snapshot_id, c.size_class, c.spans, c.span_bytes, c.live_objects, c.liv
        CAST(round(c.live_bytes * (1 - r.requested / r.given)) AS INTEGER) AS internal_bytes,
        min(coalesce(r.recorded_bytes, 0), c.live_bytes) AS recorded_bytes,
        c.external_bytes, c.tail_bytes, c.empty_bytes, c.empty_spans, c.cached_bytes,
-       c.resident_bytes, c.swapped_bytes
+       c.resident_bytes, c.swapped_bytes, c.live_resident
 FROM class_content c
 LEFT JOIN class_request r ON r.snapshot_id = c.snapshot_id AND r.size_class = c.size_class;
 

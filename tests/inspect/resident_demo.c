@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * A program whose resident set has known parts: resident_demo FILE [fork].
+ * A program whose resident set has known parts: resident_demo FILE [fork|sparse].
  *
  * 50 threads with 64 KiB of stack each, 24 MiB of anonymous memory that is written and 40 MiB that
  * are only read, 8 MiB of shared memory, 30 MiB of objects, a third of which are freed.  It makes
  * FILE when all is there, and then changes nothing; with "fork" a child does so, and FILE has its
- * pid.
+ * pid.  With "sparse" there are an object of 1 GiB and a mapping of 10 GiB besides, of each of
+ * which 100 pages are written.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -63,6 +64,21 @@ static void fill(void) {
         free(objects[i]);
 }
 
+/* touch_some writes 100 pages of n bytes. */
+static void touch_some(char *p, size_t n) {
+    for (size_t i = 0; i < 100; i++)
+        p[i * (n / 100) & ~(size_t)4095] = 1;
+}
+
+static void make_sparse(void) {
+    static char *object;
+    object = malloc((size_t)1 << 30);
+    if (object == NULL)
+        abort();
+    touch_some(object, (size_t)1 << 30);
+    touch_some(map((size_t)10 << 30, MAP_PRIVATE | MAP_NORESERVE), (size_t)10 << 30);
+}
+
 static void start_threads(void) {
     pthread_t t;
     sem_init(&there, 0, 0);
@@ -79,7 +95,9 @@ int main(int argc, char **argv) {
         return 2;
     fill();
     start_threads();
-    if (argc > 2 && fork() > 0)
+    if (argc > 2 && strcmp(argv[2], "sparse") == 0)
+        make_sparse();
+    else if (argc > 2 && fork() > 0)
         for (;;)
             pause();
     snprintf(name, sizeof(name), "%s.new", argv[1]);

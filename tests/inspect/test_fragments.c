@@ -254,6 +254,9 @@ static void test_what_is_resident_of_spans_classes_and_arenas(void **state) {
         " longest_run, live_objects, external_bytes, tail_bytes, internal_bytes"
         " FROM v1_arena",
         "20480|8192|12345|0|8192|3|11|24032|64|4656");
+    /* b: half of its page is there, with slots 0 to 84 and a third of 85; 7 to 9 are live */
+    query_assert(db, "SELECT live_resident, free_resident FROM span_figure ORDER BY base",
+                 "336|7824\n144|3952\n0|0\n0|0");
     query_assert(db, "SELECT resident_bytes FROM v1_fragmentation WHERE size_class IS NULL",
                  "20480");
     db_close(db);
