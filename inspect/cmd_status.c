@@ -79,6 +79,43 @@ static void print_headline(const struct command_line *line, const struct target 
     sqlite3_finalize(stmt);
 }
 
+/* print_stack writes the stack of the thread that it came to. */
+static void print_stack(const struct target *target, bool stopped, FILE *out) {
+    static const char sql[] = "SELECT text FROM v1_crash_stack WHERE snapshot_id = :snapshot"
+                              " ORDER BY frame, inline_depth LIMIT 20";
+    struct failure ignored;
+    sqlite3_stmt *stmt = NULL;
+    if (view_prepare(target, sql, NULL, &stmt, &ignored) == STATUS_DONE)
+        while (sqlite3_step(stmt) == SQLITE_ROW) {
+            const char *text = column_text(stmt, 0);
+            char *clean = text_clean(text, strlen(text), text_utf8_locale());
+            fprintf(out, "  %s\n", clean);
+            free(clean);
+        }
+    sqlite3_finalize(stmt);
+    fputs(stopped ? "  (outer frames are not known)\n\n" : "\n", out);
+}
+
+/* print_crash says which signal ended the process, and where. */
+static void print_crash(const struct command_line *line, const struct target *target) {
+    static const char sql[] = "SELECT signal, reason, address, tid, comm, stopped FROM v1_crash"
+                              " WHERE snapshot_id = :snapshot";
+    struct failure ignored;
+    sqlite3_stmt *stmt = NULL;
+    FILE *out = line->output.out;
+    if (view_prepare(target, sql, NULL, &stmt, &ignored) == STATUS_DONE &&
+        sqlite3_step(stmt) == SQLITE_ROW) {
+        const char *address = column_text(stmt, 2), *comm = column_text(stmt, 4);
+        char *name = text_clean(comm, strlen(comm), text_utf8_locale());
+        fprintf(out, "Ended by %s%s%s (%s) in thread %d, %s.\n", column_text(stmt, 0),
+                *address ? " at " : "", address, column_text(stmt, 1), sqlite3_column_int(stmt, 3),
+                name);
+        free(name);
+        print_stack(target, sqlite3_column_int(stmt, 5) != 0, out);
+    }
+    sqlite3_finalize(stmt);
+}
+
 /* show_resident shows what the resident set consists of, if the target tells. */
 static enum status show_resident(const struct command_line *line, const struct target *target,
                                  struct failure *failure) {
@@ -107,6 +144,8 @@ static enum status run(struct command_line *line) {
         return say_failure(&failure);
     if (line->output.format == OUTPUT_TABLE && !line->output.no_header)
         print_headline(line, &target);
+    if (line->output.format == OUTPUT_TABLE && !line->output.no_header)
+        print_crash(line, &target);
     bool table = line->output.format == OUTPUT_TABLE;
     if (table && !line->output.columns && !line->output.sort)
         status = show_resident(line, &target, &failure);

@@ -25,7 +25,7 @@ static_assert(offsetof(struct gomalloc_mapping, build_id) ==
 static const struct image_column header_columns[] = {
     F(HEX, "image_id", image_id, "random, hex: the same image is known by it"),
     F(UINT, "version", version, "of the format"),
-    F(UINT, "flags", flags, "1 live | 2 at exit | 4 partial | 8 cut"),
+    F(UINT, "flags", flags, "1 live | 2 at exit | 4 partial | 8 cut | 16 at a fatal signal"),
     F(UINT, "captured_ns", captured_ns, "when the capture began, ns since 1970"),
     F(UINT, "capture_time_ns", capture_time_ns, "how long it took, ns"),
     F(UINT, "file_size", file_size, "bytes"),
@@ -474,6 +474,21 @@ static const struct image_column holder_columns[] = {
 };
 #undef F
 
+#define F(kind, column, field, text) FIELD(gomalloc_crash, kind, column, field, text)
+static const struct image_column crash_columns[] = {
+    F(UINT, "signal", signal, "number"),
+    F(UINT, "code", code, "si_code, as an unsigned number of 32 bits"),
+    F(UINT, "tid", tid, "thread that it came to"),
+    F(UINT, "sender", sender, "pid of the process that sent it, 0 = none did"),
+    F(BITS, "address", address, "that the fault is about, 0 = none"),
+    F(BITS, "pc", pc, "instruction that was interrupted"),
+    F(BITS, "sp", sp, "its stack pointer"),
+    F(UINT, "frame", frame, "rowid of the innermost frame, 0 = not known"),
+    F(UINT, "flags", flags, "1 outer frames are missing"),
+    F(CHARS, "comm", comm, "name of the thread"),
+};
+#undef F
+
 #define F(kind, column, field, text) FIELD(gomalloc_backing, kind, column, field, text)
 static const struct image_column backing_columns[] = {
     F(UINT, "base", base, "address of the chunk"),
@@ -533,6 +548,8 @@ const struct image_table image_tables[] = {
           "a step from a root to it"),
     TABLE(REFERRER, "referrer", struct gomalloc_holder, holder_columns, -1,
           "words that point to it"),
+    TABLE(CRASH, "crash", struct gomalloc_crash, crash_columns, -1,
+          "the signal that ended the process"),
     TABLE(BACKING, "backing", struct gomalloc_backing, backing_columns, 0,
           "what the kernel has behind a chunk"),
 };

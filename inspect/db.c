@@ -106,6 +106,7 @@ int db_open_image(const struct image *im, sqlite3 **ret, char *err, size_t errle
         sqlite3_exec(db, schema_views_pins_sql, NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(db, schema_views_resident_sql, NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(db, schema_views_fragmentation_sql, NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(db, schema_views_crash_sql, NULL, NULL, NULL) != SQLITE_OK ||
         db_restrict(db) != SQLITE_OK) {
         rc = db_fault_sqlite(&f, db);
         sqlite3_close(db);

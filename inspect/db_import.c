@@ -106,6 +106,9 @@ static const char *const table_sql[] = {
     " live_objects, reached_objects, direct, words, unreadable_bytes, dead_stacks, unknown_ranges,"
     " ignored_objects, spared_objects FROM main.leak_check",
     "INSERT INTO target.root SELECT ?1, kind, ranges, bytes, objects FROM main.root",
+    "INSERT INTO target.crash SELECT ?1, signal, code, tid, comm, sender, address, pc, sp,"
+    " coalesce(k.stack_id, 0), stopped"
+    " FROM main.crash c LEFT JOIN import_stack k ON k.stack = c.stack_id",
 };
 
 static int run(sqlite3 *db, const char *sql, int64_t snapshot) {

@@ -31,8 +31,11 @@ static const char victims_sql[] =
     "INSERT INTO prune_snapshot SELECT snapshot_id FROM target.snapshot"
     " ORDER BY captured_ns DESC, snapshot_id DESC LIMIT -1 OFFSET ?1";
 
-static const char stacks_sql[] = "INSERT INTO prune_stack SELECT DISTINCT stack_id FROM target.site"
-                                 " WHERE snapshot_id IN (SELECT snapshot_id FROM prune_snapshot)";
+static const char stacks_sql[] =
+    "INSERT INTO prune_stack SELECT stack_id FROM target.site"
+    " WHERE snapshot_id IN (SELECT snapshot_id FROM prune_snapshot)"
+    " UNION SELECT stack_id FROM target.crash"
+    " WHERE snapshot_id IN (SELECT snapshot_id FROM prune_snapshot)";
 
 static const char tables_sql[] =
     "SELECT printf('DELETE FROM target.\"%w\" WHERE snapshot_id IN"
@@ -44,7 +47,8 @@ static const char tables_sql[] =
 static const char rest_sql[] =
     "DELETE FROM target.stack WHERE stack_id NOT IN ("
     " WITH RECURSIVE used (stack_id) AS ("
-    "  SELECT DISTINCT stack_id FROM target.site UNION SELECT 0 UNION"
+    "  SELECT stack_id FROM target.site UNION SELECT stack_id FROM target.crash"
+    "  UNION SELECT 0 UNION"
     "  SELECT k.parent_id FROM used JOIN target.stack k USING (stack_id)"
     "  WHERE k.parent_id IS NOT NULL)"
     " SELECT stack_id FROM used);"
@@ -54,7 +58,8 @@ static const char rest_sql[] =
 static const char snapshots_sql[] =
     "DELETE FROM target.snapshot WHERE snapshot_id IN (SELECT snapshot_id FROM prune_snapshot);"
     "DELETE FROM target.process WHERE process_id NOT IN (SELECT process_id FROM target.snapshot);"
-    "DELETE FROM prune_stack WHERE stack_id IN (SELECT stack_id FROM target.site)";
+    "DELETE FROM prune_stack WHERE stack_id IN (SELECT stack_id FROM target.site)"
+    " OR stack_id IN (SELECT stack_id FROM target.crash)";
 
 static int choose(sqlite3 *db, int64_t keep) {
     sqlite3_stmt *s = NULL;

@@ -62,6 +62,7 @@ static const struct {
     {2, schema_tables_pins_sql},
     {2, schema_tables_resident_sql},
     {2, schema_tables_fragmentation_sql},
+    {2, schema_tables_crash_sql},
     {2, "ALTER TABLE symbol ADD COLUMN col INTEGER"},
     {2, stored_objects_sql},
 };
@@ -78,6 +79,7 @@ static int upgrade_from(sqlite3 *db, int64_t version) {
                                        schema_views_pins_sql,
                                        schema_views_resident_sql,
                                        schema_views_fragmentation_sql,
+                                       schema_views_crash_sql,
                                        set_version};
     int rc = drop_views(db);
     for (size_t i = 0; i < sizeof lacking / sizeof lacking[0] && rc == SQLITE_OK; i++)

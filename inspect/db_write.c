@@ -51,6 +51,7 @@ static int create_schema(const struct db_fault *f, const char *temp) {
         schema_tables_pins_sql,
         schema_tables_resident_sql,
         schema_tables_fragmentation_sql,
+        schema_tables_crash_sql,
         schema_views_sql,
         schema_views_heap_sql,
         schema_views_escape_sql,
@@ -60,6 +61,7 @@ static int create_schema(const struct db_fault *f, const char *temp) {
         schema_views_pins_sql,
         schema_views_resident_sql,
         schema_views_fragmentation_sql,
+        schema_views_crash_sql,
         "COMMIT"};
     sqlite3 *db = NULL;
     char *name = db_name(temp);

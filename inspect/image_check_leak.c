@@ -107,5 +107,7 @@ int image_check_leak(struct image *im, char *err, size_t errlen) {
         rc = check_counts(&c, direct);
     if (!rc)
         rc = check_roots(&c);
+    if (!rc)
+        rc = image_check_crash(&c);
     return rc ? rc : image_check_why(&c);
 }

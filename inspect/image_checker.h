@@ -34,4 +34,7 @@ bool image_knows_site(const struct checker *c, uint32_t site);
 /* image_check_why believes the answer to WHY, or does not. */
 int image_check_why(struct checker *c);
 
+/* image_check_crash believes a crash, or does not. */
+int image_check_crash(struct checker *c);
+
 #endif

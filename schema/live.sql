@@ -170,3 +170,8 @@ FROM image_leak_check;
 
 CREATE VIEW root AS
 SELECT 1 AS snapshot_id, kind, ranges, bytes, objects FROM image_root;
+
+CREATE VIEW crash AS
+SELECT 1 AS snapshot_id, signal, CASE WHEN code > 2147483647 THEN code - 4294967296 ELSE code END AS code,
+       tid, comm, sender, address, pc, sp, frame AS stack_id, flags & 1 AS stopped
+FROM image_crash;

@@ -12,6 +12,7 @@ extern const char schema_tables_leak_sql[];   /* nor these */
 extern const char schema_tables_pins_sql[];   /* the same */
 extern const char schema_tables_resident_sql[];
 extern const char schema_tables_fragmentation_sql[];
+extern const char schema_tables_crash_sql[];
 extern const char schema_live_sql[];  /* the same as views over the virtual tables of an image */
 extern const char schema_views_sql[]; /* the v1_* views, over either */
 extern const char schema_views_heap_sql[];
@@ -22,5 +23,6 @@ extern const char schema_views_leak_sql[];
 extern const char schema_views_pins_sql[];
 extern const char schema_views_resident_sql[];
 extern const char schema_views_fragmentation_sql[];
+extern const char schema_views_crash_sql[];
 
 #endif

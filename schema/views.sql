@@ -57,7 +57,9 @@ HAVING s.site_id > 0 OR (p.rate <= 1 AND sum(l.objects) > 0);
 CREATE VIEW v1_snapshot AS
 SELECT s.snapshot_id, s.process_id, p.host, p.pid, s.comm,
        strftime('%Y-%m-%d %H:%M:%S', s.captured_ns / 1000000000, 'unixepoch') AS captured_utc,
-       CASE WHEN s.at_exit THEN 'exit' WHEN s.live THEN 'live' ELSE 'saved' END AS kind,
+       CASE WHEN s.at_exit THEN 'exit'
+            WHEN EXISTS (SELECT 1 FROM crash c WHERE c.snapshot_id = s.snapshot_id) THEN 'crash'
+            WHEN s.live THEN 'live' ELSE 'saved' END AS kind,
        s.rate, s.rss_bytes, s.nthreads,
        (SELECT count(*) FROM span a WHERE a.snapshot_id = s.snapshot_id AND a.state = 1) AS spans,
        (SELECT coalesce(sum(live), 0) FROM span a

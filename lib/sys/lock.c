@@ -156,6 +156,8 @@ void mutex_reset(struct mutex *m) {
 }
 
 void mutex_assert_held(const struct mutex *m) {
+    if (held_for_fork(m))
+        return;
     if (atomic_load_explicit(&m->state, memory_order_relaxed) == 0)
         throw_values("lock not held: rank", m->rank, 0);
     if (gm_debug && (held_ranks & 1u << m->rank) == 0)

@@ -4,7 +4,7 @@
 
 setup() {
     db=$BATS_TEST_TMPDIR/s.db
-    cat "$SOURCE_DIR"/schema/{tables,tables_heap,tables_escape,tables_leak,tables_pins,tables_resident,tables_fragmentation,views,views_heap,views_escape,views_history,views_diff,views_leak,views_pins,views_resident,views_fragmentation}.sql | sqlite3 "$db"
+    cat "$SOURCE_DIR"/schema/{tables,tables_heap,tables_escape,tables_leak,tables_pins,tables_resident,tables_fragmentation,tables_crash,views,views_heap,views_escape,views_history,views_diff,views_leak,views_pins,views_resident,views_fragmentation,views_crash}.sql | sqlite3 "$db"
     page=$SOURCE_DIR/man/gomalloc-schema.5
 }
 
@@ -38,7 +38,7 @@ setup() {
         }
         /^\)/ { inside = 0 }
         { before = $0 }
-        END { exit bad }' "$SOURCE_DIR"/schema/{tables,tables_heap,tables_escape,tables_leak,tables_pins,tables_resident,tables_fragmentation,views,views_heap,views_escape,views_history,views_diff,views_leak,views_pins,views_resident,views_fragmentation}.sql
+        END { exit bad }' "$SOURCE_DIR"/schema/{tables,tables_heap,tables_escape,tables_leak,tables_pins,tables_resident,tables_fragmentation,tables_crash,views,views_heap,views_escape,views_history,views_diff,views_leak,views_pins,views_resident,views_fragmentation,views_crash}.sql
 }
 
 @test "every table is STRICT" {
