@@ -7,15 +7,11 @@
  * somebody to blame, the others are spread.  Free slots that were never touched are not resident;
  * how many of all are is known, of which class is not: so they are taken off the sum.
  *
- * What is inside of slots is an estimate where allocations are sampled: of n objects recorded with
- * a weight w each, the variance is the sum of w (w - 1) x^2.  Fewer than 20 samples say nothing.
+ * Where allocations are sampled, each recorded object stands for w = 1 / (1 - exp(-size / rate)).
+ * Whose a pinned span is, and what is inside of slots, are estimates then: the sum of w x, of which
+ * the variance is the sum of w (w - 1) x^2.  Sites of which few objects are recorded are not named.
  */
 #include "doctor.h"
-
-/* Of the pins those of spans that are less than a quarter used. */
-#define SPARSE                                                                                     \
-    "      WHERE snapshot_id = :snapshot AND unit = 0\n"                                           \
-    "            AND block_used * 4 < block_bytes\n"
 
 static const struct doctor_rule rules[] = {
     {
@@ -24,32 +20,54 @@ static const struct doctor_rule rules[] = {
         .needs = NEED(PINS),
         .least_bytes = 1 * MIB,
         .least_percent = 3,
-        .query = "SELECT g.bytes, g.objects, nullif(g.sites, 0) AS sites, t.spans,\n"
-                 "       nullif(t.unknown, 0) AS unknown,\n"
-                 "       CASE WHEN t.unknown * 2 > g.objects THEN 'A smaller GOMALLOC=rate= has '\n"
-                 "            || 'more of them recorded.' END AS unknown_hint,\n"
-                 "       nullif(t.shared, 0) AS shared_bytes, g.row_bytes,\n"
-                 "       " DOCTOR_SITE_NAME "\n"
-                 "FROM (SELECT snapshot_id, site_id, sum(bytes) AS row_bytes,\n"
-                 "             sum(sum(bytes)) OVER () AS bytes,\n"
-                 "             sum(sum(objects)) OVER () AS objects,\n"
-                 "             count(nullif(site_id, 0)) OVER () AS sites\n"
-                 "      FROM pin\n" SPARSE "      GROUP BY site_id\n"
-                 "      ORDER BY site_id = 0, row_bytes DESC LIMIT 3) g\n" DOCTOR_SITE_JOIN
-                 "JOIN (SELECT count(DISTINCT base) AS spans,\n"
-                 "             sum(CASE site_id WHEN 0 THEN objects END) AS unknown,\n"
-                 "             sum(CASE WHEN block_sites > 1 THEN bytes END) AS shared\n"
-                 "      FROM pin\n" SPARSE "      ) t\n"
-                 "ORDER BY g.site_id = 0, g.row_bytes DESC",
+        .query =
+            "WITH p AS (\n"
+            "    SELECT n.site_id, n.base, n.objects, n.bytes, n.block_sites, s.rate,\n"
+            "           n.bytes / CASE WHEN s.rate > 1 THEN\n"
+            "                          1 - exp(-1.0 * n.block_used / n.block_objects / s.rate)\n"
+            "                     ELSE 1 END AS estimate\n"
+            "    FROM snapshot s JOIN pin n ON n.snapshot_id = s.snapshot_id\n"
+            "    WHERE s.snapshot_id = :snapshot AND n.unit = 0\n"
+            "          AND n.block_used * 4 < n.block_bytes\n"
+            "), t AS (\n"
+            "    SELECT max(rate) > 1 AS sampled,\n"
+            "           sum(bytes) AS bytes, sum(objects) AS objects,\n"
+            "           count(DISTINCT base) AS spans,\n"
+            "           count(DISTINCT nullif(site_id, 0)) AS sites,\n"
+            "           sum(CASE WHEN site_id > 0 THEN objects ELSE 0 END) AS recorded,\n"
+            "           sum(CASE WHEN block_sites > 1 THEN bytes END) AS shared FROM p\n"
+            "), e AS (\n"
+            "    SELECT site_id, sum(estimate) AS bytes FROM p WHERE site_id > 0\n"
+            "    GROUP BY site_id HAVING max(rate) <= 1 OR sum(objects) >= 10\n"
+            "), g AS (\n"
+            "    SELECT :snapshot AS snapshot_id, site_id, bytes AS row_bytes\n"
+            "    FROM (SELECT site_id, bytes FROM e\n"
+            "          UNION ALL\n"
+            "          SELECT 0, max(0, bytes - (SELECT coalesce(sum(bytes), 0) FROM e)) FROM t)\n"
+            "    ORDER BY site_id = 0, bytes DESC LIMIT 3\n"
+            ")\n"
+            "SELECT t.bytes, t.objects, t.spans,\n"
+            "       CASE WHEN NOT t.sampled THEN t.sites END AS sites,\n"
+            "       CASE WHEN NOT t.sampled THEN nullif(t.shared, 0) END AS shared_bytes,\n"
+            "       CASE WHEN NOT t.sampled THEN nullif(t.objects - t.recorded, 0) END\n"
+            "       AS unknown,\n"
+            "       CASE WHEN t.sampled AND g.site_id > 0 THEN t.recorded END AS recorded,\n"
+            "       CASE WHEN t.recorded < 20 AND t.recorded < t.objects\n"
+            "            THEN 'A smaller GOMALLOC=rate= has more recorded.' END AS hint,\n"
+            "       CASE WHEN t.sampled AND g.site_id > 0 THEN 'about' END AS about,\n"
+            "       min(g.row_bytes, t.bytes) AS row_bytes,\n"
+            "       " DOCTOR_SITE_NAME "\n"
+            "FROM t CROSS JOIN g\n" DOCTOR_SITE_JOIN "ORDER BY g.site_id = 0, g.row_bytes DESC",
         .sentence =
             "{objects} object{objects||s}[ of {sites} site{sites||s}] {objects|keeps|keep} "
             "{spans} span{spans||s} ({bytes}) that are less than a quarter used: {rows}."
             "[ The site of {unknown} of the objects is not recorded.][ {shared_bytes} of it "
-            "are shared by sites, and divided by objects.]",
-        .row = "{function}[ ({location})] {row_bytes}",
+            "are shared by sites, and divided by objects.][ Whose they are is estimated from the "
+            "{recorded} that are recorded.]",
+        .row = "{function}[ ({location})][ {about}] {row_bytes}",
         .advice = "A span goes back when its last object is freed: free these, or allocate what "
                   "lives long apart from what does not, in one block or early. goinspect pins "
-                  "{target} lists the sites.[ {unknown_hint}]",
+                  "{target} lists the sites.[ {hint}]",
     },
     {
         .kind = "free_slots",
@@ -69,10 +87,11 @@ static const struct doctor_rule rules[] = {
                  "      WHERE snapshot_id = :snapshot AND state = 'in use' AND size_class > 0\n"
                  "            AND live_objects > 0 AND live_bytes * 4 >= span_bytes\n"
                  "      GROUP BY size_class, elem_size) c\n"
-                 "LEFT JOIN (SELECT min(0, r.resident_bytes - sum(s.span_bytes)) AS bytes\n"
-                 "           FROM resident r JOIN v1_span s ON s.snapshot_id = r.snapshot_id\n"
-                 "           WHERE r.snapshot_id = :snapshot AND r.name = 'heap.spans'\n"
-                 "                 AND s.state = 'in use') u\n"
+                 "LEFT JOIN (SELECT min(0, resident_bytes - (SELECT sum(npages) * 8192 FROM span\n"
+                 "                                           WHERE snapshot_id = :snapshot\n"
+                 "                                                 AND state = 1)) AS bytes\n"
+                 "           FROM resident\n"
+                 "           WHERE snapshot_id = :snapshot AND name = 'heap.spans') u\n"
                  "ORDER BY row_bytes DESC LIMIT 3",
         .sentence = "{bytes} are free slots between live objects: {spans} span{spans||s} "
                     "{spans|is|are} {used_percent} used. Most are of {rows}.",
@@ -124,12 +143,14 @@ static const struct doctor_rule rules[] = {
         .needs = NEED(SPANS),
         .least_bytes = 1 * MIB,
         .least_percent = 3,
-        .query = "SELECT sum(tail_bytes) OVER () AS bytes,\n"
-                 "       slot_bytes, tail_bytes / spans AS lost, span_slots AS slots,\n"
-                 "       tail_bytes AS row_bytes\n"
-                 "FROM v1_class\n"
-                 "WHERE snapshot_id = :snapshot AND size_class > 0 AND tail_bytes > 0\n"
-                 "ORDER BY tail_bytes DESC LIMIT 3",
+        .query = "SELECT sum(row_bytes) OVER () AS bytes, slot_bytes, slots, lost, row_bytes\n"
+                 "FROM (SELECT elem_size AS slot_bytes, nelems AS slots,\n"
+                 "             span_bytes - nelems * elem_size AS lost,\n"
+                 "             sum(span_bytes - nelems * elem_size) AS row_bytes\n"
+                 "      FROM v1_span\n"
+                 "      WHERE snapshot_id = :snapshot AND state = 'in use' AND size_class > 0\n"
+                 "      GROUP BY size_class)\n"
+                 "WHERE row_bytes > 0 ORDER BY row_bytes DESC LIMIT 3",
         .sentence = "{bytes} are ends of spans, too short for one more slot: {rows}.",
         .row = "{row_bytes} in those of {slot_bytes} ({slots} slots, {lost} bytes left)",
         .advice = "Objects of another size class waste less: goinspect classes {target} shows "

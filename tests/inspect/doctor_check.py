@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# doctor_check.py GOINSPECT TARGET REPORT: each figure in the sentences of the report (the JSON of
-# "goinspect doctor TARGET") is one that its query yields by "goinspect sql TARGET", and the findings
-# are in order.
+# doctor_check.py GOINSPECT TARGET REPORT KIND: each figure in the sentences of the report (the JSON
+# of "goinspect doctor TARGET") is one that its query yields by "goinspect sql TARGET"; the findings
+# are in order, and the first is of that kind.
 #
 # Of a sentence, all values of the query's rows are taken away, written as their columns' names say;
 # then no digit may be left.
@@ -58,6 +58,8 @@ def rows_of(goinspect, target, query):
 def check(goinspect, target, finding):
     rows = rows_of(goinspect, target, finding["query"])
     wrong = []
+    if not finding["advice"] or ":snapshot" not in finding["query"]:
+        wrong.append("no advice, or no query")
     if int(rows[0]["bytes"] or 0) != finding["bytes"]:
         wrong.append("bytes: %s, the query says %s" % (finding["bytes"], rows[0]["bytes"]))
     values = {written(k, v) for row in rows for k, v in row.items() if v is not None}
@@ -71,10 +73,12 @@ def check(goinspect, target, finding):
 
 
 def main():
-    goinspect, target, report = sys.argv[1:]
+    goinspect, target, report, kind = sys.argv[1:]
     with open(report, encoding="utf-8") as f:
         findings = json.load(f)["rows"]
     wrong = []
+    if not findings or findings[0]["kind"] != kind:
+        wrong.append("%s is not the first of %s" % (kind, [f["kind"] for f in findings]))
     for finding in findings:
         wrong += [finding["kind"] + ": " + w for w in check(goinspect, target, finding)]
     sizes = [f["bytes"] for f in findings if f["bytes"] > 0 and f["kind"] != "cgroup"]
