@@ -16,6 +16,7 @@
 #include "agent/image_write.h"
 #include "prof/prof.h"
 #include "unwind/cfi.h"
+#include "unwind/own.h"
 
 #define FRAMES 256 /* innermost ones that are kept */
 
@@ -88,12 +89,18 @@ void image_crash_stack(struct image_crash *c) {
     stackmem_here(&memory, c->sp);
     pcs[0] = c->pc + 1;
     n += walk_collect(&w, pcs + n, FRAMES - n, &lost);
+    lost |= n == FRAMES;
     if (n == 1 && lost && step_back(&w)) {
         pcs[n++] = w.regs[CFI_RIP];
         n += walk_collect(&w, pcs + n, FRAMES - n, &lost);
     }
+    /* Of a crime that was found, what is told begins with the program's call. */
+    while (c->signal == SIGABRT && n > 1 && own_code(pcs[0])) {
+        n--;
+        memmove(pcs, pcs + 1, n * sizeof *pcs);
+    }
     c->frame = prof_intern_stack(pcs, n);
-    c->stopped = lost || n == FRAMES;
+    c->stopped = lost;
 }
 
 void image_gather_crash(struct image_writer *w) {
