@@ -7,6 +7,7 @@
 #include <linux/futex.h>
 #include <sys/mman.h>
 
+#include "leak/newborn.h"
 #include "leak/region.h"
 #include "leak/stop_signal.h"
 #include "prof/prof.h"
@@ -70,8 +71,12 @@ static size_t list_threads(struct root_thread *to, const struct root_thread *cal
         struct stop_thread t = stop_thread(i);
         if (t.state != STOP_STOPPED)
             continue;
-        to[k] = (struct root_thread){
-            .tid = t.tid, .sp = t.sp, .tp = t.tp, .regs_lo = t.regs_lo, .regs_hi = t.regs_hi};
+        to[k] = (struct root_thread){.tid = t.tid,
+                                     .sp = t.sp,
+                                     .tp = t.tp,
+                                     .regs_lo = t.regs_lo,
+                                     .regs_hi = t.regs_hi,
+                                     .pc = t.pc};
         if (caller != NULL && caller->tid == t.tid) {
             to[k] = *caller;
             to[k].tp = t.tp;
@@ -85,6 +90,7 @@ static bool follow(const struct leak_options *o, const struct roots *roots,
                    struct leak_findings *f) {
     if (f->why != NULL)
         return why_ask(&f->mark, roots, o->why, f->why, &f->roots, &f->leaks);
+    newborn_mark(&f->mark, roots->threads, roots->nthreads);
     return roots_mark(&f->mark, roots, &f->roots) && mark_all(&f->mark) &&
            ignore_mark(&f->mark, &f->ignored);
 }

@@ -37,6 +37,7 @@ struct root_thread {
     uintptr_t tp;      /* thread pointer: libc's descriptor of it */
     uintptr_t regs_lo; /* where its registers have been stored */
     uintptr_t regs_hi;
+    uintptr_t pc; /* 0: not known */
 };
 
 struct root_region {

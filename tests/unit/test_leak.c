@@ -19,7 +19,7 @@
 #include "heap/malloc.h"
 #include "leak/leak.h"
 
-enum { OBJECTS = 400, THREADS = 4 };
+enum { OBJECTS = 400, THREADS = 4, LARGE_ROUNDS = 20 };
 
 /* Objects that the test looks at; known by their complements only. */
 static uintptr_t hidden[OBJECTS];
@@ -229,6 +229,45 @@ static void test_threads_at_work_lose_nothing_and_go_on(void **state) {
         pthread_join(threads[i], NULL);
 }
 
+/* The same with objects that are spans of their own, of which each is new or kept for a while. */
+static void *work_large(void *arg) {
+    void *mine[16] = {NULL};
+    (void)arg;
+    for (unsigned i = 0; !over; i++) {
+        void **slot = &mine[i % 16];
+        if (*slot != NULL)
+            release(*slot);
+        size_t n = 33000 + i % 100 * 9001 + (i % 50 == 0) * 1500000;
+        *slot = i % 16 == 0 ? heap_alloc_zeroed(self(), n, false) : heap_alloc(self(), n, false);
+        assert_non_null(*slot);
+        turns++;
+    }
+    for (unsigned i = 0; i < 16; i++)
+        if (mine[i] != NULL)
+            release(mine[i]);
+    return NULL;
+}
+
+static void test_threads_at_work_on_large_objects_lose_nothing(void **state) {
+    pthread_t threads[THREADS];
+    (void)state;
+    over = false;
+    for (unsigned i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, work_large, NULL), 0);
+    for (int round = 0; round < LARGE_ROUNDS; round++) {
+        struct request q = {.options = usual};
+        uint64_t before = turns;
+        run(&q);
+        assert_int_equal(q.check.error, LEAK_OK);
+        assert_int_equal(q.words.nleaks, 0);
+        while (turns == before)
+            sched_yield();
+    }
+    over = true;
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+}
+
 static void test_a_copy_that_is_refused_is_told_and_changes_nothing(void **state) {
     (void)state;
     struct rlimit old, none = {0, 0};
@@ -254,6 +293,7 @@ int main(void) {
         cmocka_unit_test(test_a_copy_finds_what_is_lost_and_nothing_else),
         cmocka_unit_test(test_in_place_the_same_is_found),
         cmocka_unit_test(test_threads_at_work_lose_nothing_and_go_on),
+        cmocka_unit_test(test_threads_at_work_on_large_objects_lose_nothing),
         cmocka_unit_test(test_a_copy_that_is_refused_is_told_and_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Large objects in their first moment.
+ */
+#include "leak/newborn.h"
+
+#include <elf.h>
+#include <stdalign.h>
+#include <sys/uio.h>
+
+#include "sys/rawcall.h"
+#include "unwind/own.h"
+
+#define FRAMES ((size_t)2048) /* bytes of the library's frames between malloc and the page heap */
+
+/* read_words reads memory of this process that may not be there; returns the bytes had. */
+static size_t read_words(void *to, uintptr_t from, size_t n) {
+    struct iovec local = {to, n};
+    struct iovec remote = {(void *)from, n};
+    long pid = sys_call3(SYS_getpid, 0, 0, 0);
+    long r = sys_call6(SYS_process_vm_readv, pid, (long)&local, 1, (long)&remote, 1, 0);
+    return r > 0 ? (size_t)r : 0;
+}
+
+/* is_header tells whether a word is the address of a span's header: what stands there must say so.
+ */
+static bool is_header(uintptr_t v) {
+    uint32_t index;
+    const struct mspan *s = (const struct mspan *)v;
+    return v % alignof(struct mspan) == 0 && v >= PHYS_PAGE_SIZE &&
+           read_words(&index, (uintptr_t)&s->index, sizeof index) == sizeof index &&
+           index < atomic_load_explicit(&mheap_.nallspans, memory_order_acquire) &&
+           mheap_.allspans[index] == s;
+}
+
+static void consider(struct mark *m, uintptr_t v) {
+    if (!is_header(v))
+        return;
+    const struct mspan *s = (const struct mspan *)v;
+    if (s->elem_size == 0 &&
+        atomic_load_explicit(&s->state, memory_order_relaxed) == GOMALLOC_SPAN_IN_USE)
+        mark_keep(m, s->base);
+}
+
+static void consider_words(struct mark *m, uintptr_t start, uintptr_t end) {
+    uintptr_t words[FRAMES / sizeof(uintptr_t)];
+    start = align_up(start, sizeof *words);
+    size_t n = end > start ? end - start : 0;
+    n = read_words(words, start, n < sizeof words ? n : sizeof words) / sizeof *words;
+    for (size_t i = 0; i < n; i++)
+        consider(m, words[i]);
+}
+
+void newborn_mark(struct mark *m, const struct root_thread *threads, size_t n) {
+    struct own_range code = own_segments(PF_X);
+    for (size_t i = 0; i < n; i++) {
+        const struct root_thread *t = &threads[i];
+        if (t->pc < code.start || t->pc >= code.end)
+            continue;
+        consider_words(m, t->regs_lo, t->regs_hi);
+        consider_words(m, t->sp, t->sp + FRAMES);
+    }
+}
