@@ -32,6 +32,7 @@
     X(snapshot)                                                                                    \
     X(growth)                                                                                      \
     X(diff)                                                                                        \
+    X(check)                                                                                       \
     X(export)                                                                                      \
     X(import)                                                                                      \
     X(profile)                                                                                     \

@@ -20,7 +20,7 @@ _goinspect_words() { # what completes the current word
         case $verb in
         import | snapshot) compgen -W 'recorded sample leaked all none' -- "$current"; return ;;
         esac ;;
-    --wrappers | --suppressions | --since)
+    --wrappers | --suppressions | --since | --baseline | --write-baseline | --junit)
         compgen -f -- "$current"
         return ;;
     --color)

@@ -36,12 +36,11 @@ enum column_kind {
 #define COLUMN_EXTRA    0x1u  /* not in the table unless --columns names it; always in JSON, CSV */
 #define COLUMN_OPTIONAL 0x2u  /* left out of a table that is wider than the terminal */
 #define COLUMN_LATE     0x20u /* with OPTIONAL: left out after all others */
-#define COLUMN_MEASURED 0x40u /* a live process takes the time to find it out only if it is shown  \
-                               */
+#define COLUMN_MEASURED 0x40u /* a process takes the time to find it out only if it is shown */
 #define COLUMN_CUT      0x4u  /* text whose end may be cut off to fit the terminal */
 #define COLUMN_CUT_LEFT 0x8u  /* text whose beginning may be: paths */
 #define COLUMN_WIDE     0x10u /* not cut to less than 20 cells, rather than 12 */
-#define COLUMN_FAINT    0x40u /* a text that ends in ? makes its row faint on a terminal */
+#define COLUMN_FAINT    0x80u /* a text that ends in ? makes its row faint on a terminal */
 
 struct column {
     const char *name; /* lower case; printed in upper case over the table */

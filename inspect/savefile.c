@@ -27,11 +27,10 @@ static int write_all(int fd, const char *p, size_t n) {
     return fsync(fd) == 0 ? 0 : -errno;
 }
 
-int savefile(const char *path, const void *bytes, size_t size) {
+static int save(const char *path, const void *bytes, size_t size, mode_t mode) {
     char *temporary = must_format("%s.tmp-%d", path, (int)getpid());
     unlink(temporary); /* of a process of that number that did not get to its end */
-    /* a heap may hold secrets, as a core file may: for the owner only */
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     int error = fd < 0 ? -errno : write_all(fd, bytes, size);
     if (fd >= 0 && close(fd) != 0 && !error)
         error = -errno;
@@ -41,6 +40,14 @@ int savefile(const char *path, const void *bytes, size_t size) {
         unlink(temporary);
     free(temporary);
     return error;
+}
+
+int savefile(const char *path, const void *bytes, size_t size) {
+    return save(path, bytes, size, 0600); /* a heap may hold secrets, as a core file may */
+}
+
+int savefile_text(const char *path, const char *text, size_t size) {
+    return save(path, text, size, 0666);
 }
 
 char savefile_kind(const char *path) {

@@ -11,6 +11,9 @@
  * disk.  0, or a negative errno; then path is as it was. */
 int savefile(const char *path, const void *bytes, size_t size);
 
+/* savefile_text does the same with a report that others may read, too, as the umask allows. */
+int savefile_text(const char *path, const char *text, size_t size);
+
 /* savefile_kind says what the end of a name means: 'g' = .gmi, 'd' = .db, 0 = neither. */
 char savefile_kind(const char *path);
 
