@@ -45,6 +45,7 @@
 #define MIN_SLEEP_NS  UINT64_C(10000000)    /* between two turns of background work */
 #define IDLE_SLEEP_NS UINT64_C(10000000000) /* at most, in a process that does not allocate */
 #define IDLE_TURNS    8                     /* turns without work until it is called idle */
+#define MEANWHILE_NS  UINT64_C(100000000)   /* until it is looked whether a client has left */
 #define REBIND_NS     UINT64_C(1000000000)  /* between two attempts to get the socket back */
 #define MAX_REBINDS   32
 
@@ -101,10 +102,6 @@ static void work(uint64_t now_ns) {
     agent.work_ns = now_ns + sleep_ns;
 }
 
-void agent_work(void) {
-    work(raw_clock_ns(CLOCK_MONOTONIC));
-}
-
 /* ---- descriptors -------------------------------------------------------------------------- */
 
 /* leave_table leaves the program's descriptor table.  The new one keeps nothing of it: a pipe held
@@ -143,8 +140,25 @@ static int poll_timeout(uint64_t now_ns, uint64_t next_ns) {
     return ms < INT32_MAX ? (int)ms : INT32_MAX;
 }
 
+/* serve waits until somebody asks, or `other` (-1: none) can be read, until next_ns at the latest,
+ * and answers.  True: a request was served. */
+static bool serve(uint64_t now_ns, uint64_t next_ns, int other) {
+    struct pollfd fds[AGENT_NCLIENTS + 2];
+    unsigned n = agent_clients_poll(&agent.clients, &agent.socket, fds, now_ns, &next_ns);
+    fds[n] = (struct pollfd){.fd = other, .events = POLLIN};
+    long r = sys_call3(SYS_poll, (long)fds, n + 1, poll_timeout(now_ns, next_ns));
+    if (r < 0)
+        n = 0; /* EINTR: a signal to all threads of libc's own (setuid) */
+    return agent_clients_serve(&agent.clients, &agent.socket, fds, n);
+}
+
+void agent_meanwhile(int fd) {
+    uint64_t now_ns = raw_clock_ns(CLOCK_MONOTONIC);
+    work(now_ns);
+    serve(now_ns, now_ns + MEANWHILE_NS, fd);
+}
+
 static void turn(void) {
-    struct pollfd fds[AGENT_NCLIENTS + 1];
     uint64_t now_ns = raw_clock_ns(CLOCK_MONOTONIC);
     keep_socket(now_ns);
     work(now_ns);
@@ -152,11 +166,7 @@ static void turn(void) {
     uint64_t next_ns = watch_ns < agent.work_ns ? watch_ns : agent.work_ns;
     uint64_t trigger_ns = trigger_turn(now_ns);
     next_ns = trigger_ns < next_ns ? trigger_ns : next_ns;
-    unsigned n = agent_clients_poll(&agent.clients, &agent.socket, fds, now_ns, &next_ns);
-    long r = sys_call3(SYS_poll, (long)fds, n, poll_timeout(now_ns, next_ns));
-    if (r < 0)
-        n = 0; /* EINTR: a signal to all threads of libc's own (setuid) */
-    if (agent_clients_serve(&agent.clients, &agent.socket, fds, n)) {
+    if (serve(now_ns, next_ns, -1)) {
         agent.idle_turns = 0; /* a new rate is to reach all threads soon */
         agent.work_ns = 0;
     }

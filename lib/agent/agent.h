@@ -33,9 +33,9 @@ bool agent_is_second_thread(void);
  * malloc slow path with no lock held; may allocate.  One load if nothing is to be done. */
 void agent_poke(void);
 
-/* agent_work does the background work that is due, for the agent's thread while it waits for
- * something else. */
-void agent_work(void);
+/* agent_meanwhile does the background work that is due, and serves other clients, until fd can be
+ * read, for a tenth of a second at most: for the agent's thread while it waits for a leak check. */
+void agent_meanwhile(int fd);
 
 /* agent_exit removes the socket's name if it is this process's: from the destructor. */
 void agent_exit(void);

@@ -4,7 +4,8 @@
  *
  * A client is believed as little as anybody: it has two seconds for a request, any bytes may come,
  * and a reply that does not fit into its socket's buffer ends the connection.  Eight at once are
- * served; others wait in the kernel's queue, and one that has been idle gives way to them.
+ * served; others wait in the kernel's queue, and one that has been idle gives way to them.  While
+ * one waits for a leak check, the others are served all the same (agent_meanwhile).
  */
 #include "agent/agent_client.h"
 
@@ -42,6 +43,13 @@ static void drop(struct agent_client *k) {
 void agent_clients_forget(struct agent_clients *c) {
     for (unsigned i = 0; i < AGENT_NCLIENTS; i++)
         drop(&c->client[i]);
+}
+
+bool agent_client_left(const struct agent_client *k) {
+    struct pollfd p = {.fd = k->fd}; /* a hang-up is told unasked */
+    if (!is_ours(k))
+        return true;
+    return sys_call3(SYS_poll, (long)&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0;
 }
 
 /* ---- replies ------------------------------------------------------------------------------ */
@@ -86,7 +94,10 @@ static bool answer(struct agent_clients *c, struct agent_client *k) {
     bool ours = q->magic == GOMALLOC_AGENT_MAGIC && q->size == sizeof *q;
     if (ours && q->version == GOMALLOC_AGENT_VERSION) {
         agent_count(AGENT_REQUESTS);
+        const struct agent_client *before = c->asking;
+        c->asking = k;
         fd = agent_verb(c, q, &reply);
+        c->asking = before;
     } else {
         /* What follows on this connection cannot be told apart from requests. */
         agent_count(AGENT_BAD_REQUESTS);
@@ -121,7 +132,10 @@ static bool receive(struct agent_clients *c, struct agent_client *k) {
     k->have += (uint32_t)n;
     if (k->have < sizeof k->request)
         return false;
-    if (!answer(c, k))
+    k->asking = true;
+    bool stays = answer(c, k);
+    k->asking = false;
+    if (!stays)
         drop(k);
     k->have = 0;
     k->served = true;
@@ -197,7 +211,7 @@ unsigned agent_clients_poll(struct agent_clients *c, const struct agent_socket *
     for (unsigned i = 0; i < AGENT_NCLIENTS; i++) {
         const struct agent_client *k = &c->client[i];
         room |= k->fd < 0;
-        if (k->fd < 0)
+        if (k->fd < 0 || k->asking)
             continue;
         fds[n++] = (struct pollfd){.fd = k->fd, .events = POLLIN};
         lower(next_ns, deadline_of(k));
@@ -222,13 +236,13 @@ bool agent_clients_serve(struct agent_clients *c, const struct agent_socket *s,
             continue;
         welcome |= fds[i].fd == s->fd;
         for (unsigned j = 0; j < AGENT_NCLIENTS; j++)
-            if (c->client[j].fd == fds[i].fd && fds[i].fd != s->fd)
+            if (c->client[j].fd == fds[i].fd && fds[i].fd != s->fd && !c->client[j].asking)
                 served |= receive(c, &c->client[j]);
     }
     uint64_t now_ns = raw_clock_ns(CLOCK_MONOTONIC);
     for (unsigned i = 0; i < AGENT_NCLIENTS; i++) {
         struct agent_client *k = &c->client[i];
-        if (k->fd >= 0 && now_ns >= deadline_of(k)) {
+        if (k->fd >= 0 && !k->asking && now_ns >= deadline_of(k)) {
             agent_count(AGENT_TIMEOUTS);
             drop(k);
         }

@@ -18,14 +18,17 @@ struct agent_client {
     uint64_t since_ns; /* CLOCK_MONOTONIC: accepted, first byte of a request, or last reply */
     uint32_t have;     /* bytes of the request so far */
     bool served;       /* has had a reply: may be idle for longer */
+    bool asking;       /* its request is being answered: others may be served meanwhile */
     struct gomalloc_request request;
 };
 
 struct agent_clients {
     struct agent_client client[AGENT_NCLIENTS];
-    bool control;          /* verbs that change something are allowed */
-    uint64_t resume_rate;  /* bytes: what START without an argument sets, 0 = default */
-    uint64_t no_accept_ns; /* CLOCK_MONOTONIC until which none is accepted: it failed */
+    bool control;                      /* verbs that change something are allowed */
+    uint64_t resume_rate;              /* bytes: what START without an argument sets, 0 = default */
+    uint64_t no_accept_ns;             /* CLOCK_MONOTONIC until which none is accepted: it failed */
+    const struct agent_client *asking; /* whose request is being answered; NULL: nobody's */
+    bool checking;                     /* a leak check is under way */
 };
 
 /* agent_clients_init makes the table empty. */
@@ -41,6 +44,9 @@ unsigned agent_clients_poll(struct agent_clients *c, const struct agent_socket *
  * who is too slow.  True: a request was served. */
 bool agent_clients_serve(struct agent_clients *c, const struct agent_socket *s,
                          const struct pollfd *fds, unsigned n);
+
+/* agent_client_left tells whether the client has closed the connection. */
+bool agent_client_left(const struct agent_client *k);
 
 /* agent_clients_forget closes the descriptors, if they are still ours: for a forked child. */
 void agent_clients_forget(struct agent_clients *c);

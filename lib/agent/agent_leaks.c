@@ -13,8 +13,7 @@
 #include "leak/leak.h"
 #include "sys/fmt.h"
 
-#define MESSAGE  104 /* as gomalloc_reply.message */
-#define SLICE_MS 100
+#define MESSAGE 104 /* as gomalloc_reply.message */
 
 /* What the copy, or the process itself, has to write, and where. */
 struct job {
@@ -55,45 +54,68 @@ static int say_stop(enum stop_error error, char *err, size_t errlen) {
     return say(err, errlen, 0, why[error], "");
 }
 
+/* say_copy says why no copy could be made, and what to do. */
+static int say_copy(int error, char *err, size_t errlen) {
+    static const char *const then = "; --in-place checks without one";
+    switch (error) {
+    case -EAGAIN:
+        return say(err, errlen, 0, "the limit on processes allows no copy (ulimit -u, pids.max)",
+                   then);
+    case -ENOMEM:
+        return say(err, errlen, 0, "no memory may be committed for a copy of the process", then);
+    case -EPERM:
+    case -EACCES:
+    case -ENOSYS:
+        return say(err, errlen, 0, "a filter of system calls allows no copy of the process", then);
+    default:
+        return say(err, errlen, error, "no copy of the process could be made", then);
+    }
+}
+
 static int say_begin(const struct leak_check *c, char *err, size_t errlen) {
     switch (c->error) {
     case LEAK_STOP:
         return say_stop((enum stop_error)c->detail, err, errlen);
     case LEAK_COPY:
-        return say(err, errlen, c->detail, "no copy of the process could be made",
-                   "; --in-place checks without one");
+        return say_copy(c->detail, err, errlen);
     default:
         return say(err, errlen, -ENOMEM, "leak check", "");
     }
 }
 
 /* await waits for the copy, and takes down what it says. */
-static int await(struct leak_check *c, struct job *job, void (*meanwhile)(void), char *err,
-                 size_t errlen) {
+static int await(struct leak_check *c, struct job *job, bool (*meanwhile)(void *arg, int fd),
+                 void *arg, char *err, size_t errlen) {
     char *text = job->err;
     size_t have = 0;
+    bool wanted = true;
     long n = 0;
     int result;
     while (c->copy.pid != 0) {
-        n = fork_copy_read(&c->copy, text + have, sizeof job->err - have, SLICE_MS);
+        n = fork_copy_read(&c->copy, text + have, sizeof job->err - have, 0);
         if (n > 0)
             have += (size_t)n;
         else if (n != -ETIMEDOUT)
             break;
-        meanwhile();
+        wanted = meanwhile(arg, c->copy.fd);
+        if (!wanted)
+            break;
     }
-    enum fork_copy_end end = leak_end(c, n < 0, &result);
+    enum fork_copy_end end = leak_end(c, n < 0 || !wanted, &result);
+    if (!wanted)
+        return say(err, errlen, -ECANCELED, "leak check", "");
     if (end != FORK_COPY_DONE)
         return say(err, errlen, 0, "the copy of the process was killed (is memory short?)",
                    "; --in-place checks without one");
     if (result == 0)
         return 0;
     text[sizeof job->err - 1] = '\0';
-    return say(err, errlen, *text != '\0' ? 0 : -ENOMEM, *text != '\0' ? text : "leak check", "");
+    return say(err, errlen, 0, *text != '\0' ? text : "no memory for the leak check's tables",
+               *text != '\0' ? "" : " (ulimit -v, memory.max)");
 }
 
-int agent_leak_image(int fd, uint64_t ask, uintptr_t why, void (*meanwhile)(void), char *err,
-                     size_t errlen) {
+int agent_leak_image(int fd, uint64_t ask, uintptr_t why, bool (*meanwhile)(void *arg, int fd),
+                     void *arg, char *err, size_t errlen) {
     const struct leak_options options = {
         .mark = {.interior = (ask & GOMALLOC_ASK_LEAK_FIRST_BYTES) == 0,
                  .unaligned = (ask & GOMALLOC_ASK_LEAK_UNALIGNED) != 0},
@@ -107,7 +129,7 @@ int agent_leak_image(int fd, uint64_t ask, uintptr_t why, void (*meanwhile)(void
     const struct leak_report to_do = {.run = report, .arg = &job, .keep = fd};
     struct leak_check check = leak_begin(&options, &to_do);
     int error = check.error != LEAK_OK ? say_begin(&check, err, errlen)
-                                       : await(&check, &job, meanwhile, err, errlen);
+                                       : await(&check, &job, meanwhile, arg, err, errlen);
     image_free(job.writer);
     return error;
 }

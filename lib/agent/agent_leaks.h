@@ -10,10 +10,11 @@
 
 /* agent_leak_image has an image with the sections written to fd, as image_write_fd; `ask` also says
  * how the check is made (GOMALLOC_ASK_LEAK_*).  why: an address, then the image says why what is
- * there lives; 0: it says what has leaked.  meanwhile is called about ten times a second while
- * the copy works.  From the agent's thread.  0, or a negative errno with one line in err that says
- * what can be done. */
-int agent_leak_image(int fd, uint64_t ask, uintptr_t why, void (*meanwhile)(void), char *err,
-                     size_t errlen);
+ * there lives; 0: it says what has leaked.  meanwhile(arg, fd) is called while the copy works: it
+ * returns when fd can be read, or after some time; false: nobody waits for the image any more, and
+ * the copy is ended.  From the agent's thread.  0, or a negative errno with one line in err that
+ * says what can be done. */
+int agent_leak_image(int fd, uint64_t ask, uintptr_t why, bool (*meanwhile)(void *arg, int fd),
+                     void *arg, char *err, size_t errlen);
 
 #endif

@@ -36,8 +36,21 @@ static int new_memfd(void) {
 }
 
 /* verb_image has an image made; why: an address, 0: it is not asked why that lives. */
-static int verb_image(uint64_t sections, uint64_t why, struct gomalloc_reply *reply) {
+/* still_wanted serves others while a leak check is under way. */
+static bool still_wanted(void *arg, int fd) {
+    struct agent_clients *c = arg;
+    agent_meanwhile(fd);
+    return !agent_client_left(c->asking);
+}
+
+static int verb_image(struct agent_clients *c, uint64_t sections, uint64_t why,
+                      struct gomalloc_reply *reply) {
     char err[sizeof reply->message];
+    bool leaks = why != 0 || image_has_leaks(sections);
+    if (leaks && c->checking) {
+        agent_refuse(reply, GOMALLOC_BUSY, "another leak check is under way: try again");
+        return -1;
+    }
     int fd = new_memfd();
     if (fd < 0) {
         agent_count(AGENT_ERRORS);
@@ -45,9 +58,14 @@ static int verb_image(uint64_t sections, uint64_t why, struct gomalloc_reply *re
         return -1;
     }
     struct file_id id = file_id_of(fd);
-    int error = why != 0 || image_has_leaks(sections)
-                    ? agent_leak_image(fd, sections, why, agent_work, err, sizeof err)
-                    : image_write_fd(fd, sections, GOMALLOC_IMAGE_LIVE, err, sizeof err);
+    int error;
+    if (leaks) {
+        c->checking = true;
+        error = agent_leak_image(fd, sections, why, still_wanted, c, err, sizeof err);
+        c->checking = false;
+    } else {
+        error = image_write_fd(fd, sections, GOMALLOC_IMAGE_LIVE, err, sizeof err);
+    }
     if (error != 0) {
         agent_count(AGENT_ERRORS);
         agent_refuse(reply, GOMALLOC_NO_RESOURCES, err);
@@ -84,12 +102,12 @@ static bool verb_changes(const struct gomalloc_request *q) {
             (q->arg & GOMALLOC_ASK_LEAK_IN_PLACE) != 0);
 }
 
-static int verb_why(uint64_t arg, struct gomalloc_reply *reply) {
+static int verb_why(struct agent_clients *c, uint64_t arg, struct gomalloc_reply *reply) {
     const uint64_t sections = UINT64_C(1) << GOMALLOC_SECTION_WHY | UINT64_C(1)
                                                                         << GOMALLOC_SECTION_MAPPING;
     uint64_t address = arg & ~GOMALLOC_ASK_LEAK;
     if (address != 0)
-        return verb_image(sections | (arg & GOMALLOC_ASK_LEAK), address, reply);
+        return verb_image(c, sections | (arg & GOMALLOC_ASK_LEAK), address, reply);
     agent_count(AGENT_BAD_REQUESTS);
     agent_refuse(reply, GOMALLOC_BAD_REQUEST, "no address");
     return -1;
@@ -107,9 +125,9 @@ int agent_verb(struct agent_clients *c, const struct gomalloc_request *q,
         reply->value = prof_rate();
         return -1;
     case GOMALLOC_VERB_IMAGE:
-        return verb_image(q->arg, 0, reply);
+        return verb_image(c, q->arg, 0, reply);
     case GOMALLOC_VERB_WHY:
-        return verb_why(q->arg, reply);
+        return verb_why(c, q->arg, reply);
     case GOMALLOC_VERB_RATE:
         reply->value = set_rate(c, q->arg);
         return -1;

@@ -30,6 +30,7 @@
 
 /* Of the stopper; a stop at a time. */
 static struct {
+    _Atomic uint32_t owner; /* pid of the process in which there is a stopper; 0: none */
     struct mem_table table; /* records */
     uint32_t n;             /* in use */
     uint32_t nbefore;       /* before this pass */
@@ -253,6 +254,23 @@ static void note_pauses(struct stop_result *r, uint64_t end_ns) {
     }
 }
 
+/* take makes the calling thread the stopper.  False: there is one. */
+static bool take(void) {
+    uint32_t pid = (uint32_t)sys_call3(SYS_getpid, 0, 0, 0), owner = 0;
+    if (atomic_compare_exchange_strong_explicit(&stop.owner, &owner, pid, memory_order_acquire,
+                                                memory_order_relaxed))
+        return true;
+    if (owner == pid)
+        return false;
+    atomic_store_explicit(&stop.owner, pid,
+                          memory_order_relaxed); /* a fork's child: it was there */
+    return true;
+}
+
+static void give_back(void) {
+    atomic_store_explicit(&stop.owner, 0, memory_order_release);
+}
+
 static enum stop_error prepare(void) {
     struct stop_shared *s = &stop_shared;
     uint32_t pid = (uint32_t)sys_call3(SYS_getpid, 0, 0, 0);
@@ -292,14 +310,17 @@ static void run_stopped(void (*run)(void *arg), void *arg, struct stop_result *r
 }
 
 void stop_look(void) {
-    if (!open_list())
+    if (!take())
         return;
-    stop_calls_begin();
-    for_each(look_at);
-    close_list();
+    if (open_list()) {
+        stop_calls_begin();
+        for_each(look_at);
+        close_list();
+    }
+    give_back();
 }
 
-struct stop_result stop_all(void (*run)(void *arg), void *arg) {
+static struct stop_result stop_as_owner(void (*run)(void *arg), void *arg) {
     struct stop_result r = {.error = prepare()};
     if (r.error != STOP_OK)
         return r;
@@ -313,6 +334,15 @@ struct stop_result stop_all(void (*run)(void *arg), void *arg) {
     atomic_store_explicit(&stop_shared.number, 0, memory_order_seq_cst);
     stop_signal_restore(r.nmissing == 0);
     close_list();
+    return r;
+}
+
+struct stop_result stop_all(void (*run)(void *arg), void *arg) {
+    struct stop_result r = {.error = STOP_BUSY};
+    if (take()) {
+        r = stop_as_owner(run, arg);
+        give_back();
+    }
     return r;
 }
 

@@ -52,7 +52,7 @@ struct stop_thread {
 
 enum stop_error {
     STOP_OK,
-    STOP_BUSY,      /* a thread of the last stop has not come out of it yet */
+    STOP_BUSY,      /* another thread stops them, or one has not come out of the last stop yet */
     STOP_NO_MEMORY, /* for the list of threads */
     STOP_NO_LIST,   /* /proc/self/task can't be read, or is another namespace's */
     STOP_NO_SIGNAL, /* the kernel refuses a handler */
@@ -78,8 +78,8 @@ struct stop_result {
  * the stop, and before any lock is taken for it.  From the stopper. */
 void stop_look(void);
 
-/* stop_all stops all threads but the calling one, calls run(arg), and lets them go.  From one
- * thread at a time, which holds no lock, has the signals blocked that libc can block, and has a
+/* stop_all stops all threads but the calling one, calls run(arg), and lets them go.  From a thread
+ * that holds no lock of the program's, has the signals blocked that libc can block, and has a
  * descriptor table of its own. */
 struct stop_result stop_all(void (*run)(void *arg), void *arg);
 

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A program whose leak check is disturbed, for leak_copy.bats:
+ *
+ *      copy_demo rest      has much to look through, so that the copy lives for a moment
+ *      copy_demo filter    may make no process from now on, by a filter of system calls
+ *      copy_demo sparse    has a terabyte mapped, of which three pages are touched; one of them
+ * leads to the only object that is not lost
+ *
+ * It says "ready" and waits for signals, so that it ends if a call of its own is interrupted.
+ */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { OBJECTS = 1500, WORDS = 8192 };
+
+static uintptr_t **root;
+
+static int make_much(void) {
+    for (size_t i = 0; i < OBJECTS; i++) {
+        uintptr_t **p = malloc(WORDS * sizeof *p);
+        for (size_t w = 0; p != NULL && w < WORDS; w++)
+            p[w] = (uintptr_t *)(root != NULL ? root : p);
+        root = p;
+    }
+    return root != NULL;
+}
+
+/* Of all threads: the agent's is among them. */
+static int forbid_processes(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 1 /* EPERM */),
+    };
+    const struct sock_fprog filter = {.len = sizeof code / sizeof *code, .filter = code};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter) == 0;
+}
+
+static int map_much(void) {
+    size_t n = (size_t)1 << 40;
+    char *p =
+        mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return 0;
+    p[0] = p[n - 1] = 1;
+    *(void **)(p + n / 2) = malloc(1000);
+    return 1;
+}
+
+int main(int argc, char **argv) {
+    int ok = 1;
+    if (argc != 2)
+        return 64;
+    if (strcmp(argv[1], "rest") == 0)
+        ok = make_much();
+    else if (strcmp(argv[1], "filter") == 0)
+        ok = forbid_processes();
+    else if (strcmp(argv[1], "sparse") == 0)
+        ok = map_much();
+    if (!ok)
+        return 77;
+    printf("ready\n");
+    fflush(stdout);
+    return pause();
+}

@@ -1,0 +1,101 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# The copy of a process that a leak check is made in: who waits for it, how it ends, what is said if
+# there is none.
+
+bats_require_minimum_version 1.5.0
+load helpers
+setup() { common_setup; }
+teardown() {
+    [ -z "${copy:-}" ] || kill -KILL "$copy" 2>/dev/null || true
+    common_teardown
+}
+
+demo() {
+    options=rate=0 under_library "$BUILD_DIR/tests/inspect/copy_demo" "$1"
+    wait_until grep -q ready log
+}
+
+# hold has a leak check of $pid begin and its copy stand still; that is $copy, and who asked is $asker.
+hold() {
+    local try i
+    for ((try = 0; try < 10; try++)); do
+        "$GOINSPECT" leaks "$pid" --unaligned >asked 2>&1 3>&- &
+        asker=$!
+        started+=("$asker")
+        for ((i = 0; i < 200; i++)); do
+            copy=$(pgrep -P "$pid" -x gomalloc-copy) && kill -STOP "$copy" && return 0
+            kill -0 "$asker" 2>/dev/null || break
+        done
+        wait "$asker" || true
+    done
+    echo "the copy was not seen"
+    return 1
+}
+
+# ask_why asks why an address lives, as goinspect would, and prints the status and the message.
+ask_why() {
+    /usr/bin/python3 - "$GOMALLOC_DIR/$pid.sock" <<'END'
+import socket, struct, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(struct.pack("<4IQ", 0x474D5251, 1, 24, 6, 4096))
+reply = s.recv(128, socket.MSG_WAITALL)
+print(struct.unpack_from("<I", reply, 12)[0], reply[24:].split(b"\0")[0].decode())
+END
+}
+
+is_gone() { ! kill -0 "$1" 2>/dev/null; }
+
+@test "a leak check's copy: others are served meanwhile, but not with another check" {
+    demo rest
+    hold
+    "$GOINSPECT" status "$pid" >out
+    "$GOINSPECT" snapshot "$pid" -o heap.gmi
+    ask_why >out
+    [ "$(cat out)" = "5 another leak check is under way: try again" ]
+    kill -CONT "$copy"
+    wait "$asker"
+    grep -q "no leaks among" asked
+}
+
+@test "a leak check's copy: ends when nobody waits for it any more" {
+    demo rest
+    hold
+    kill -KILL "$asker"
+    wait_until is_gone "$copy"
+    "$GOINSPECT" leaks "$pid"
+}
+
+@test "a leak check's copy: ends with the process, however that ends" {
+    demo rest
+    hold
+    [ "$(cat "/proc/$copy/oom_score_adj")" = 1000 ]
+    kill -KILL "$pid"
+    wait_until is_gone "$copy"
+}
+
+@test "a leak check's copy: that it is killed is said" {
+    demo rest
+    hold
+    kill -KILL "$copy"
+    ! wait "$asker"
+    grep -q "the copy of the process was killed" asked
+    "$GOINSPECT" leaks "$pid"
+}
+
+@test "a leak check's copy: if it is forbidden, that is said, and the check made in place on request" {
+    [ -e "$LIBGOMALLOC" ] || skip "libgomalloc.so is not built in this configuration"
+    demo filter
+    refuses 2 "a filter of system calls allows no copy of the process; --in-place" leaks "$pid"
+    "$GOINSPECT" leaks --in-place "$pid"
+    kill -0 "$pid"
+}
+
+@test "a leak check's copy: passes over what was never touched of a terabyte" {
+    demo sparse
+    "$GOINSPECT" leaks "$pid" >out 2>err
+    grep -q "no leaks among" err
+    "$GOINSPECT" leaks "$pid" --no-mapped >out 2>err || [ $? -eq 1 ]
+}
