@@ -3,8 +3,9 @@
  * Which pages of the process are there: /proc/self/pagemap.
  *
  * Reading a page that has never been touched gives zeroes, but takes time, and a program may have
- * reserved terabytes.  So they are passed over.  Where the kernel does not say, every page counts
- * as there.
+ * reserved terabytes.  So they are passed over.  Linux 6.7 and later tell the runs of pages that
+ * are there (PAGEMAP_SCAN), and pass over holes at once; earlier ones tell of each page, a terabyte
+ * in some seconds.  Where the kernel does not say, every page counts as there.
  */
 #ifndef GM_LEAK_PRESENT_H
 #define GM_LEAK_PRESENT_H
@@ -12,14 +13,28 @@
 #include "sys/compiler.h"
 
 #define PRESENT_PAGES 512 /* asked about at a time */
+#define PRESENT_RUNS  64
+
+/* A run of pages: struct page_region of linux/fs.h. */
+struct present_run {
+    uint64_t start;
+    uint64_t end;
+    uint64_t categories;
+};
 
 struct present {
     int fd;          /* -1: the kernel does not say */
     bool changed;    /* only pages that differ from their file's; none where the kernel does not
                         say.  By who asks */
-    uintptr_t start; /* address of the first page that `entries` tells of */
+    bool by_page;    /* the kernel tells of each page only */
+    bool of_changed; /* the runs are only of such pages */
+    uintptr_t start; /* address of the first page that is known of */
     uintptr_t end;
-    uint64_t entries[PRESENT_PAGES];
+    uint64_t nruns;
+    union {
+        uint64_t entries[PRESENT_PAGES]; /* by_page */
+        struct present_run runs[PRESENT_RUNS];
+    };
 };
 
 void present_open(struct present *p);
