@@ -28,7 +28,7 @@ static bool is_header(uintptr_t v) {
     uint32_t index;
     const struct mspan *s = (const struct mspan *)v;
     return v % alignof(struct mspan) == 0 && v >= PHYS_PAGE_SIZE &&
-           read_words(&index, (uintptr_t)&s->index, sizeof index) == sizeof index &&
+           read_words(&index, v + offsetof(struct mspan, index), sizeof index) == sizeof index &&
            index < atomic_load_explicit(&mheap_.nallspans, memory_order_acquire) &&
            mheap_.allspans[index] == s;
 }

@@ -33,7 +33,7 @@ static void release(void *p) {
 /* is_kept tells whether a thread that was stopped at pc with the word in a register, or on its
  * stack, keeps p. */
 static bool is_kept(void *p, uintptr_t word, bool on_stack, uintptr_t pc) {
-    uintptr_t regs[16] = {0}, stack[64] = {0};
+    uintptr_t regs[16] = {0}, stack[512] = {0}; /* more than is looked at */
     struct mark m;
     if (on_stack)
         stack[40] = word;
