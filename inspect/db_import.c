@@ -215,7 +215,8 @@ static int with_memory(struct import *m, const char *path, const char *pragmas) 
 
 static int import_new(struct import *m) {
     char *temp;
-    int rc = db_create_beside(&m->fault, &temp);
+    int lock;
+    int rc = db_create_beside(&m->fault, &temp, &lock);
     if (rc)
         return rc;
     /* Nobody else sees the file before it is whole: no journal, one sync at the end. */
@@ -227,6 +228,7 @@ static int import_new(struct import *m) {
     if (rc)
         unlink(temp);
     free(temp);
+    close(lock);
     return rc;
 }
 
@@ -280,6 +282,8 @@ int db_import(const char *path, const struct image *im, const struct db_import_o
     int rc = check_choice(&m);
     if (!rc)
         rc = check_target(&m.fault, &exists);
+    if (!rc)
+        db_remove_litter(path);
     if (!rc && !exists)
         rc = import_new(&m);
     /* -EEXIST: another program was faster. */

@@ -43,8 +43,11 @@ int db_upgrade(const struct db_fault *f);
 int64_t db_integer(sqlite3 *db, const char *sql, int64_t missing);
 
 /* db_create_beside makes an empty snapshot file with a temporary name beside path; *ret_temp is its
- * name, to be freed.  db_rename puts it into path's place, durably. */
-int db_create_beside(const struct db_fault *f, char **ret_temp);
+ * name, to be freed, *ret_lock a descriptor that shows it is in use, to be closed at the end.
+ * db_rename puts it into path's place, durably.  db_remove_litter deletes those of programs that
+ * were killed. */
+int db_create_beside(const struct db_fault *f, char **ret_temp, int *ret_lock);
+void db_remove_litter(const char *path);
 int db_rename(const struct db_fault *f, const char *temp);
 
 /* db_copy copies the image, which db was made of, into the attached database `target`, in which

@@ -5,14 +5,17 @@
  * A new file is made beside its place under a temporary name, synced, and then linked or renamed
  * into place.  An existing file is changed in one transaction with a rollback journal: a crash or a
  * full disk leaves, after the rollback that the next reader does, what was there before.  In both
- * cases there is never a half-written file under the final name.
+ * cases there is never a half-written file under the final name.  A temporary file that a killed
+ * program has left is deleted by the next import into the same file.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -75,25 +78,75 @@ static int create_schema(const struct db_fault *f, const char *temp) {
     return rc;
 }
 
-int db_create_beside(const struct db_fault *f, char **ret_temp) {
-    char *temp;
-    if (asprintf(&temp, "%s.tmp.XXXXXX", f->path) < 0)
-        return db_fault(f, -ENOMEM, "not enough memory");
-    int fd = mkostemp(temp, O_CLOEXEC);
-    if (fd < 0) {
-        int err = errno;
-        free(temp);
-        return db_fault(f, -err, "cannot create a file beside it: %s", strerror(err));
+/* ---- a temporary file ---------------------------------------------------------------------- */
+
+#define TEMPORARY ".tmp."
+#define RANDOM    6 /* characters behind it */
+
+/* Whoever makes one keeps it locked (flock, which has nothing to do with SQLite's locks) until it
+ * has its name or is deleted.  So one that can be locked is of a program that was killed. */
+static void remove_stale(const char *path) {
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        unlink(path);
+    if (fd >= 0)
+        close(fd);
+}
+
+/* is_temporary tells whether a file's name is that of a temporary one of the file `base`. */
+static bool is_temporary(const char *name, const char *base) {
+    size_t n = strlen(base), m = strlen(TEMPORARY);
+    return strncmp(name, base, n) == 0 && strncmp(name + n, TEMPORARY, m) == 0 &&
+           strlen(name + n + m) == RANDOM;
+}
+
+void db_remove_litter(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup("./");
+    DIR *dir = folder ? opendir(folder) : NULL;
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        char *name = NULL;
+        if (is_temporary(e->d_name, slash ? slash + 1 : path) &&
+            asprintf(&name, "%s%s", folder, e->d_name) >= 0) {
+            remove_stale(name);
+            free(name);
+        }
     }
+    if (dir)
+        closedir(dir);
+    free(folder);
+}
+
+/* make_temporary makes and locks one; *ret_temp is its name, to be freed.  Negative errno. */
+static int make_temporary(const char *path, char **ret_temp) {
+    for (;;) {
+        struct stat st;
+        if (asprintf(ret_temp, "%s" TEMPORARY "XXXXXX", path) < 0)
+            return -ENOMEM;
+        int fd = mkostemp(*ret_temp, O_CLOEXEC), error = errno;
+        if (fd >= 0 && flock(fd, LOCK_EX) == 0 && fstat(fd, &st) == 0 && st.st_nlink != 0)
+            return fd;
+        free(*ret_temp);
+        if (fd < 0)
+            return -error;
+        close(fd); /* another program took it for litter, before it was locked */
+    }
+}
+
+int db_create_beside(const struct db_fault *f, char **ret_temp, int *ret_lock) {
+    int fd = make_temporary(f->path, ret_temp);
+    if (fd < 0)
+        return fd == -ENOMEM ? db_fault(f, fd, "not enough memory")
+                             : db_fault(f, fd, "cannot create a file beside it: %s", strerror(-fd));
     usual_mode(fd);
-    close(fd);
-    int rc = create_schema(f, temp);
+    int rc = create_schema(f, *ret_temp);
     if (rc) {
-        unlink(temp);
-        free(temp);
+        unlink(*ret_temp);
+        free(*ret_temp);
+        close(fd);
         return rc;
     }
-    *ret_temp = temp;
+    *ret_lock = fd;
     return 0;
 }
 
