@@ -130,11 +130,13 @@ static const char file_source[] =
     " requested, age_s, NULL AS place, function, location, 1 AS leaked, site_id, NULL AS tid,"
     " NULL AS thread, file, line, module, module_offset, stack_id, head " LEAKS ")";
 
-/* is_leak tells whether the file knows the object as a leak. */
+/* is_leak tells whether the file knows the object as a leak; it looks up no names. */
 static bool is_leak(const struct target *target, const struct view_query *query) {
+    static const char sql[] = "SELECT 1 FROM leak WHERE snapshot_id = :snapshot"
+                              " AND :address BETWEEN address AND address + size - 1";
     struct failure ignored;
     sqlite3_stmt *stmt = NULL;
-    bool found = view_prepare(target, "SELECT 1 " LEAKS, query, &stmt, &ignored) == STATUS_DONE &&
+    bool found = view_prepare(target, sql, query, &stmt, &ignored) == STATUS_DONE &&
                  sqlite3_step(stmt) == SQLITE_ROW;
     sqlite3_finalize(stmt);
     return found;

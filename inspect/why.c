@@ -108,7 +108,7 @@ static char *root_text(struct making *m, const struct gomalloc_holder *h) {
         text = mapped_text(m, h);
     }
     free(thread);
-    return text ? text : must_dup("data");
+    return text ? text : must_format("data at 0x%llx", (unsigned long long)h->word);
 }
 
 static const char *kind_text(uint32_t kind, uint32_t flags) {

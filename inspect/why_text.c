@@ -310,8 +310,8 @@ static void print_referrer(const struct command_line *line, const struct item *i
     } else {
         bytes_text(line, size, bytes_of(i));
         address_text(address, sizeof(address), i);
-        text = must_format("%s%sobject%s of %s from %s: %s%s",
-                           i->words == 1 && !i->leaked ? "an " : "", i->leaked ? "leaked " : "",
+        const char *one = i->words > 1 ? "" : i->leaked ? "a " : "an ";
+        text = must_format("%s%sobject%s of %s from %s: %s%s", one, i->leaked ? "leaked " : "",
                            i->words == 1 ? "" : "s", size, i->text, i->words == 1 ? "" : "first ",
                            address);
     }

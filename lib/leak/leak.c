@@ -13,6 +13,7 @@
 #include "prof/prof.h"
 #include "sys/persistent.h"
 #include "sys/rawcall.h"
+#include "unwind/cfi.h"
 
 /* Between the process and its copy: how long the pause was is known after it only. */
 struct leak_shared {
@@ -215,6 +216,8 @@ struct leak_check leak_begin(const struct leak_options *o, const struct leak_rep
         c.error = LEAK_MEMORY;
         return c;
     }
+    if (o->why != 0)
+        cfi_init(); /* to tell of frames; a library that takes no stacks has not done it */
     stop_look();
     lock_all();
     struct stop_result r = stop_all(while_stopped, &b);

@@ -105,7 +105,7 @@ static uintptr_t find_frame(const struct root_thread *t, uintptr_t word, uintptr
     struct walk w = {.memory = &memory};
     enum walk_step step = WALK_LOST;
     *ret_sp = UINTPTR_MAX;
-    if (t->regs_lo == 0 || word + RED_ZONE < t->sp)
+    if (t->regs_lo == 0 || word + RED_ZONE < t->sp || !cfi_ready())
         return 0;
     begin_walk(&w, (const ucontext_t *)t->regs_lo);
     stackmem_here(&memory, w.regs[CFI_RSP]);

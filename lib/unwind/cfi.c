@@ -54,6 +54,10 @@ bool cfi_init(void) {
     return find_object != NULL;
 }
 
+bool cfi_ready(void) {
+    return find_object != NULL;
+}
+
 /* Finds where the object's information lies if not in its own mapping: nowhere, or in another
  * segment of the program. */
 static void find_info(struct cfi_object *o) {

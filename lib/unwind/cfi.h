@@ -61,6 +61,9 @@ struct cfi_object {
  * none. */
 bool cfi_init(void);
 
+/* cfi_ready tells whether cfi_init has found it: without, nothing else here may be called. */
+bool cfi_ready(void);
+
 /* cfi_object_of returns the object that the address is in.  False: none. */
 bool cfi_object_of(uint64_t pc, struct cfi_object *ret);
 

@@ -259,9 +259,11 @@ void demo_make(struct maker *m, const struct demo *d) {
     demo_make_heap(m, FIRST_MORE + d->more_spans, FIRST_MORE + d->more_spans + FREE_PAGES);
     add_figures(m);
     demo_make_escape(m, d, sites.node, sites.table);
-    if (d->leaks)
+    if (d->leaks || d->why)
         demo_make_leak(m, sites.node, sites.table);
-    for (int id = GOMALLOC_SECTION_LEAK; id <= GOMALLOC_SECTION_ROOT && !d->leaks; id++)
+    if (d->why)
+        demo_make_why(m, sites.node, sites.table);
+    for (int id = GOMALLOC_SECTION_LEAK; id <= GOMALLOC_SECTION_ROOT && !d->leaks && !d->why; id++)
         m->sections[id].absent = true;
     for (int id = GOMALLOC_SECTION_MCACHE; id < GOMALLOC_NSECTIONS && d->old; id++) {
         m->sections[id].absent = true;

@@ -15,6 +15,7 @@ of gomalloc/agent.h, written down here a second time.  Modes:
     zero        /dev/zero for an image   huge        an image of 1 TiB, all of it a hole
     empty       an image of 0 bytes      refuse      FORBIDDEN, with control characters
     left        leaves the socket behind and ends nothing
+    old         knows no verb but PING and IMAGE
 """
 import array
 import os
@@ -24,8 +25,8 @@ import sys
 import time
 
 MAGIC, VERSION = 0x474D5251, 1
-PING, IMAGE = 1, 2
-OK, FORBIDDEN, BUSY = 0, 3, 5
+PING, IMAGE, WHY = 1, 2, 6
+OK, BAD_REQUEST, FORBIDDEN, BUSY = 0, 1, 3, 5
 REQUEST = struct.Struct("<IIIIQ")
 REPLY = struct.Struct("<IIIIQ104s")
 
@@ -73,7 +74,7 @@ def send(connection, data, fds):
 def answer(connection, verb, count):
     if mode == "hangup":
         return False
-    if mode == "silent" or (mode == "late" and verb == IMAGE):
+    if mode == "silent" or (mode == "late" and verb in (IMAGE, WHY)):
         time.sleep(3600)
     if mode == "short":
         send(connection, reply()[:REPLY.size // 2], [])
@@ -82,8 +83,10 @@ def answer(connection, verb, count):
         send(connection, reply(BUSY, b"another request is being served"), [])
     elif mode == "refuse":
         send(connection, reply(FORBIDDEN, b"no\x1b[31m way"), [])
+    elif mode == "old" and verb not in (PING, IMAGE):
+        send(connection, reply(BAD_REQUEST, b"unknown verb"), [])
     else:
-        send(connection, reply(), descriptors() if verb == IMAGE else [])
+        send(connection, reply(), descriptors() if verb in (IMAGE, WHY) else [])
     return True
 
 

@@ -71,6 +71,7 @@ struct demo {
     uint32_t more_sites; /* the objects of more_spans belong to so many further sites in turn */
     bool other_numbers;  /* the sites have other ids, and other places in the trie */
     bool leaks;          /* with a leak check: see demo_make_leak */
+    bool why;            /* an answer to WHY: see demo_make_why */
     bool old;            /* by a library that did not tell of caches and what follows them */
 };
 
@@ -104,6 +105,12 @@ void demo_make_escape(struct maker *m, const struct demo *demo, uint32_t node, u
 #define DEMO_LEAKS  6u
 #define DEMO_DIRECT 3u
 void demo_make_leak(struct maker *m, uint32_t node, uint32_t table);
+
+/* demo_make_why makes it the answer to why the object at DEMO_WHY lives: for demo_make, after
+ * demo_make_leak. */
+#define DEMO_WHY        (DEMO_ARENA + 9 * 24)
+#define DEMO_WHY_LENGTH 1000000u
+void demo_make_why(struct maker *m, uint32_t node, uint32_t table);
 
 /* demo_image returns the finished image, to be freed. */
 unsigned char *demo_image(const struct demo *demo, size_t *ret_size);

@@ -27,7 +27,8 @@ struct number_key {
 static const struct number_key keys[] = {
     KEY(pid),        KEY(start_ticks), KEY(captured_ns),   KEY(rate),    KEY(id),
     KEY(text),       KEY(nodes),       KEY(tables),        KEY(buffers), KEY(unrecorded),
-    KEY(more_spans), KEY(more_sites),  KEY(other_numbers), KEY(leaks),   KEY(old)};
+    KEY(more_spans), KEY(more_sites),  KEY(other_numbers), KEY(leaks),   KEY(old),
+    KEY(why)};
 
 static bool set_key(struct demo *d, const char *name, size_t length, unsigned long long value) {
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
