@@ -47,9 +47,8 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
 static enum status import_one(const struct own *own, const char *image_path, const char *file,
                               struct failure *failure) {
     char text[512] = "";
-    struct db_import_options import = {.objects = own->objects,
-                                       .keep = own->keep,
-                                       .progress = own->quiet ? NULL : progress_show};
+    struct db_import_options import = {
+        .objects = own->objects, .keep = own->keep, .progress = own->quiet ? NULL : progress_show};
     struct db_import_result result;
     struct target target;
     enum status status = target_image(image_path, TARGET_EVERYTHING, &target, failure);

@@ -56,14 +56,10 @@ static const struct {
     int64_t version;
     const char *sql;
 } lacking[] = {
-    {1, schema_tables_heap_sql},
-    {2, schema_tables_escape_sql},
-    {2, schema_tables_leak_sql},
-    {2, schema_tables_pins_sql},
-    {2, schema_tables_resident_sql},
-    {2, schema_tables_fragmentation_sql},
-    {2, schema_tables_crash_sql},
-    {2, "ALTER TABLE symbol ADD COLUMN col INTEGER"},
+    {1, schema_tables_heap_sql},     {2, schema_tables_escape_sql},
+    {2, schema_tables_leak_sql},     {2, schema_tables_pins_sql},
+    {2, schema_tables_resident_sql}, {2, schema_tables_fragmentation_sql},
+    {2, schema_tables_crash_sql},    {2, "ALTER TABLE symbol ADD COLUMN col INTEGER"},
     {2, stored_objects_sql},
 };
 

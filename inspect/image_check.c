@@ -68,8 +68,8 @@ static bool field_is_sound(const struct checker *c, const struct image_column *c
     }
 }
 
-/* any_will_do says that whatever stands in a field of the column is sound: slots, which are the most
- * by far, have no others. */
+/* any_will_do says that whatever stands in a field of the column is sound: slots, which are the
+ * most by far, have no others. */
 static bool any_will_do(const struct image_column *col) {
     return col->type != COLUMN_STRING && col->type != COLUMN_REAL && col->type != COLUMN_BUILD_ID &&
            (col->type != COLUMN_UINT || col->width < sizeof(uint64_t));
@@ -361,8 +361,8 @@ static int correct_slot(struct checker *c, uint64_t index) {
     return 0;
 }
 
-/* Sites that exist, each at the place of its lowest bits: to search for the site of every slot would
- * take as long as all else together. */
+/* Sites that exist, each at the place of its lowest bits: to search for the site of every slot
+ * would take as long as all else together. */
 #define KNOWN_SITES 4096u
 
 static bool site_exists(const struct checker *c, uint32_t known[KNOWN_SITES], uint32_t site) {

@@ -52,7 +52,7 @@ questions() {
         inside { sql = sql " " $0 }' "$SOURCE_DIR/man/gomalloc-schema.5"
 }
 
-# answer QUESTION [COLUMN...] runs the worked query of that name.
+# answer QUESTION runs the worked query of that name.
 answer() {
     local sql
     sql=$(awk -F'\t' -v q="$1" '$1 == q { print $2 }' questions)
@@ -87,29 +87,29 @@ views() {
 }
 
 @test "the answers are those that the program was made for" {
-    [ "$(answer "How did memory and heap develop?" | wc -l)" -eq 5 ]
-    answer "Who holds most memory?" | head -1 | grep -q '^load_table|.*|1|3145728|'
-    answer "How did the program get there?" | head -1 | grep -q '^#0 load_table at '
-    answer "Who is called by whom?" | grep -q '^cache_page < step|1|152175$'
-    answer "What does a function hold, with all that it calls?" | grep -q '^step|'
-    [ "$(answer "What grew from the first snapshot to the last?" | cut -d'|' -f1,3-)" = \
+    [ "$(answer "How memory and heap have developed" | wc -l)" -eq 5 ]
+    answer "Who holds most memory" | head -1 | grep -q '^load_table|.*|1|3145728|'
+    answer "How the program got there" | head -1 | grep -q '^#0 load_table at '
+    answer "Who is called by whom" | grep -q '^cache_page < step|1|152175$'
+    answer "What a function holds with all that it calls" | grep -q '^step|'
+    [ "$(answer "What grew from the first snapshot to the last" | cut -d'|' -f1,3-)" = \
         "cache_page|120|121740|30435|152175
 leak_session|80|40000|10000|50000" ]
-    [ "$(answer "Does it grow all the time, or once?" | cut -d'|' -f1,3)" = \
+    [ "$(answer "What grows all the time" | cut -d'|' -f1,3)" = \
         "cache_page|30435 30435 30435 30435
 leak_session|10000 10000 10000 10000" ]
-    answer "What changed in the size classes?" | grep -q '^512|80|40960|'
-    answer "Who allocates most, and keeps least?" | head -1 | grep -q '^format_line|.*|20000|.*|0$'
-    answer "What has leaked, by call stack and age?" | grep -q '^leak_session|'
-    answer "Who pins memory?" | head -1 | grep -q '^keep_setting|'
-    answer "What lies in the emptiest spans?" | grep -q '|1|128|0x.*|64|keep_setting$'
-    answer "What does each size class waste?" | head -1 | grep -q '^64|'
-    answer "Whose sizes fit badly?" | head -1 | grep -q '^cache_page|.*|152175|4625|2.9$'
-    answer "Which objects are the largest?" | head -1 | grep -q '|3145728|3145728|load_table|'
-    answer "How are sizes distributed?" | grep -q '^1024|125|126500$'
-    answer "Which thread frees what another has allocated?" | head -1 | grep -q '^make_job|.*|worker|'
-    answer "Who lives how long?" | grep -q '^format_line|'
-    answer "How full are the arenas?" | grep -q '^0x'
+    answer "What changed in the size classes" | grep -q '^512|80|40960|'
+    answer "Who allocates most and keeps least" | head -1 | grep -q '^format_line|.*|20000|.*|0$'
+    answer "What has leaked, by call stack and age" | grep -q '^leak_session|'
+    answer "Who pins memory" | head -1 | grep -q '^keep_setting|'
+    answer "What lies in the emptiest spans" | grep -q '|1|128|0x.*|64|keep_setting$'
+    answer "What each size class wastes" | head -1 | grep -q '^64|'
+    answer "Whose sizes fit badly" | head -1 | grep -q '^cache_page|.*|152175|4625|2.9$'
+    answer "Which objects are the largest" | head -1 | grep -q '|3145728|3145728|load_table|'
+    answer "How sizes are distributed" | grep -q '^1024|125|126500$'
+    answer "Which thread frees what another has allocated" | head -1 | grep -q '^make_job|.*|worker|'
+    answer "Who lives how long" | grep -q '^format_line|'
+    answer "How full the arenas are" | grep -q '^0x'
 }
 
 @test "plain sqlite3 and goinspect sql answer every view and every worked query alike" {
