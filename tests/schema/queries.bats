@@ -95,6 +95,9 @@ views() {
     [ "$(answer "What grew from the first snapshot to the last" | cut -d'|' -f1,3-)" = \
         "cache_page|120|121740|30435|152175
 leak_session|80|40000|10000|50000" ]
+    [ "$(answer "What grew beyond chance" | cut -d'|' -f1,3,4)" = \
+        "cache_page|121740|120
+leak_session|40000|80" ]
     [ "$(answer "What grows all the time" | cut -d'|' -f1,3)" = \
         "cache_page|30435 30435 30435 30435
 leak_session|10000 10000 10000 10000" ]
