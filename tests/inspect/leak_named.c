@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * leak_named [fork]: what a program says about its memory for leak checks: named roots, ignored
- * objects, by gomalloc's functions and by LeakSanitizer's; and memory that it protects.
+ * leak_named [fork | check]: what a program says about its memory for leak checks: named roots,
+ * ignored objects, by gomalloc's functions and by LeakSanitizer's; and memory that it protects.
  *
  * It says what is lost and what is kept (leak_world.h), and rests; with "fork", its child does,
- * which has inherited most of it.
+ * which has inherited most of it; with "check" it checks itself, and ends.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -25,6 +25,8 @@ extern void __lsan_unregister_root_region(const void *p, size_t size) WEAK;
 extern void __lsan_ignore_object(const void *p) WEAK;
 extern void __lsan_disable(void) WEAK;
 extern void __lsan_enable(void) WEAK;
+extern void __lsan_do_leak_check(void) WEAK;
+extern int __lsan_do_recoverable_leak_check(void) WEAK;
 
 extern int gomalloc_root_add(const void *p, size_t size) WEAK;
 extern int gomalloc_root_remove(const void *p, size_t size) WEAK;
@@ -181,8 +183,48 @@ static NOINLINE void wait_for_agent(void) {
     }
 }
 
+/* Two checks at once, beside threads at work. */
+static volatile int over;
+
+static void *works(void *arg) {
+    for (size_t i = 0; !over; i++)
+        free(malloc(i * 37 % 100000));
+    return arg;
+}
+
+static void *checks(void *arg) {
+    *(int *)arg = __lsan_do_recoverable_leak_check();
+    return NULL;
+}
+
+static void check_twice(void) {
+    pthread_t threads[4];
+    int found[2] = {-1, -1};
+    for (int i = 0; i < 2; i++)
+        need(pthread_create(&threads[i], NULL, works, NULL) == 0, "thread");
+    for (int i = 0; i < 2; i++)
+        need(pthread_create(&threads[2 + i], NULL, checks, &found[i]) == 0, "thread");
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[2 + i], NULL);
+    over = 1;
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    printf("found %d %d\n", found[0], found[1]);
+}
+
+static int check(void) {
+    printf("found %d\n", __lsan_do_recoverable_leak_check());
+    lost("found", NULL);
+    check_twice();
+    __lsan_do_leak_check();
+    puts("goes on");
+    return 0;
+}
+
 int main(int argc, char **argv) {
     world_begin();
+    if (argc > 1 && strcmp(argv[1], "check") == 0)
+        return check();
     do_all();
     if (argc > 1 && strcmp(argv[1], "fork") == 0) {
         fflush(stdout);

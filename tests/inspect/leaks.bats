@@ -169,6 +169,14 @@ lost_by() {
     LEAKS_OPTIONS=rate=4096 check --in-place -- "$BUILD_DIR/tests/inspect/leak_named_O2"
 }
 
+@test "leaks: a program that checks itself, as LeakSanitizer's functions do" {
+    [ -e "$LIBGOMALLOC" ] || skip "libgomalloc.so is not built in this configuration"
+    LD_PRELOAD=$LIBGOMALLOC "$BUILD_DIR/tests/inspect/leak_named_O2" check >out 2>err
+    [ "$(grep -v ^lost out | tr '\n' ' ')" = "found 0 found 1 1 goes on " ]
+    [ "$(grep -cE "^leak_named_O2\([0-9]+\): gomalloc: leaked: 48 bytes in 1 object, 1 of them directly; goinspect leaks [0-9]+ says whose$" err)" -eq 3 ]
+    [ "$(wc -l <err)" -eq 3 ]
+}
+
 @test "leaks: random programs with planted leaks" {
     check --seeds 1-10 -- "$BUILD_DIR/tests/inspect/leak_random_O0" "$BUILD_DIR/tests/inspect/leak_plugin.so"
     check --seeds 11-20 -- "$BUILD_DIR/tests/inspect/leak_random_O2" "$BUILD_DIR/tests/inspect/leak_plugin.so"
