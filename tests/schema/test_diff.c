@@ -70,9 +70,24 @@ static void put(struct world *w, sqlite3_stmt *stmt, size_t n, const int64_t *nu
         fail_msg("%s", sqlite3_errmsg(w->db));
 }
 
+/* prepare_snapshot compiles the INSERT of a snapshot of which only ?1 its number, ?2 its process
+ * and ?3 its rate matter. */
+static sqlite3_stmt *prepare_snapshot(struct world *w) {
+    const char *sql =
+        query_text(w->db, "SELECT 'INSERT INTO snapshot SELECT ' || group_concat(CASE name"
+                          " WHEN 'snapshot_id' THEN '?1' WHEN 'process_id' THEN '?2'"
+                          " WHEN 'rate' THEN '?3' WHEN 'image_id' THEN 'printf(''%032d'', ?1)'"
+                          " WHEN 'start_ns' THEN '?2' WHEN 'captured_ns' THEN '?1'"
+                          " ELSE CASE WHEN NOT \"notnull\" THEN 'NULL' WHEN type = 'TEXT'"
+                          " THEN '''''' ELSE '0' END END)"
+                          " || ' WHERE ?4 IS NOT NULL' FROM pragma_table_info('snapshot')");
+    return prepare(w, sql);
+}
+
 static int set_up(void **state) {
     static struct world w;
     w = (struct world){.random = 7};
+    *state = &w;
     assert_int_equal(sqlite3_open(":memory:", &w.db), SQLITE_OK);
     run(&w, schema_tables_sql);
     run(&w, schema_views_sql);
@@ -85,17 +100,13 @@ static int set_up(void **state) {
         " WHERE frame_id > 0;"
         "INSERT INTO process VALUES (1, printf('%032d', 1), 1, 1, 'a'),"
         " (2, printf('%032d', 1), 2, 1, 'a')");
-    w.snapshot =
-        prepare(&w, "INSERT INTO snapshot SELECT ?1, ?2, printf('%032d', ?1), ?1, 0, 0, 0, 0,"
-                    " 0, 0, 0, 1, ?2, 0, ?3, 0, 0, 8192, 4096, '', '', '', '', ''"
-                    " WHERE ?4 IS NOT NULL");
+    w.snapshot = prepare_snapshot(&w);
     w.site = prepare(&w, "INSERT INTO site VALUES (?1, ?2, ?2, 0, 0, ?3, 0, 0, ?4)");
     w.live = prepare(&w, "INSERT INTO site_live VALUES (?1, ?2, ?3, ?3, ?4, ?5)");
     w.diff =
         prepare(&w, "SELECT site_b, site_a, grown_bytes, bytes_variance, significant FROM v1_diff"
                     " WHERE snapshot_a = ?1 AND snapshot_b = ?1 + 1");
     run(&w, "BEGIN");
-    *state = &w;
     return 0;
 }
 
