@@ -22,8 +22,9 @@ struct own {
     const char *file;
     bool leaks;
     enum db_objects objects;
-    int64_t every_ns; /* 0: once */
-    int64_t keep;     /* snapshots, or numbered images; 0: all */
+    bool objects_chosen; /* else many snapshots take a sample, that the file stays small */
+    int64_t every_ns;    /* 0: once */
+    int64_t keep;        /* snapshots, or numbered images; 0: all */
 };
 
 enum { OPT_LEAKS = 0x300, OPT_EVERY = 0x310, OPT_KEEP };
@@ -53,7 +54,7 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
         if ((own->every_ns = series_parse(arg)) == 0)
             argp_error(state, "--every: '%s' is not a time such as 30s, 5m or 1h", arg);
     } else if (key == OBJECTS_KEY)
-        own->objects = objects_parse(arg, state);
+        own->objects = objects_parse(arg, state), own->objects_chosen = true;
     else if (savefile_kind(arg))
         own->file = arg;
     else
@@ -89,7 +90,9 @@ static enum status save_snapshot(const struct own *own, const char *file,
                                  struct failure *failure) {
     char text[512] = "";
     struct db_import_options import = {
-        .objects = own->objects, .keep = own->keep, .progress = progress_show};
+        .objects = own->every_ns && !own->objects_chosen ? DB_OBJECTS_SAMPLE : own->objects,
+        .keep = own->keep,
+        .progress = progress_show};
     struct db_import_result result;
     int error = db_import(file, target->image, &import, &result, text, sizeof(text));
     progress_end();
