@@ -18,8 +18,10 @@ static const struct doctor_rule rules[] = {
                  "       (SELECT rss_bytes FROM snapshot\n"
                  "        WHERE snapshot_id = :snapshot) AS rss_bytes\n"
                  "WHERE cgroup_limit() > 0 AND cgroup_used() * 10 >= cgroup_limit() * 9",
-        .sentence = "The cgroup uses {bytes} of its {limit_bytes} ({used_percent}): at the limit "
-                    "the kernel ends a process of it. {rss_bytes} are this one's.",
+        .sentence =
+            "The cgroup uses {bytes} of its {limit_bytes} ({used_percent}), files in memory "
+            "included: at the limit, when nothing is left to be dropped, the kernel ends "
+            "a process. {rss_bytes} are resident in this one.",
         .advice = "goinspect scavenge {process} returns what is free; raise memory.max, or see the "
                   "next findings for what takes the memory.",
     },

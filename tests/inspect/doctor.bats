@@ -15,12 +15,12 @@ planted() {
     GOMALLOC=${2:-rate=1},exit=$1.gmi LD_PRELOAD=$LIBGOMALLOC "$BUILD_DIR/tests/inspect/doctor_demo" "$1"
 }
 
-# report STATUS TARGET [OPTION...] leaves the findings in report.json, and what is said in said.
+# report STATUS (a pattern) TARGET [OPTION...] leaves the findings in report.json, and what is said in said.
 report() {
     local want=$1 status=0
     shift
     "$GOINSPECT" doctor "$@" -o json >report.json 2>said || status=$?
-    [ "$status" -eq "$want" ] || { echo "doctor $*: status $status, wanted $want"; cat report.json said; return 1; }
+    [[ $status =~ ^($want)$ ]] || { echo "doctor $*: status $status, wanted $want"; cat report.json said; return 1; }
 }
 
 kinds() { jq -r '[.rows[].kind] | join(" ")' report.json; }
@@ -29,6 +29,12 @@ sentence() { jq -r --arg kind "$1" '.rows[] | select(.kind == $kind) | .sentence
 # finds KIND TARGET: that is the first in report.json, and all figures are those of the queries.
 finds() {
     /usr/bin/python3 "$SOURCE_DIR/tests/inspect/doctor_check.py" "$GOINSPECT" "$2" report.json "$1"
+}
+
+# live_bytes KIND prints the bytes that the query of a finding yields of the process $pid by now.
+live_bytes() {
+    "$GOINSPECT" sql "$pid" "$(jq -r --arg kind "$1" '.rows[] | select(.kind == $kind) | .query' report.json)" \
+        -o json 2>/dev/null | jq '.rows[0].bytes'
 }
 
 # changed SQL leaves file.db, the tests' known heap with these changes.
@@ -42,9 +48,13 @@ changed() {
 @test "each cause that is planted is the first finding, true by its query" {
     for cause in free_slots tails free_pages large_spans not_malloc thread_caches ended_threads \
         freed_elsewhere stacks coroutines could_be_local resized handed_over slack pins; do
-        planted $cause
-        report 1 $cause.gmi
-        finds $cause $cause.gmi
+        # What is given back by and by may be gone if the machine takes a rest just then.
+        for attempt in 1 2 3; do
+            planted $cause
+            report "0|1" $cause.gmi
+            ! finds $cause $cause.gmi || break
+            [ $attempt -lt 3 ]
+        done
         case $cause in # who did it, and how much
         slack) [[ "$(sentence slack)" == "2.3 MiB of live"*"ask_badly (doctor_demo.c:"*"asking for 1,030 bytes and getting 1,152." ]] ;;
         pins) [[ "$(sentence pins)" =~ ^1,5[0-9]{2}\ objects\ of\ [0-9]+\ sites\ keep\ 1,5[0-9]{2}\ spans\ \(12\.2\ MiB\)\ .*:\ keep_few\ \(doctor_demo ]] ;;
@@ -97,9 +107,12 @@ changed() {
     report 1 "$pid" --leaks
     [[ "$(sentence leaks)" =~ ^2\.[67]\ MiB\ have\ leaked:.*\ 2[01],[0-9]{3}\ objects.*lose_more\ \(doctor_demo\.c:[0-9]+\)\ has\ lost\ 2\.4 ]]
     [ "$(grep -c "not looked at: leaks" said)" = 0 ]
-    finds leaks "$pid"
+    [ "$(live_bytes leaks)" = "$(jq '.rows[0].bytes' report.json)" ]
     # What is resident is told by another image than leaks are: neither is missing.
     [ "$(grep -c "not looked at: what is resident" said)" = 0 ]
+    "$GOINSPECT" snapshot "$pid" --leaks -o leaks.gmi
+    report 1 leaks.gmi
+    finds leaks leaks.gmi
 }
 
 @test "growth, and when it will be too much" {
@@ -148,8 +161,8 @@ END
     for name in memory.max memory/memory.limit_in_bytes; do echo 100000000 >cgroup/$name; done
     report 1 "$pid"
     [ "$(kinds)" = "cgroup not_malloc" ]
-    [[ "$(sentence cgroup)" == "The cgroup uses 94.4 MiB of its 95.4 MiB (99 %)"* ]]
-    finds cgroup "$pid"
+    [[ "$(sentence cgroup)" == "The cgroup uses 94.4 MiB of its 95.4 MiB (99 %), "* ]]
+    [ "$(live_bytes cgroup)" = 99000000 ]
     for name in memory.max memory/memory.limit_in_bytes; do echo 200000000 >cgroup/$name; done
     report 1 "$pid"
     [ "$(kinds)" = not_malloc ]

@@ -18,8 +18,13 @@
 #pragma weak gomalloc_stack_alloc
 #pragma weak gomalloc_stack_free
 
+#if __has_attribute(noclone)
 #define NOINLINE __attribute__((noinline, noclone))
+#else
+#define NOINLINE __attribute__((noinline))
+#endif
 #define MANY     400000
+#define BATCH    10000
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
 static void *kept[MANY];
@@ -215,7 +220,7 @@ static void local(void) {
 }
 
 static void resized(void) {
-    for (int i = 0; i < 120000; i++) {
+    for (int i = 0; i < 200000; i++) {
         char *p = fill(16);
         for (size_t n = 32; n <= 64; n += 16) {
             char *q = realloc(p, n);
@@ -230,7 +235,7 @@ static void resized(void) {
 static void *free_all(void *arg) {
     for (;;) {
         sem_wait(&go);
-        for (size_t i = 0; i < 1000; i++)
+        for (size_t i = 0; i < BATCH; i++)
             free_kept(i);
         sem_post(&ready);
     }
@@ -241,8 +246,8 @@ static void handed_over(void) {
     pthread_t t;
     if (pthread_create(&t, NULL, free_all, NULL) != 0)
         abort();
-    for (int round = 0; round < 150; round++) {
-        fill_kept(0, 1000, 64, fill);
+    for (int round = 0; round < 20; round++) {
+        fill_kept(0, BATCH, 64, fill);
         sem_post(&go);
         sem_wait(&ready);
     }
