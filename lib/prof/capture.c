@@ -100,6 +100,9 @@ bool capture_self_init(struct capture_self *t) {
 /* by_replay is a call less than by the backend. */
 static inline void by_replay(struct capture_self *t, uint64_t fp, struct capture_stack *ret) {
     const struct replay_stack *s = replay_capture(t->replay, fp, t->pcs, capture.options.depth);
+    if (gm_unlikely(t->verify != NULL))
+        replay_frames(t->replay, t->pcs);
+    ret->site = s->site;
     ret->pcs = t->pcs;
     ret->n = s->n;
     ret->known = s->known;
@@ -110,6 +113,7 @@ static inline void by_replay(struct capture_self *t, uint64_t fp, struct capture
 bool capture_take(struct capture_self *t, struct capture_stack *ret) {
     uint64_t fp = (uintptr_t)__builtin_frame_address(0);
     ret->n = 0;
+    ret->site = 0;
     if (gm_unlikely(capture_state() != CAPTURE_READY))
         return false;
     if (gm_likely(t->replay != NULL))
@@ -119,6 +123,11 @@ bool capture_take(struct capture_self *t, struct capture_stack *ret) {
     if (gm_unlikely(t->verify != NULL))
         verify_capture(t, ret);
     return ret->n != 0;
+}
+
+void capture_tell(struct capture_self *t, uint32_t site) {
+    if (t->replay != NULL)
+        replay_tell(t->replay, site);
 }
 
 void capture_forget(struct capture_self *t) {

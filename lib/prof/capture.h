@@ -29,6 +29,8 @@ struct capture_stack {
     unsigned n;     /* frames; 0 = none to be had */
     unsigned known; /* the outermost of them that are the same as in this thread's last capture */
     uint32_t flags; /* GOMALLOC_SITE_* */
+    uint32_t site;  /* not 0: what capture_tell has said of this very stack, and the frames are not
+                       there, unless verified */
     uint64_t total; /* frames of the whole stack; replay's only */
 };
 
@@ -97,6 +99,10 @@ bool capture_self_init(struct capture_self *t);
 
 /* capture_take captures the stack; false: none to be had. */
 bool capture_take(struct capture_self *t, struct capture_stack *ret);
+
+/* capture_tell says what the site of the last capture's stack is, for the next time; 0: not known.
+ */
+void capture_tell(struct capture_self *t, uint32_t site);
 
 /* capture_forget: the last capture's frames have not been kept by the caller. */
 void capture_forget(struct capture_self *t);

@@ -14,6 +14,7 @@ static bool replay_init_thread(struct capture_self *t) {
 
 static void replay_take(struct capture_self *t, uint64_t fp, struct capture_stack *ret) {
     const struct replay_stack *s = replay_capture(t->replay, fp, t->pcs, capture_depth());
+    ret->site = s->site;
     ret->pcs = t->pcs;
     ret->n = s->n;
     ret->known = s->known;

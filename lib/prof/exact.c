@@ -13,6 +13,7 @@ gm_noinline uint32_t exact_intern(struct prof_thread *t, const struct replay_sta
     if (gm_likely(s->n != 0)) {
         site =
             trail_intern(&t->trail, &prof.stacks, t->capture.pcs, s->n, s->known, s->flags, &fresh);
+        replay_tell(t->capture.replay, site);
         if (gm_unlikely(site == 0))
             capture_forget(&t->capture);
     }

@@ -47,13 +47,12 @@ void exact_note(struct prof_thread *t, uint32_t site, struct prof_sample *ret);
 gm_inline uint32_t exact_site(struct mcache *c, size_t size, bool *ret_judged,
                               struct prof_sample *ret) {
     struct prof_thread *t = c->prof;
-    struct trail *trail = &t->trail;
     atomic_store_explicit(&c->in_recorder, 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
     const struct replay_stack *s = replay_capture(
-        t->capture.replay, (uintptr_t)__builtin_frame_address(0), t->capture.pcs, trail->cap);
-    uint32_t site = trail->site;
-    if (s->known != s->n || s->n != trail->n || s->flags != trail->flags || site == 0)
+        t->capture.replay, (uintptr_t)__builtin_frame_address(0), t->capture.pcs, t->trail.cap);
+    uint32_t site = s->site;
+    if (gm_unlikely(site == 0))
         site = exact_intern(t, s);
     prof_thread_count(t, THREAD_COUNTER_CAPTURES, 1);
     prof_thread_count(t, THREAD_COUNTER_FRAMES, s->n);

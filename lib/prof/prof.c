@@ -80,16 +80,20 @@ static gm_cold bool capture_begin(struct prof_thread *t) {
 /* capture_site captures this thread's stack and returns its site. */
 static uint32_t capture_site(struct prof_thread *t) {
     struct capture_stack s;
-    uint32_t fresh;
+    uint32_t fresh = 0;
     if (capture_state() != CAPTURE_READY)
         return PROF_SITE_NONE;
     if (gm_unlikely(t->trail.pcs == NULL) && !capture_begin(t))
         return PROF_SITE_NONE;
     if (!capture_take(&t->capture, &s))
         return PROF_SITE_NONE;
-    uint32_t site = trail_intern(&t->trail, &prof.stacks, s.pcs, s.n, s.known, s.flags, &fresh);
-    if (gm_unlikely(site == 0))
-        capture_forget(&t->capture);
+    uint32_t site = s.site;
+    if (site == 0) {
+        site = trail_intern(&t->trail, &prof.stacks, s.pcs, s.n, s.known, s.flags, &fresh);
+        capture_tell(&t->capture, site);
+        if (gm_unlikely(site == 0))
+            capture_forget(&t->capture);
+    }
     prof_thread_count(t, THREAD_COUNTER_CAPTURES, 1);
     prof_thread_count(t, THREAD_COUNTER_FRAMES, s.n);
     prof_thread_count(t, THREAD_COUNTER_NEW_FRAMES, fresh);

@@ -9,12 +9,11 @@
  */
 #include "unwind/replay.h"
 
-#include <assert.h>
 #include <limits.h>
 
 #include "gomalloc/image.h"
 #include "unwind/own.h"
-#include "unwind/walk.h"
+#include "unwind/replay_private.h"
 
 /* A walk that is under way. */
 struct search {
@@ -37,14 +36,6 @@ enum outcome {
     IS_SLOW,
     STALE /* code was replaced: what is remembered is not to be trusted */
 };
-
-static struct replay_frame *outermost(struct replay *r) {
-    return &r->frames[REPLAY_REMEMBERED];
-}
-
-static bool is_end(uint64_t ra) {
-    return ra < WALK_LEAST_PC || ra >> ROW_ADDRESS_BITS != 0;
-}
 
 /* put_step stores a step, word by word: copying a struct would read its words two by two. */
 static inline void put_step(struct replay_step *to, uint64_t sp, uint64_t ra, uint64_t rbp,
@@ -107,29 +98,6 @@ static bool same_row(struct search *s, const struct replay_frame *f) {
     return ((rowcache_find(pc) ^ f->row) & ~flags) == 0;
 }
 
-/* UNUSUAL is in rows that are of other kinds than nearly all, ROW_RSP and ROW_RBP, or may not be
- * believed, or whose words may be gone.  ROW_SLOW is not remembered. */
-#define UNUSUAL (ROW_DRAP | ROW_CHECKED | ROW_FLEETING | REPLAY_FAR)
-
-static_assert((ROW_DRAP & (ROW_RSP | ROW_RBP)) == 0 && (ROW_DRAP & ROW_SIGNAL & ROW_END) != 0 &&
-                  (ROW_DRAP & ROW_LOST) != 0,
-              "one bit tells them apart");
-
-/* saved_at returns the address for a frame with such a row and the next one outwards. */
-static inline uint64_t saved_at(uint64_t row, const struct replay_frame *out) {
-    static const uint64_t other[2] = {0, 1}; /* than rbp */
-    if (gm_unlikely((row & UNUSUAL) != 0))
-        return (uintptr_t)&other[out->rbp == 0];
-    return row_rbp(row) != 0 ? out->sp - 8 * row_rbp(row) : (uintptr_t)&out->rbp;
-}
-
-/* same_usual tells whether the frame is usual, and its words are the same.  The order of reading
- * does not matter: a step reads both. */
-static inline bool same_usual(const struct replay_frame *f) {
-    return gm_likely(stackmem_is(f->saved_at, 0, f[1].rbp)) &&
-           gm_likely(stackmem_is(f[1].sp, -8, f[1].ra));
-}
-
 /* same_unusual is for a frame that same_usual has refused.  *ret_end: the walk would end here. */
 static gm_noinline bool same_unusual(struct search *s, const struct replay_frame *f,
                                      bool *ret_end) {
@@ -137,20 +105,6 @@ static gm_noinline bool same_unusual(struct search *s, const struct replay_frame
         return false;
     *ret_end = row_kind(f->row) >= ROW_END;
     return *ret_end || same_words(s, f);
-}
-
-/* skip_usual returns the first frame from this one on for which that does not hold. */
-static inline struct replay_frame *skip_usual(struct replay_frame *f) {
-    for (;; f += 4) {
-        if (!same_usual(f))
-            return f;
-        if (!same_usual(f + 1))
-            return f + 1;
-        if (!same_usual(f + 2))
-            return f + 2;
-        if (!same_usual(f + 3))
-            return f + 3;
-    }
 }
 
 /* compare goes outwards from a remembered frame whose state is the present one.  Returns the first
@@ -167,12 +121,10 @@ static inline struct replay_frame *compare(struct search *s, struct replay_frame
     }
 }
 
-/* pass_rbp corrects rbp in the remembered frames that have it from f: it did not matter there, so
- * it was not compared. */
-static gm_noinline void pass_rbp(const struct replay *r, struct replay_frame *f, uint64_t rbp) {
+gm_noinline void replay_pass_rbp(struct replay_frame *first, struct replay_frame *f, uint64_t rbp) {
     for (; f->rbp != rbp; f++) {
         f->rbp = rbp;
-        if (f > r->frames)
+        if (f > first)
             f[-1].saved_at = saved_at(f[-1].row, f);
         if (row_kind(f->row) >= ROW_DRAP || row_rbp(f->row) != 0)
             return;
@@ -191,7 +143,7 @@ static inline bool is_now(const struct replay_frame *f, uint64_t sp, uint64_t ra
 static inline bool meet(struct search *s, uint64_t rbp) {
     struct replay_frame *f = s->at;
     if (gm_unlikely(f->rbp != rbp))
-        pass_rbp(s->r, f, rbp);
+        replay_pass_rbp(s->r->frames, f, rbp);
     struct replay_frame *to = compare(s, f < s->sure ? s->sure : f);
     if (gm_likely(to == NULL))
         return true;
@@ -482,10 +434,6 @@ static void copy_out(uint64_t *pcs, const struct replay_frame *f, uint64_t n) {
         pcs[i] = f[i].ra;
 }
 
-static uint32_t least(uint64_t a, uint64_t b) {
-    return (uint32_t)(a < b ? a : b);
-}
-
 /* hand_out stores what the caller does not have of a stack that is not deeper than the bound. */
 static void hand_out(struct search *s, const struct whole *w, struct replay_stack *ret) {
     uint64_t tail = w->total - w->nnew;
@@ -525,6 +473,7 @@ static inline void finish(struct search *s, enum outcome o) {
     struct whole w = remember(s, o);
     struct replay_stack *ret = &r->last;
     ret->flags = 0;
+    ret->site = 0;
     ret->total = w.total;
     const struct replay_frame *last = outermost(r) - 1;
     if (o == ENDLESS || row_kind(last->row) == ROW_LOST || (is_end(last->ra) && last->ra != 0))
@@ -539,13 +488,18 @@ static inline void finish(struct search *s, enum outcome o) {
 
 void replay_forget(struct replay *r) {
     r->have = 0;
+    r->last.site = 0;
 }
 
-/* What a thread knows of itself.  A thread pointer would not do: it is used again. */
-static gm_tls struct {
-    struct replay *record; /* that its last capture was made with */
-    uint32_t number;       /* 0: none yet */
-} self;
+void replay_frames(struct replay *r, uint64_t *pcs) {
+    struct replay_stack *s = &r->last;
+    if (s->site != 0) {
+        copy_out(pcs, outermost(r) - r->nremembered, s->n - s->known);
+        r->have = s->n;
+    }
+}
+
+gm_tls struct replay_self replay_self;
 
 static _Atomic uint32_t nthreads;
 
@@ -556,12 +510,12 @@ static uint64_t number_of(const struct replay *r) {
 /* change_thread makes the record this thread's.  Its numbers go on from where those of the record
  * were that the thread had before, so that they do not come again. */
 static gm_noinline void change_thread(struct replay *r) {
-    if (self.number == 0)
-        self.number = atomic_fetch_add_explicit(&nthreads, 1, memory_order_relaxed) + 1;
-    if (self.record != NULL && number_of(self.record) > r->number)
-        r->number = number_of(self.record);
-    self.record = r;
-    r->thread = self.number;
+    if (replay_self.number == 0)
+        replay_self.number = atomic_fetch_add_explicit(&nthreads, 1, memory_order_relaxed) + 1;
+    if (replay_self.record != NULL && number_of(replay_self.record) > r->number)
+        r->number = number_of(replay_self.record);
+    replay_self.record = r;
+    r->thread = replay_self.number;
     r->memory = (struct stackmem){.lo = 0};
     r->generation = atomic_load_explicit(&codeobj_generation, memory_order_acquire);
     outermost(r)->sp = UINT64_MAX;
@@ -570,7 +524,7 @@ static gm_noinline void change_thread(struct replay *r) {
 
 /* begin makes ready for a capture from a function of this library with that frame pointer. */
 static inline void begin(struct search *s, struct replay *r, uint64_t fp) {
-    if (gm_unlikely(self.record != r || self.number != r->thread))
+    if (gm_unlikely(replay_self.record != r || replay_self.number != r->thread))
         change_thread(r);
     __atomic_store_n(&r->number, r->number + 1, __ATOMIC_RELAXED); /* see change_thread */
     s->r = r;
@@ -630,13 +584,13 @@ static inline bool is_again(struct replay *r, uint64_t fp, struct replay_frame *
     uint32_t generation = atomic_load_explicit(&codeobj_generation, memory_order_acquire);
     struct replay_frame *f = outermost(r) - r->nremembered;
     *ret_sure = NULL;
-    if (self.record != r || self.number != r->thread || generation != r->generation ||
+    if (replay_self.record != r || replay_self.number != r->thread || generation != r->generation ||
         !stackmem_is_here(&r->memory, fp) || f->sp != fp + 16 || f->ra != stackmem_word(fp + 8) ||
         f->rbp != stackmem_word(fp) || (f->row & REPLAY_INTERRUPTED) != 0)
         return false;
     f = skip_usual(f);
     *ret_sure = f;
-    if (f->row != ROW_END || r->have != r->last.n)
+    if (f->row != ROW_END || (r->have != r->last.n && r->last.site == 0))
         return false;
     atomic_thread_fence(memory_order_acquire);
     return generation == atomic_load_explicit(&codeobj_generation, memory_order_relaxed);
@@ -648,8 +602,11 @@ gm_noinline const struct replay_stack *replay_capture(struct replay *r, uint64_t
     fp = own_caller(fp);
     if (is_again(r, fp, &sure)) {
         __atomic_store_n(&r->number, r->number + 1, __ATOMIC_RELAXED);
-        r->last.known = r->last.n;
-    } else {
+        r->last.known = r->have;
+    } else if (r->learning.asleep != 0) {
+        r->learning.asleep--;
+        capture(r, fp, pcs, depth, sure);
+    } else if (!replay_recall(r, fp)) {
         capture(r, fp, pcs, depth, sure);
     }
     return &r->last;
@@ -668,6 +625,7 @@ gm_noinline bool replay_observe(struct replay *r, uint64_t fp) {
     if (gm_unlikely(o == STALE))
         o = attempt(&s, fp);
     r->last.n = UINT_MAX; /* it is not the last stack any more */
+    r->last.site = 0;
     if (gm_unlikely(o == STALE || o == IS_SLOW)) {
         drop(r, REPLAY_STOPPED);
         return false;

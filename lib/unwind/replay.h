@@ -24,9 +24,12 @@
  * be compared: f may have been called again from elsewhere, with the same frame but another rbp,
  * by which an outer frame is found.
  *
- * Memory: 36 KiB of addresses a thread; what is touched is 48 bytes a frame, of the deepest stack.
- * No locks, no errno; from the first capture on no call into libc but _dl_find_object.  Not to be
- * entered again by a signal handler in the same thread: the caller sees to that.
+ * Where a few stacks come in turn, whole ones are compared (replay_recall.c).
+ *
+ * Memory: 42 KiB of addresses a thread; what is touched is 48 bytes a frame, of the deepest stack
+ * and of those known by heart. No locks, no errno; from the first capture on no call into libc but
+ * _dl_find_object.  Not to be entered again by a signal handler in the same thread: the caller sees
+ * to that.
  *
  * Frames beyond a bound.  The stack is walked to its end (at most REPLAY_MAX_WALK frames).  Of one
  * that is deeper than the bound, a quarter of the bound of outermost frames is kept and the rest of
@@ -61,9 +64,13 @@
 #include "unwind/rowcache.h"
 #include "unwind/stackmem.h"
 
-#define REPLAY_REMEMBERED 576 /* frames */
-#define REPLAY_NEW        256 /* frames walked newly that are still at hand when the end is reached */
-#define REPLAY_MAX_WALK   16384
+#define REPLAY_REMEMBERED   528 /* frames */
+#define REPLAY_NEW          128 /* frames walked newly that are still at hand when the end is reached */
+#define REPLAY_MAX_WALK     16384
+#define REPLAY_SETS         4 /* of stacks known by heart */
+#define REPLAY_WAYS         3 /* in each */
+#define REPLAY_KNOWN_FRAMES 20
+#define REPLAY_MISSED       64
 
 /* A state of a walk, and the step that was made from it. */
 struct replay_step {
@@ -95,7 +102,29 @@ struct replay_stack {
     unsigned n;     /* frames, with the one for those omitted */
     unsigned known; /* of these, the outermost that the capture before had as its outermost */
     uint32_t flags; /* GOMALLOC_SITE_* */
+    uint32_t site;  /* what replay_tell has said of this very stack, and then its frames are not
+                       stored (but see replay_frames); 0: nothing */
     uint64_t total; /* frames of the stack */
+};
+
+/* A whole stack (replay_recall.c). */
+struct replay_known {
+    uint32_t site;       /* 0: none */
+    uint32_t generation; /* as in struct replay */
+    uint32_t n;          /* frames, and what ends the stack */
+    struct replay_frame
+        frames[REPLAY_KNOWN_FRAMES + 1]; /* innermost first; behind the outermost the
+                                            one that it ends with in struct replay */
+};
+
+/* Which stacks to know by heart, and whether it is worth it. */
+struct replay_learning {
+    uint32_t missed[REPLAY_MISSED]; /* sites of stacks that were walked, by their last digits */
+    uint32_t turn;                  /* in a set */
+    uint32_t tries;                 /* since it was decided last: captures that looked for theirs */
+    uint32_t hits;                  /* and found it */
+    uint32_t asleep;                /* captures that are not to look */
+    uint32_t sleep;                 /* how long it was the last time; 0: it has paid since */
 };
 
 /* A thread's.  All zero to begin with. */
@@ -121,6 +150,9 @@ struct replay {
     uint8_t why;         /* enum replay_verdict: for what reason `continuous` was moved */
 
     struct replay_step steps[REPLAY_NEW]; /* of a walk, innermost first; a ring */
+
+    struct replay_learning learning;
+    struct replay_known known[REPLAY_SETS][REPLAY_WAYS];
 };
 
 /* replay_init makes everything ready that threads share.  False: not on this system.  Calls dlsym.
@@ -133,6 +165,13 @@ bool replay_init(void);
  * that is active, the farther out the better.  What is returned is overwritten by the next one. */
 const struct replay_stack *replay_capture(struct replay *r, uint64_t fp, uint64_t *pcs,
                                           unsigned depth);
+
+/* replay_frames stores the frames of the last capture that are not known, where it did not, for its
+ * site was known; afterwards they are. */
+void replay_frames(struct replay *r, uint64_t *pcs);
+
+/* replay_tell says what the site of the last capture's stack is, for the next time. */
+void replay_tell(struct replay *r, uint32_t site);
 
 /* replay_observe is a capture that hands nothing out: afterwards moments can be compared with the
  * present.  What is known of the next capture is as if it had not been.  False: no stack to be had.

@@ -140,7 +140,9 @@ EXPORT gm_noinline struct capture_cost both_replay(void) {
     uint64_t begin = tick();
     capture_take(&replay.self, &s);
     uint64_t captured = tick();
-    trail_intern(&replay.trail, &replay.table, s.pcs, s.n, s.known, s.flags, &fresh);
+    if (s.site == 0)
+        capture_tell(&replay.self, trail_intern(&replay.trail, &replay.table, s.pcs, s.n, s.known,
+                                                s.flags, &fresh));
     return (struct capture_cost){captured - begin, tick() - captured};
 }
 

@@ -7,6 +7,7 @@
  * GOMALLOC_TEST_ROUNDS=N makes it N times as long.  `unit_replay CAPTURES [SEED]` does nothing but
  * fuzz, and tells how many captures differed.
  */
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -33,13 +34,34 @@ static _Thread_local struct capture_self self;
 static _Thread_local bool capturing; /* else a signal's handler would enter it again */
 static _Thread_local struct capture_stack last;
 
+static _Thread_local uint64_t stack[DEPTH]; /* the last one, ending at stack[DEPTH] */
+static bool awake = true; /* stacks are learnt at once, and looked for though it does not pay */
+static unsigned recalled, recalled_wrongly; /* captures that were told a site, and another's */
+
+/* site_of makes up a site for the last capture's stack. */
+static uint32_t site_of(const struct capture_stack *s) {
+    uint64_t h = 0xcbf29ce484222325;
+    memcpy(stack + DEPTH - s->n, s->pcs, (s->n - s->known) * sizeof *stack);
+    for (unsigned i = DEPTH - s->n; i < DEPTH; i++)
+        h = (h ^ stack[i]) * 0x9e3779b97f4a7c15u;
+    return (uint32_t)(h >> 32) | 1;
+}
+
 static __attribute__((noinline)) void visit(void) {
     if (capturing)
         return;
     capturing = true;
     if (self.pcs == NULL)
         assert_true(capture_self_init(&self));
+    if (awake)
+        self.replay->learning.asleep = 0;
     capture_take(&self, &last);
+    uint32_t site = site_of(&last);
+    recalled += last.site != 0;
+    recalled_wrongly += last.site != 0 && last.site != site;
+    if (awake)
+        self.replay->learning.missed[site % REPLAY_MISSED] = site;
+    capture_tell(&self, site);
     capturing = false;
 }
 
@@ -84,6 +106,7 @@ static void fuzz(struct fuzz *f, unsigned captures, uint64_t seed, unsigned dept
     struct capture_verified after = capture_verified();
     assert_int_equal(after.captures - before.captures, captures);
     assert_int_equal(after.differences, before.differences);
+    assert_int_equal(recalled_wrongly, 0);
     if (!without_libunwind)
         assert_int_equal(after.libunwind_captures - before.libunwind_captures, captures);
 }
@@ -144,6 +167,47 @@ static void a_stack_that_is_the_same_is_known(void **state) {
     assert_int_equal(known[1], 0);
     assert_int_equal(known[2], 0);
     assert_true(known[3] <= 40 && known[4] <= 46);
+}
+
+/* Three stacks in turn: from the third round on, none is walked. */
+static void stacks_that_come_in_turn_are_known_by_heart(void **state) {
+    (void)state;
+    const unsigned depths[] = {3, 9, 5};
+    struct capture_verified before = capture_verified();
+    unsigned was = recalled;
+    for (volatile unsigned i = 0; i < 300; i++)
+        case_recursion(visit, depths[i % 3]);
+    assert_in_range(recalled - was, 300 - 9, 300);
+    assert_int_equal(recalled_wrongly, 0);
+    assert_int_equal(capture_verified().differences, before.differences);
+}
+
+static unsigned of_many, of_few; /* recalled, of 4,000 and of 12,000 captures */
+
+static void *take_turns(void *arg) {
+    (void)arg;
+    unsigned was = recalled;
+    for (volatile unsigned i = 0; i < 4000; i++)
+        case_recursion(visit, i * 7 % 13);
+    of_many = recalled - was;
+    was = recalled;
+    for (volatile unsigned i = 0; i < 12000; i++)
+        case_recursion(visit, i % 2 * 4);
+    of_few = recalled - was;
+    return NULL;
+}
+
+/* In a thread of its own, that the tests before have taught nothing.  Thirteen are too many. */
+static void it_is_given_up_for_a_while_where_it_does_not_pay(void **state) {
+    (void)state;
+    pthread_t t;
+    awake = false;
+    assert_int_equal(pthread_create(&t, NULL, take_turns, NULL), 0);
+    pthread_join(t, NULL);
+    awake = true;
+    assert_in_range(of_many, 0, 600);
+    assert_in_range(of_few, 5000, 12000);
+    assert_int_equal(recalled_wrongly, 0);
 }
 
 static void functions_of_all_kinds(void **state) {
@@ -242,10 +306,11 @@ static int fuzz_for(unsigned captures, uint64_t seed) {
     fuzz_add_reload(&f, PLUGIN_C, PLUGIN_D);
     fuzz_on(&f, captures / 10 - captures / 20, seed);
     struct capture_verified v = capture_verified();
+    printf("%u told their site by heart, %u wrongly; ", recalled, recalled_wrongly);
     printf("%llu captures, %llu with libunwind, %llu differences, %llu from libunwind\n",
            (unsigned long long)v.captures, (unsigned long long)v.libunwind_captures,
            (unsigned long long)v.differences, (unsigned long long)v.libunwind_differences);
-    return v.differences != 0;
+    return v.differences + recalled_wrongly != 0;
 }
 
 int main(int argc, char **argv) {
@@ -255,6 +320,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(an_rbp_that_did_not_matter_and_then_does),
         cmocka_unit_test(a_realigned_frame_whose_caller_moves),
         cmocka_unit_test(a_stack_that_is_the_same_is_known),
+        cmocka_unit_test(stacks_that_come_in_turn_are_known_by_heart),
+        cmocka_unit_test(it_is_given_up_for_a_while_where_it_does_not_pay),
         cmocka_unit_test(functions_of_all_kinds),
         cmocka_unit_test(jumps_and_exceptions),
         cmocka_unit_test(signals_on_two_stacks),
