@@ -9,8 +9,7 @@
 #include "heap/msize.h"
 #include "sys/throw.h"
 
-#define TODO_FIRST ((size_t)1 << 20) /* bytes */
-#define HUGE_PAGE  ((size_t)2 << 20)
+#define HUGE_PAGE ((size_t)2 << 20)
 
 static_assert(MARK_PAGE_LARGE > NUM_SIZE_CLASSES - 1, "a class is not taken for a large object");
 
@@ -106,9 +105,7 @@ static void add_span(struct mark *m, const struct mspan *s) {
 bool mark_begin(struct mark *m, const struct mark_options *o) {
     *m = (struct mark){.options = *o};
     init_classes();
-    m->todo = mem_alloc(TODO_FIRST, MEM_AGENT);
-    m->todo_bytes = TODO_FIRST;
-    if (m->todo == NULL || !find_bounds(m) || !make_arenas(m)) {
+    if (!find_bounds(m) || !make_arenas(m)) {
         mark_end(m);
         return false;
     }
@@ -126,9 +123,8 @@ void mark_end(struct mark *m) {
         mem_free(m->infos, m->infos_bytes, MEM_AGENT, 0, 0);
     if (m->arenas != NULL)
         mem_free(m->arenas, m->arenas_bytes, MEM_AGENT, 0, 0);
-    if (m->todo != NULL)
-        mem_free(m->todo, m->todo_bytes, MEM_AGENT, 0, 0);
-    *m = (struct mark){.failed = true};
+    todo_free(&m->todo);
+    *m = (struct mark){.todo.failed = true};
 }
 
 /* ---- from an address to its object --------------------------------------------------------- */
@@ -229,22 +225,6 @@ bool mark_leads_to_unseen(const struct mark *m, uintptr_t v, uint32_t *ret_numbe
 
 /* ---- the mark ------------------------------------------------------------------------------ */
 
-static gm_noinline bool more_todo(struct mark *m) {
-    uintptr_t *p = mem_grow(m->todo, m->todo_bytes, 2 * m->todo_bytes, MEM_AGENT);
-    if (p == NULL) {
-        m->failed = true;
-        return false;
-    }
-    m->todo = p;
-    m->todo_bytes *= 2;
-    return true;
-}
-
-static inline void push(struct mark *m, uintptr_t object) {
-    if (gm_likely(m->ntodo < m->todo_bytes / sizeof *m->todo) || more_todo(m))
-        m->todo[m->ntodo++] = object;
-}
-
 /* reach notes that the object is reached, if it is live and was not. */
 static inline void reach(struct mark *m, uintptr_t object) {
     struct mark_arena *a = arena_of(m, object);
@@ -255,7 +235,7 @@ static inline void reach(struct mark *m, uintptr_t object) {
     a->unseen[bit / 64] = word & ~(UINT64_C(1) << bit % 64);
     m->nreached++;
     if ((a->pages[object % HEAP_ARENA_BYTES / GM_PAGE_SIZE] & NOSCAN) == 0)
-        push(m, object);
+        todo_push(&m->todo, &a->todo[object % HEAP_ARENA_BYTES / TODO_REGION], object);
 }
 
 /* consider puts what v points to, if anything, into the first queue, and takes what is at its end.
@@ -334,10 +314,10 @@ bool mark_take(struct mark *m, uintptr_t p) {
     return true;
 }
 
-/* next takes an object from the stack by way of the second queue; 0: there is none in either. */
+/* next takes an object of those to do by way of the second queue; 0: there is none in either. */
 static inline uintptr_t next(struct mark *m) {
     for (unsigned tries = 0; tries <= MARK_FAR; tries++) {
-        uintptr_t in = m->ntodo != 0 ? m->todo[--m->ntodo] : 0;
+        uintptr_t in = todo_pop(&m->todo);
         uintptr_t out = m->far[m->far_at];
         if (in != 0) {
             __builtin_prefetch((const void *)in);
@@ -356,5 +336,5 @@ bool mark_all(struct mark *m) {
         for (uintptr_t object; (object = next(m)) != 0;)
             scan_object(m, object);
     } while (drain_near(m));
-    return !m->failed;
+    return !m->todo.failed;
 }

@@ -17,7 +17,8 @@
  *                is left in the end has leaked.  16 MiB a GiB
  *
  * An address goes through two queues: one while the line of its bit is fetched, another while the
- * object's own first lines are.
+ * object's own first lines are.  Between them objects wait by regions, so that pages are not gone
+ * through at random (todo.h).
  *
  * "At rest" means that no thread changes the heap meanwhile: all are stopped, or this is a process
  * of its own that was forked while they were.
@@ -26,6 +27,7 @@
 #define GM_LEAK_MARK_H
 
 #include "heap/mheap.h"
+#include "leak/todo.h"
 
 #define MARK_GRANULE    8 /* bytes: where an object may begin */
 #define MARK_BITS       (HEAP_ARENA_BYTES / MARK_GRANULE)
@@ -42,7 +44,8 @@ struct mark_options {
 /* What is asked about an arena. */
 struct mark_arena {
     uint64_t unseen[MARK_WORDS];
-    uint16_t pages[PAGES_PER_ARENA];         /* enum mark_page */
+    uint16_t pages[PAGES_PER_ARENA]; /* enum mark_page */
+    struct todo_region todo[HEAP_ARENA_BYTES / TODO_REGION];
     uint32_t before[MARK_WORDS / MARK_LINE]; /* unseen objects before the line.  See mark_number */
 };
 
@@ -63,10 +66,7 @@ struct mark {
     uintptr_t near[MARK_NEAR]; /* a ring, 0 = empty place */
     uintptr_t far[MARK_FAR];   /* the same */
     unsigned near_at, far_at;
-    uintptr_t *todo; /* objects reached and not looked into yet: a stack */
-    size_t ntodo;
-    size_t todo_bytes;
-    bool failed; /* memory was short: what is unseen may well be reachable */
+    struct todo todo; /* objects reached and not looked into yet */
 
     uint64_t nlive; /* objects in all */
     uint64_t nreached;
