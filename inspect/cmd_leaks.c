@@ -10,6 +10,7 @@
 
 #include "client.h"
 #include "leakcheck.h"
+#include "reachable.h"
 #include "stacks.h"
 #include "text.h"
 #include "view.h"
@@ -60,6 +61,7 @@ static const struct column object_columns[] = {
 
 static const struct column_list lists[] = {
     {"Columns of --objects", object_columns, COUNT(object_columns)},
+    {"Columns of --reachable", reachable_columns, REACHABLE_COLUMNS},
     {NULL, NULL, 0},
 };
 
@@ -76,7 +78,7 @@ static const struct column figure_columns[] = {
 enum { SITE, DIRECT, OBJECTS, INDIRECT, INDIRECT_OBJECTS, OLDEST, YOUNGEST };
 
 struct own {
-    bool all, objects, stacks;
+    bool all, objects, stacks, reachable;
     int64_t older_than; /* seconds, 0: any */
     const char *suppressions;
     const char *since; /* snapshot; NULL: all leaks */
@@ -90,6 +92,7 @@ enum {
     OPT_ALL,
     OPT_OBJECTS,
     OPT_STACKS,
+    OPT_REACHABLE,
     OPT_IN_PLACE,
     OPT_FIRST_BYTES,
     OPT_UNALIGNED,
@@ -106,6 +109,8 @@ static const struct argp_option options[] = {
      "leave out what is accepted: lines of leak:PATTERN, as LeakSanitizer has them", 1},
     {"stacks", OPT_STACKS, NULL, 0, "the whole call stack under each row", 1},
     {"objects", OPT_OBJECTS, NULL, 0, "a row for each object, direct or indirect", 1},
+    {"reachable", OPT_REACHABLE, NULL, 0,
+     "what has not leaked instead, by site, each with an example for \"goinspect why\"", 1},
     {"all", OPT_ALL, NULL, 0, "all rows, also on a terminal", 1},
     {"first-bytes", OPT_FIRST_BYTES, NULL, 0, "an address within an object does not keep it", 2},
     {"unaligned", OPT_UNALIGNED, NULL, 0, "look for addresses at any place, not multiples of 8", 2},
@@ -146,6 +151,9 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
         break;
     case OPT_STACKS:
         own->stacks = true;
+        break;
+    case OPT_REACHABLE:
+        own->reachable = true;
         break;
     case OPT_IN_PLACE:
         own->ask |= GOMALLOC_ASK_LEAK_IN_PLACE;
@@ -263,7 +271,9 @@ static enum status show(const struct command_line *line, const struct target *ta
         status = leakcheck_totals(target, filter, &totals, failure);
     if (status != STATUS_DONE)
         return status;
-    if (totals.direct || !people)
+    if (own->reachable)
+        status = reachable_show(line, target, own->all ? 0 : TERMINAL_ROWS, failure);
+    else if (totals.direct || !people)
         status = own->objects ? show_objects(line, target, filter, failure)
                               : show_sites(line, target, filter, failure);
     if (status != STATUS_DONE)
@@ -277,14 +287,16 @@ static enum status show(const struct command_line *line, const struct target *ta
 
 #define SECTION(id) (UINT64_C(1) << GOMALLOC_SECTION_##id)
 #define SECTIONS    (CLIENT_LEAKS | SECTION(MAPPING) | SECTION(FRAME) | SECTION(SITE))
+#define OBJECTS_OF  (SECTION(SPAN) | SECTION(BITMAP) | SECTION(SLOT)) /* --reachable */
 
 static enum status open_and_show(struct command_line *line, const struct suppressions *accepted,
                                  struct failure *failure) {
     const struct own *own = line->own;
     struct leak_filter filter = {.older_than = own->older_than, .accepted = accepted};
     struct target target;
+    uint64_t sections = SECTIONS | own->ask | (own->reachable ? OBJECTS_OF : 0);
     enum status status =
-        target_open_asking(line->words[0], line->snapshot, SECTIONS | own->ask, &target, failure);
+        target_open_asking(line->words[0], line->snapshot, sections, &target, failure);
     if (status != STATUS_DONE)
         return status;
     if (own->ask && target.kind != TARGET_PROCESS)
@@ -305,6 +317,11 @@ static enum status run(struct command_line *line) {
     enum status status = STATUS_DONE;
     if (own->stacks && own->objects) {
         say("--stacks has a row for each site, and does not go with --objects");
+        return STATUS_USAGE;
+    }
+    if (own->reachable &&
+        (own->stacks || own->objects || own->since || own->older_than || own->suppressions)) {
+        say("--reachable shows what has not leaked, and does not go with options about leaks");
         return STATUS_USAGE;
     }
     if (own->suppressions)

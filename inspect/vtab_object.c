@@ -13,7 +13,8 @@ enum {
     OBJECT_GIVEN,
     OBJECT_REQUESTED,
     OBJECT_SITE,
-    OBJECT_WEIGHT
+    OBJECT_WEIGHT,
+    OBJECT_BORN
 };
 
 static const struct image_column object_columns[] = {
@@ -26,6 +27,8 @@ static const struct image_column object_columns[] = {
     [OBJECT_SITE] = {"site", COLUMN_DERIVED_INTEGER, 0, 0, "0 = not recorded"},
     [OBJECT_WEIGHT] = {"weight", COLUMN_DERIVED_REAL, 0, 0,
                        "objects that a recorded one stands for: 1 / (1 - exp(-requested / rate))"},
+    [OBJECT_BORN] = {"born", COLUMN_DERIVED_INTEGER, 0, 0,
+                     "seconds from start_ns to its allocation, NULL = not known"},
 };
 
 struct object_cursor {
@@ -93,8 +96,16 @@ static bool object_eof(struct vtab_cursor *base) {
     return !((struct object_cursor *)base)->more;
 }
 
+/* born_of returns image_slot.born of a recorded object, 0: not known. */
+static uint32_t born_of(const struct image *im, const struct image_object *o) {
+    size_t n;
+    const struct gomalloc_slot *slots = image_section(im, GOMALLOC_SECTION_SLOT, &n);
+    return o->site != 0 ? slots[o->span->slot_index + o->slot].born : 0;
+}
+
 static int object_column(struct vtab_cursor *base, sqlite3_context *ctx, int column) {
     const struct image_object *o = &((struct object_cursor *)base)->object;
+    uint32_t born;
     switch (column) {
     case OBJECT_ADDRESS:
         sqlite3_result_int64(ctx, (int64_t)o->address);
@@ -117,6 +128,11 @@ static int object_column(struct vtab_cursor *base, sqlite3_context *ctx, int col
         break;
     case OBJECT_WEIGHT:
         sqlite3_result_double(ctx, site_live_weight(o->rate, o->site, o->requested));
+        break;
+    case OBJECT_BORN:
+        born = born_of(base->world->im, o);
+        if (born)
+            sqlite3_result_int64(ctx, (int64_t)born - 1);
         break;
     }
     return SQLITE_OK;

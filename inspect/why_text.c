@@ -159,9 +159,9 @@ static void print_object(const struct command_line *line, const struct item *o, 
     bytes_text(line, size, bytes_of(o));
     if (o->at > 0)
         fprintf(out, "0x%llx lies %lld bytes within an object%s.\n",
-                (long long unsigned)(o->address + o->at), (long long)o->at,
+                (unsigned long long)o->address + (unsigned long long)o->at, (long long)o->at,
                 o->requested >= 0 && o->at >= o->requested ? ", behind the bytes asked for" : "");
-    fprintf(out, "0x%llx: %s%s%s, %s", (long long unsigned)o->address, bold ? "\033[1m" : "",
+    fprintf(out, "0x%llx: %s%s%s, %s", (unsigned long long)o->address, bold ? "\033[1m" : "",
             verdict(o), bold ? "\033[0m" : "", size);
     if (tiny)
         fputs(", a block of objects under 16 bytes", out);
@@ -198,10 +198,10 @@ struct widths {
 
 static void address_text(char *buf, size_t size, const struct item *i) {
     if (i->at >= 0)
-        snprintf(buf, size, "0x%llx +0x%llx", (long long unsigned)i->address,
-                 (long long unsigned)i->at);
+        snprintf(buf, size, "0x%llx +0x%llx", (unsigned long long)i->address,
+                 (unsigned long long)i->at);
     else
-        snprintf(buf, size, "0x%llx", (long long unsigned)i->address);
+        snprintf(buf, size, "0x%llx", (unsigned long long)i->address);
 }
 
 static void widen(const struct command_line *line, struct widths *w, const struct item *i) {
@@ -343,9 +343,9 @@ enum status why_print(const struct command_line *line, const struct target *targ
                       const char *source, struct failure *failure) {
     struct items items = {NULL, 0};
     enum status status = read_items(target, source, &items, failure);
-    if (status == STATUS_DONE && items.n == 0)
+    if (status == STATUS_DONE && !items.all) {
         status = fail(failure, STATUS_FAILURE, "%s: there is no answer", target->word);
-    if (status == STATUS_DONE) {
+    } else if (status == STATUS_DONE) {
         const struct gomalloc_why *y = why_answer(target);
         print_object(line, &items.all[0], y && (y->flags & GOMALLOC_WHY_TINY));
         print_chain(line, &items);

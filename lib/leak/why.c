@@ -73,12 +73,14 @@ static bool leads_there(const struct search *s, uintptr_t v, bool always) {
 }
 
 static void note_range(struct search *s, const struct root_place *at) {
-    const struct root_place *last = s->nranges != 0 ? &s->ranges[s->nranges - 1] : NULL;
-    if (last != NULL && last->start == at->start && last->end == at->end)
+    struct root_place *next = s->ranges + s->nranges;
+    if (s->nranges != 0 && next[-1].start == at->start && next[-1].end == at->end)
         return;
     s->variables = at->kind == ROOT_STACK ? why_place_variables(s->roots, at) : at->end;
-    if (s->nranges < MAX_RANGES)
-        s->ranges[s->nranges++] = *at;
+    if (s->nranges == MAX_RANGES)
+        return;
+    *next = *at;
+    s->nranges++;
 }
 
 static void read_root(struct search *s, const struct root_place *at, const char *p, size_t i) {
