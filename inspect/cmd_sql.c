@@ -112,11 +112,31 @@ static enum status run_sql(const struct command_line *line, const struct target 
     return status;
 }
 
-/* sections_for returns what a live process is asked for.  What it makes only when asked by name is
- * asked for if the statement names its tables; a leak check is of a copy of the process, which does
- * not tell what is resident. */
+/* The tables and views of leak checks. */
+static const char *const leak_names[] = {"leak",    "leak_check",   "leak_site",     "root",
+                                         "v1_leak", "v1_leak_site", "v1_leak_check", "v1_root"};
+
+/* names tells whether a statement has one of n names in it, outside of quotes. */
+static bool names(const char *sql, const char *const *list, size_t n) {
+    for (const char *p = sql; *p;) {
+        size_t length =
+            strspn(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
+        for (size_t i = 0; i < n; i++)
+            if (strlen(list[i]) == length && strncasecmp(p, list[i], length) == 0)
+                return true;
+        p += length;
+        if (*p == '\'')
+            p += 1 + strcspn(p + 1, "'");
+        p += *p != '\0';
+    }
+    return false;
+}
+
+/* sections_for returns what a live process is asked for.  What it makes only when asked for it by
+ * name is asked for if the statement names its tables, or columns that it is needed for; a leak
+ * check is of a copy of the process, which does not tell what is resident. */
 static uint64_t sections_for(const char *sql) {
-    if (strcasestr(sql, "leak") || strcasestr(sql, "v1_root"))
+    if (names(sql, leak_names, sizeof(leak_names) / sizeof(*leak_names)))
         return (CLIENT_RESIDENT | CLIENT_LEAKS) & ~(UINT64_C(1) << GOMALLOC_SECTION_RESIDENT);
     bool pages = strcasestr(sql, "resident") || strcasestr(sql, "swapped") ||
                  strcasestr(sql, "huge") || strcasestr(sql, "fragmentation") ||

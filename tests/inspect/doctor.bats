@@ -110,6 +110,10 @@ changed() {
     [ "$(live_bytes leaks)" = "$(jq '.rows[0].bytes' report.json)" ]
     # What is resident is told by another image than leaks are: neither is missing.
     [ "$(grep -c "not looked at: what is resident" said)" = 0 ]
+    # Nor does goinspect sql ask for more than the statement names.
+    asked() { "$GOINSPECT" sql "$pid" "$1" -o csv --no-header 2>/dev/null; }
+    [ "$(asked "SELECT 'v1_leak', count(*) > 0 FROM resident")" = v1_leak,1 ]
+    [ "$(asked "SELECT count(*) FROM V1_Leak_Check")" = 1 ]
     "$GOINSPECT" snapshot "$pid" --leaks -o leaks.gmi
     report 1 leaks.gmi
     finds leaks leaks.gmi
