@@ -13,10 +13,12 @@
 
 #include "agent/agent.h"
 #include "agent/agent_leaks.h"
+#include "agent/agent_scavenge.h"
 #include "agent/agent_stats.h"
 #include "agent/image_write.h"
 #include "gomalloc/image.h"
 #include "heap/mheap.h"
+#include "leak/stop.h"
 #include "prof/prof.h"
 #include "sys/fmt.h"
 
@@ -102,6 +104,24 @@ static bool verb_changes(const struct gomalloc_request *q) {
             (q->arg & GOMALLOC_ASK_LEAK_IN_PLACE) != 0);
 }
 
+/* scavenge says of how many threads' caches it has been. */
+static void scavenge(uint64_t arg, struct gomalloc_reply *reply) {
+    bool threads = (arg & GOMALLOC_SCAVENGE_THREADS) != 0;
+    struct scavenged s = agent_scavenge(threads);
+    struct fmt f = fmt_on(reply->message, sizeof reply->message);
+    reply->value = s.bytes;
+    if (!threads)
+        return;
+    if (s.stop_error != STOP_OK) {
+        fmt_str(&f, "the threads could not be stopped, and keep what they had");
+        return;
+    }
+    fmt_uint(&f, s.emptied);
+    fmt_str(&f, s.emptied == 1 ? " thread's cache emptied, " : " threads' caches emptied, ");
+    fmt_uint(&f, s.left);
+    fmt_str(&f, " left: perhaps amid malloc");
+}
+
 static int verb_why(struct agent_clients *c, uint64_t arg, struct gomalloc_reply *reply) {
     const uint64_t sections = UINT64_C(1) << GOMALLOC_SECTION_WHY | UINT64_C(1)
                                                                         << GOMALLOC_SECTION_MAPPING;
@@ -132,8 +152,7 @@ int agent_verb(struct agent_clients *c, const struct gomalloc_request *q,
         reply->value = set_rate(c, q->arg);
         return -1;
     case GOMALLOC_VERB_SCAVENGE:
-        mheap_reclaim(&mheap_);
-        reply->value = mheap_scavenge(&mheap_);
+        scavenge(q->arg, reply);
         return -1;
     case GOMALLOC_VERB_START:
         set_rate(c, rate_to_start(c, q->arg));

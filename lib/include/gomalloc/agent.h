@@ -39,6 +39,10 @@ enum gomalloc_verb {
 #define GOMALLOC_ASK_LEAK_NOT_MAPPED (UINT64_C(1) << 60)
 #define GOMALLOC_ASK_LEAK            (UINT64_C(15) << 60)
 
+/* arg of SCAVENGE: also what threads keep, which are stopped for it for a moment; reply.message
+ * says of how many.  A library that does not know of it goes without. */
+#define GOMALLOC_SCAVENGE_THREADS UINT64_C(1)
+
 enum gomalloc_status {
     GOMALLOC_OK = 0,
     GOMALLOC_BAD_REQUEST = 1,  /* unknown verb, wrong size or magic */
