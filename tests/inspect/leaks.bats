@@ -161,6 +161,12 @@ lost_by() {
     check --in-place -- "$BUILD_DIR/tests/inspect/leak_cases_O2" "$BUILD_DIR/tests/inspect/leak_plugin.so"
 }
 
+@test "leaks: words at odd addresses, and words that are left over on a stack" {
+    check -- "$BUILD_DIR/tests/inspect/leak_edge" aligned
+    check --unaligned -- "$BUILD_DIR/tests/inspect/leak_edge" unaligned
+    check --stale 5 -- "$BUILD_DIR/tests/inspect/leak_edge" stale
+}
+
 @test "leaks: roots that the program names, and objects that it ignores" {
     check -- "$BUILD_DIR/tests/inspect/leak_named_O0"
     check -- "$BUILD_DIR/tests/inspect/leak_named_O2"
