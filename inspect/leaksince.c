@@ -175,7 +175,7 @@ static enum status tell(const struct target *target, const struct target *earlie
 enum status leaksince_open(const struct target *target, const char *word, struct leak_since *ret,
                            struct failure *failure) {
     struct target earlier;
-    struct moment now, then;
+    struct moment now = {.pid = 0}, then = {.pid = 0};
     char *file;
     enum status status = open_snapshot(word, &earlier, &file, failure);
     if (status != STATUS_DONE) {

@@ -43,7 +43,7 @@ static void consider(struct mark *m, uintptr_t v) {
 }
 
 static void consider_words(struct mark *m, uintptr_t start, uintptr_t end) {
-    uintptr_t words[FRAMES / sizeof(uintptr_t)];
+    uintptr_t words[FRAMES / sizeof(uintptr_t)] = {0};
     start = align_up(start, sizeof *words);
     size_t n = end > start ? end - start : 0;
     n = read_words(words, start, n < sizeof words ? n : sizeof words) / sizeof *words;
