@@ -6,10 +6,11 @@
 #ifndef GOINSPECT_CGROUP_H
 #define GOINSPECT_CGROUP_H
 
-#include <sqlite3.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "db.h"
 
 struct cgroup_memory {
     int64_t used;  /* bytes */

@@ -202,7 +202,8 @@ static void print_page(const struct command_line *line, const struct target *tar
     char *list = looked_at(report);
     if (!line->output.no_header)
         print_title(&page);
-    for (size_t i = 0; i < report->n; i++)
+    for (size_t i = 0; i < report->n && (line->output.limit < 0 || (int64_t)i < line->output.limit);
+         i++)
         print_finding(&page, i + 1, &report->findings[i]);
     char *end = must_format("%sooked at: %s.", report->n ? "L" : "Nothing to report. L",
                             list ? list : "nothing");

@@ -204,6 +204,7 @@ END
     [ "$(widest <page)" -gt 70 ]
     [ "$(grep -c $'\033' page)" = 0 ]
     grep -qx " 1 pins: 16.0 KiB, 0.2 % of the RSS" page
+    [ "$("$GOINSPECT" doctor demo.gmi --all --limit 2 2>/dev/null | grep -c '^ [0-9] ')" = 2 ]
     on_terminal 40 "NO_COLOR=1 '$GOINSPECT' doctor demo.gmi --all 2>/dev/null" >narrow
     [ "$(widest <narrow)" -le 40 ]
     [ "$(widest <narrow)" -gt 30 ]
