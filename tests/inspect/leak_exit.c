@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define NOINLINE __attribute__((noinline, noclone, noipa))
+#include "leak_world.h"
 
 static void *volatile by_global, *volatile until_handler, *volatile until_destructor;
 static void *volatile freed_by_destructor, *volatile somewhere;

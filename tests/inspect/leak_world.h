@@ -8,7 +8,11 @@
 
 #include <stdint.h>
 
+#ifdef __clang__
+#define NOINLINE __attribute__((noinline))
+#else
 #define NOINLINE __attribute__((noinline, noclone, noipa))
+#endif
 
 /* hide is its own inverse.  Nothing below the top of user addresses looks like one afterwards. */
 #define HIDE(p) (~(uintptr_t)(p))
