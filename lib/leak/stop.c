@@ -72,24 +72,31 @@ static bool resolve(uint32_t i, enum stop_state state) {
 
 /* ---- whom to ask -------------------------------------------------------------------------- */
 
-/* has_ended tells whether the thread is no more, or is a first thread that has ended before the
- * others, which stays in the list ("123 (name) Z ..."). */
-static bool has_ended(uint32_t tid) {
+/* state_letter returns what the kernel says of a thread: R, it runs or waits for a processor; S and
+ * so on; Z, it is no more, or is a first thread that has ended before the others, which stays in
+ * the list ("123 (name) Z ..."); ' ', unknown. */
+static char state_letter(uint32_t tid) {
     char text[256], name[16], *p = name + sizeof name;
     if (sys_call3(SYS_tgkill, sys_call3(SYS_getpid, 0, 0, 0), tid, 0) == -ESRCH)
-        return true;
+        return 'Z';
     for (memcpy(p -= 6, "/stat", 6); tid != 0; tid /= 10)
         *--p = (char)('0' + tid % 10);
     int fd = (int)sys_call4(SYS_openat, stop.dir, (long)p, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
-        return fd == -ENOENT;
+        return fd == -ENOENT ? 'Z' : ' ';
     long n = sys_call3(SYS_read, fd, (long)text, sizeof text - 1);
     sys_call3(SYS_close, fd, 0, 0);
     if (n == -ESRCH)
-        return true;
+        return 'Z';
     text[n > 0 ? n : 0] = '\0';
     p = strrchr(text, ')');
-    return p != NULL && (p[2] == 'Z' || p[2] == 'X');
+    if (p == NULL || p[1] == '\0')
+        return ' ';
+    return p[2] == 'X' ? 'Z' : p[2];
+}
+
+static bool has_ended(uint32_t tid) {
+    return state_letter(tid) == 'Z';
 }
 
 /* is_known tells whether the thread has been asked.  One that had ended may be in the list for
@@ -190,6 +197,17 @@ static uint32_t count(enum stop_state state) {
     return n;
 }
 
+/* give_up decides about a thread that has not answered yet: whether it has ended, or is missing.
+ * Who only waits for a processor, as many others do, will answer. */
+static void give_up(uint32_t i, uint64_t now_ns) {
+    char state = state_letter(record(i)->tid);
+    uint64_t deadline_ns = stop.deadline_ns + (state == 'R' ? STOP_RUNNABLE_NS : 0);
+    if (state == 'Z')
+        resolve(i, STOP_ENDED);
+    else if (now_ns >= deadline_ns)
+        resolve(i, STOP_MISSING);
+}
+
 /* wait_for_answers returns when nobody is still to answer: has, has ended, or is missing. */
 static void wait_for_answers(void) {
     struct stop_shared *s = &stop_shared;
@@ -202,10 +220,9 @@ static void wait_for_answers(void) {
         stop_futex_wait(&s->nanswered, answered, SLICE_NS);
         if (atomic_load_explicit(&s->nanswered, memory_order_seq_cst) != answered)
             continue;
-        bool late = stop_now_ns() >= stop.deadline_ns;
         for (uint32_t i = 0; i < stop.n; i++)
-            if (state_of(i) == STOP_ASKED && (late || has_ended(record(i)->tid)))
-                resolve(i, late ? STOP_MISSING : STOP_ENDED);
+            if (state_of(i) == STOP_ASKED)
+                give_up(i, stop_now_ns());
     }
 }
 

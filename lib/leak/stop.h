@@ -21,8 +21,9 @@
 
 #include "sys/compiler.h"
 
-#define STOP_TIMEOUT_NS UINT64_C(100000000) /* for all to answer */
-#define STOP_MAX        32768               /* threads */
+#define STOP_TIMEOUT_NS  UINT64_C(100000000) /* for all to answer */
+#define STOP_RUNNABLE_NS UINT64_C(900000000) /* and more, for who waits for a processor */
+#define STOP_MAX         32768               /* threads */
 
 enum stop_state {
     STOP_ASKED,   /* not at rest: no answer yet */
