@@ -140,16 +140,6 @@ static enum status compare(const struct target *target, const struct moment *now
     return STATUS_DONE;
 }
 
-/* open_snapshot opens FILE.db@NUMBER, too. */
-static enum status open_snapshot(const char *word, struct target *ret, char **ret_file,
-                                 struct failure *failure) {
-    const char *at = strrchr(word, '@');
-    bool numbered = at && at[1] && at[1 + strspn(at + 1, "0123456789")] == '\0' && at - word > 3 &&
-                    strncmp(at - 3, ".db", 3) == 0;
-    *ret_file = numbered ? must_dup_n(word, (size_t)(at - word)) : must_dup(word);
-    return target_open(*ret_file, numbered ? at + 1 : NULL, ret, failure);
-}
-
 static enum status tell(const struct target *target, const struct target *earlier,
                         const struct moment *then, struct failure *failure) {
     struct leaked_list *l = read_leaks(target, failure), *before = NULL;
@@ -176,12 +166,9 @@ enum status leaksince_open(const struct target *target, const char *word, struct
                            struct failure *failure) {
     struct target earlier;
     struct moment now = {.pid = 0}, then = {.pid = 0};
-    char *file;
-    enum status status = open_snapshot(word, &earlier, &file, failure);
-    if (status != STATUS_DONE) {
-        free(file);
+    enum status status = target_open(word, NULL, &earlier, failure);
+    if (status != STATUS_DONE)
         return status;
-    }
     status = read_moment(target, &now, failure);
     if (status == STATUS_DONE)
         status = read_moment(&earlier, &then, failure);
@@ -192,6 +179,5 @@ enum status leaksince_open(const struct target *target, const char *word, struct
     if (status == STATUS_DONE)
         *ret = (struct leak_since){.word = word, .checked = then.checks > 0};
     target_close(&earlier);
-    free(file);
     return status;
 }
