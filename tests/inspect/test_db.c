@@ -389,7 +389,8 @@ static void make_old(int version) {
                                  " FROM sqlite_schema WHERE type = 'view'"));
     assert_int_equal(sqlite3_exec(db, drops, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
-    plain("DROP TABLE pin; DROP TABLE span_figure; DROP TABLE arena_figure; DROP TABLE free_run; "
+    plain("DROP TABLE crash; DROP TABLE pin; DROP TABLE span_figure; DROP TABLE arena_figure; DROP "
+          "TABLE free_run; "
           "DROP TABLE resident; DROP TABLE root; DROP TABLE leak_check; DROP TABLE "
           "leak; DROP TABLE "
           "history; DROP TABLE "
