@@ -31,11 +31,10 @@ static const char victims_sql[] =
     "INSERT INTO prune_snapshot SELECT snapshot_id FROM target.snapshot"
     " ORDER BY captured_ns DESC, snapshot_id DESC LIMIT -1 OFFSET ?1";
 
-static const char stacks_sql[] =
-    "INSERT INTO prune_stack SELECT stack_id FROM target.site"
-    " WHERE snapshot_id IN (SELECT snapshot_id FROM prune_snapshot)"
-    " UNION SELECT stack_id FROM target.crash"
-    " WHERE snapshot_id IN (SELECT snapshot_id FROM prune_snapshot)";
+static const char stacks_sql[] = "INSERT INTO prune_stack SELECT stack_id FROM target.site"
+                                 " WHERE snapshot_id IN (SELECT snapshot_id FROM prune_snapshot)"
+                                 " UNION SELECT stack_id FROM target.crash"
+                                 " WHERE snapshot_id IN (SELECT snapshot_id FROM prune_snapshot)";
 
 static const char tables_sql[] =
     "SELECT printf('DELETE FROM target.\"%w\" WHERE snapshot_id IN"

@@ -191,8 +191,7 @@ static uint64_t resident(void) {
     return pages * PHYS_PAGE_SIZE;
 }
 
-static bool has_grown(void) {
-    uint64_t rss = trigger.o.rss != 0 ? resident() : 0;
+static bool has_grown(uint64_t rss) {
     if (trigger.base_rss == 0)
         trigger.base_rss = rss;
     return rss != 0 && rss >= trigger.base_rss + trigger.o.rss;
@@ -227,11 +226,12 @@ uint64_t trigger_turn(uint64_t now_ns) {
     if (now_ns < trigger.look_ns)
         return trigger.look_ns;
     ask_importer(now_ns);
-    bool grown = has_grown(), near = is_near_limit(now_ns);
+    uint64_t rss = trigger.o.rss != 0 ? resident() : 0;
+    bool grown = has_grown(rss), near = is_near_limit(now_ns);
     if ((grown || near) && now_ns >= trigger.not_before_ns && trigger.importer == 0) {
         trigger.above |= near;
         take();
-        trigger.base_rss = trigger.o.rss != 0 ? resident() : 0;
+        trigger.base_rss = rss; /* before it: the program may have grown meanwhile */
         now_ns = raw_clock_ns(CLOCK_MONOTONIC);
         trigger.not_before_ns = now_ns + GAP_NS;
     }

@@ -69,7 +69,7 @@ struct gomalloc_image {
 #define GOMALLOC_IMAGE_PARTIAL 0x4u /* only the sections asked for */
 #define GOMALLOC_IMAGE_CUT     0x8u /* a bound was met and records are missing: see counters */
 
-#define GOMALLOC_IMAGE_FATAL   0x10u /* written because a signal ends the program: see "crash" */
+#define GOMALLOC_IMAGE_FATAL 0x10u /* written because a signal ends the program: see "crash" */
 
 /* Directory entry. */
 struct gomalloc_section {
