@@ -156,11 +156,12 @@ static void print_object(const struct command_line *line, const struct item *o, 
     FILE *out = line->output.out;
     char size[TEXT_NUMBER_SIZE], age[TEXT_NUMBER_SIZE];
     bool bold = output_has_color(&line->output);
-    bytes_text(line, size, bytes_of(o));
+    bool asked = o->requested >= 0 && !tiny; /* of a block, the last one's are known */
+    bytes_text(line, size, asked ? o->requested : o->size);
     if (o->at > 0)
         fprintf(out, "0x%llx lies %lld bytes within an object%s.\n",
                 (unsigned long long)o->address + (unsigned long long)o->at, (long long)o->at,
-                o->requested >= 0 && o->at >= o->requested ? ", behind the bytes asked for" : "");
+                asked && o->at >= o->requested ? ", behind the bytes asked for" : "");
     fprintf(out, "0x%llx: %s%s%s, %s", (unsigned long long)o->address, bold ? "\033[1m" : "",
             verdict(o), bold ? "\033[0m" : "", size);
     if (tiny)
