@@ -5,7 +5,7 @@
 #ifndef GOINSPECT_CHANCE_H
 #define GOINSPECT_CHANCE_H
 
-#include <sqlite3.h>
+#include "db.h"
 
 /* Below this a growth is called one; v1_diff.significant has the same bound. */
 #define CHANCE_P 0.05

@@ -123,8 +123,13 @@ static const struct {
     {"SELECT site_id, given, requested, objects, weight FROM site_live"
      " WHERE snapshot_id = :snapshot",
      "INSERT INTO site_live SELECT ?9, ?1, ?2, ?3, ?4, ?5"},
-    {"SELECT size_class, slot_bytes, live_objects, live_bytes, free_bytes, spans, span_bytes"
-     " FROM v1_class WHERE snapshot_id = :snapshot",
+    {"SELECT c.size_class, c.bytes, coalesce(s.objects, 0), coalesce(s.bytes, 0),"
+     " coalesce(s.free, 0), coalesce(s.spans, 0), coalesce(s.pages, 0) * p.page_size"
+     " FROM snapshot p CROSS JOIN size_class c ON c.snapshot_id = p.snapshot_id"
+     " LEFT JOIN (SELECT size_class, sum(live) AS objects, sum(live * elem_size) AS bytes,"
+     " sum((nelems - live) * elem_size) AS free, count(*) AS spans, sum(npages) AS pages"
+     " FROM span WHERE snapshot_id = :snapshot AND state = 1 GROUP BY size_class) s"
+     " ON s.size_class = c.size_class WHERE p.snapshot_id = :snapshot",
      "INSERT INTO v1_class SELECT ?9, ?1, ?2, ?3, ?4, ?5, ?6, ?7"},
 };
 

@@ -56,6 +56,8 @@ static int replace(int fd, const char *path) {
         error = NOT_POSSIBLE;
     else
         error = rename(temporary, path) == 0 || errno == ENOENT ? 0 : -errno;
+    if (error && error != NOT_POSSIBLE)
+        unlink(temporary); /* path is a folder, for one */
     free(temporary);
     return error;
 }

@@ -252,10 +252,10 @@ FROM object o
 JOIN site s ON s.snapshot_id = o.snapshot_id AND s.site_id = o.site_id
 JOIN stack_name n ON n.stack_id = s.stack_id;
 
--- The sites of snapshot_a and those of snapshot_b, one below the other, for each pair.  Both halves
--- say which snapshot they read in a way that a query for one pair reads no others.
+-- The sites of snapshot_a and those of snapshot_b, one below the other, for each pair.  A half takes
+-- the number of its snapshot from site_figure, so that a query for one pair sums up no other sites.
 CREATE VIEW site_pair AS
-SELECT a.snapshot_id AS snapshot_a, b.snapshot_id AS snapshot_b,
+SELECT s.snapshot_id AS snapshot_a, b.snapshot_id AS snapshot_b,
        CASE s.site_id WHEN 0 THEN NULL ELSE s.stack_id END AS stack_id,
        s.site_id AS site_a, NULL AS site_b,
        s.live_objects AS live_objects_a, 0 AS live_objects_b,
@@ -265,7 +265,7 @@ SELECT a.snapshot_id AS snapshot_a, b.snapshot_id AS snapshot_b,
 FROM snapshot a JOIN snapshot b ON b.snapshot_id <> a.snapshot_id
 JOIN site_figure s ON s.snapshot_id = a.snapshot_id
 UNION ALL
-SELECT a.snapshot_id, b.snapshot_id, CASE s.site_id WHEN 0 THEN NULL ELSE s.stack_id END,
+SELECT a.snapshot_id, s.snapshot_id, CASE s.site_id WHEN 0 THEN NULL ELSE s.stack_id END,
        NULL, s.site_id, 0, s.live_objects, 0, s.live_bytes, 0, s.alloc_objects, 0, s.alloc_bytes
 FROM snapshot a JOIN snapshot b ON b.snapshot_id <> a.snapshot_id
 JOIN site_figure s ON s.snapshot_id = b.snapshot_id;
@@ -284,12 +284,15 @@ SELECT g.snapshot_a, g.snapshot_b,
        g.alloc_objects_b - g.alloc_objects_a AS alloc_objects,
        g.alloc_bytes_b - g.alloc_bytes_a AS alloc_bytes,
        n.file, n.line, n.module, n.module_offset, g.stack_id, g.site_a, g.site_b
-FROM (SELECT snapshot_a, snapshot_b, stack_id, min(site_a) AS site_a, min(site_b) AS site_b,
-             sum(live_objects_a) AS live_objects_a, sum(live_objects_b) AS live_objects_b,
-             sum(live_bytes_a) AS live_bytes_a, sum(live_bytes_b) AS live_bytes_b,
-             sum(alloc_objects_a) AS alloc_objects_a, sum(alloc_objects_b) AS alloc_objects_b,
-             sum(alloc_bytes_a) AS alloc_bytes_a, sum(alloc_bytes_b) AS alloc_bytes_b
-      FROM site_pair GROUP BY snapshot_a, snapshot_b, stack_id) g
+FROM (SELECT DISTINCT snapshot_a, snapshot_b, stack_id, min(site_a) OVER w AS site_a,
+             min(site_b) OVER w AS site_b,
+             sum(live_objects_a) OVER w AS live_objects_a,
+             sum(live_objects_b) OVER w AS live_objects_b,
+             sum(live_bytes_a) OVER w AS live_bytes_a, sum(live_bytes_b) OVER w AS live_bytes_b,
+             sum(alloc_objects_a) OVER w AS alloc_objects_a,
+             sum(alloc_objects_b) OVER w AS alloc_objects_b,
+             sum(alloc_bytes_a) OVER w AS alloc_bytes_a, sum(alloc_bytes_b) OVER w AS alloc_bytes_b
+      FROM site_pair WINDOW w AS (PARTITION BY snapshot_a, snapshot_b, stack_id)) g
 JOIN stack_name n ON n.stack_id = coalesce(g.stack_id, 0);
 
 -- One row for each thread's cache.
