@@ -2,6 +2,7 @@
  *
  * Where a made heap's memory is: runs of free pages, what the kernel has behind it, and the views.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -140,6 +141,30 @@ static void test_backing_is_summed_up_over_chunks(void **state) {
     image_close(im);
 }
 
+/* A record that no library can have written: not of a chunk, twice, or more than there is. */
+static void test_backing_that_makes_no_sense_is_refused(void **state) {
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct gomalloc_backing b = {.base = HEAP_ARENA};
+        struct image *im = NULL;
+        struct maker m;
+        char err[256];
+        size_t size;
+        heap_begin(&m, 1, 0);
+        b.base += i == 1 ? HEAP_PAGE : 0;
+        b.huge_bytes = i == 2 ? (4 << 20) + 1 : 0;
+        maker_add(&m, GOMALLOC_SECTION_BACKING, &b);
+        if (i == 3)
+            maker_add(&m, GOMALLOC_SECTION_BACKING, &b);
+        unsigned char *bytes = maker_finish(&m, &size);
+        assert_int_equal(image_open_memory(bytes, size, &im, err, sizeof err),
+                         i == 0 ? 0 : IMAGE_DAMAGED);
+        image_close(i == 0 ? im : NULL);
+        free(bytes);
+        maker_free(&m);
+    }
+}
+
 /* ---- views -------------------------------------------------------------------------------- */
 
 /* Two classes and a large object, of 7 + 3 pages; 4 free ones, one given back and one cached. */
@@ -267,6 +292,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_free_pages_are_counted_by_run),
         cmocka_unit_test(test_backing_is_summed_up_over_chunks),
+        cmocka_unit_test(test_backing_that_makes_no_sense_is_refused),
         cmocka_unit_test(test_live_free_and_tail_are_the_spans),
         cmocka_unit_test(test_slack_is_scaled_from_what_is_recorded),
         cmocka_unit_test(test_slack_of_what_is_not_recorded_is_not_known),
