@@ -13,7 +13,11 @@
 
 #include "gomalloc/gomalloc.h"
 
-#define NOINLINE __attribute__((noinline, noclone, noipa))
+#ifdef __clang__
+#define NOINLINE __attribute__((noinline))
+#else
+#define NOINLINE __attribute__((noipa))
+#endif
 
 #pragma weak gomalloc_ignore
 #pragma weak gomalloc_root_add
