@@ -153,7 +153,7 @@ time.sleep(600)"
             exit !(was > 30e6 && backed <= 1048576 && came >= was - backed - 65536 && fell >= came - 2097152)
         }' scavenge.csv
     run -0 --separate-stderr "$GOINSPECT" scavenge "$pid"
-    [ "${#lines[@]}" = 5 ] # nothing more to give
+    [ "${#lines[@]}" = 6 ] # nothing more to give
 }
 
 @test "scavenge is refused with control=off" {
