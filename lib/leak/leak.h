@@ -5,10 +5,13 @@
  * The threads are stopped only while they say where they are and a copy of the process is made;
  * everything else is done in the copy, while they run on:
  *
- *      lock the heap     nobody is amid a change that takes a lock, and the copy can go on with it
- *      stop the threads  pointers on their way from here to there are seen in one place or the
- * other copy              the page tables, nothing else go on, unlock in the copy       mark from
- * the roots, group what is left, report
+ *      look          at what the threads wait for, so that their calls can go on
+ *      lock          the heap: nobody is amid a change, and the copy can go on with it
+ *      stop          the threads: pointers on their way are seen here or there
+ *      copy          the page tables, nothing else
+ *      unlock        who goes on may need the heap
+ *      go on         and then the copy begins:
+ *      in the copy   mark from the roots, group what is left, report
  *
  * Where the copy is refused (memory may not be committed twice, or no process made), nothing is
  * done and the reason is told; who asks for it has the check made in place, with the threads

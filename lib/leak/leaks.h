@@ -7,8 +7,7 @@
  * grouped, each under a direct one, its head:
  *
  *      a -> b -> c      head a: b and c are indirect
- *      d <-> e -> f     a ring has no beginning: one of d and e is the head, the others are
- * indirect
+ *      d <-> e -> f     a ring has no beginning: one of d and e is the head, f is indirect
  *
  * The heads are as few as can be: one for each strongly connected component that no other leaked
  * object leads to (so f, which a ring leads to, is never a head).  An object that two heads lead to
