@@ -230,7 +230,9 @@ static enum status again_and_again(const struct own *own, const char *word) {
     const struct series series = {own->every_ns, file, &again, step};
     enum status status = series_run(&series, pid, &failure);
     free(file);
-    return status != STATUS_DONE && failure.status != STATUS_DONE ? say_failure(&failure) : status;
+    if (status != STATUS_DONE)
+        say_failure(&failure);
+    return status;
 }
 
 static enum status run(struct command_line *line) {

@@ -117,27 +117,30 @@ void db_remove_litter(const char *path) {
     free(folder);
 }
 
-/* make_temporary makes and locks one; *ret_temp is its name, to be freed.  Negative errno. */
-static int make_temporary(const char *path, char **ret_temp) {
+/* make_temporary makes and locks one; *ret_temp is its name, to be freed.  0 or a negative errno.
+ */
+static int make_temporary(const char *path, char **ret_temp, int *ret_fd) {
     for (;;) {
         struct stat st;
         if (asprintf(ret_temp, "%s" TEMPORARY "XXXXXX", path) < 0)
             return -ENOMEM;
-        int fd = mkostemp(*ret_temp, O_CLOEXEC), error = errno;
-        if (fd >= 0 && flock(fd, LOCK_EX) == 0 && fstat(fd, &st) == 0 && st.st_nlink != 0)
-            return fd;
+        *ret_fd = mkostemp(*ret_temp, O_CLOEXEC);
+        int error = *ret_fd < 0 ? -errno : 0;
+        if (!error && flock(*ret_fd, LOCK_EX) == 0 && fstat(*ret_fd, &st) == 0 && st.st_nlink != 0)
+            return 0;
         free(*ret_temp);
-        if (fd < 0)
-            return -error;
-        close(fd); /* another program took it for litter, before it was locked */
+        if (error)
+            return error;
+        close(*ret_fd); /* another program took it for litter, before it was locked */
     }
 }
 
 int db_create_beside(const struct db_fault *f, char **ret_temp, int *ret_lock) {
-    int fd = make_temporary(f->path, ret_temp);
-    if (fd < 0)
-        return fd == -ENOMEM ? db_fault(f, fd, "not enough memory")
-                             : db_fault(f, fd, "cannot create a file beside it: %s", strerror(-fd));
+    int fd, error = make_temporary(f->path, ret_temp, &fd);
+    if (error)
+        return error == -ENOMEM
+                   ? db_fault(f, error, "not enough memory")
+                   : db_fault(f, error, "cannot create a file beside it: %s", strerror(-error));
     usual_mode(fd);
     int rc = create_schema(f, *ret_temp);
     if (rc) {

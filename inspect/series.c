@@ -24,7 +24,8 @@
 #include "text.h"
 
 #define SECOND_NS INT64_C(1000000000)
-#define MOST_NS   (366 * 86400 * SECOND_NS)
+#define ENDING_MS 1000
+#define MOST_S    (366.0 * 86400)
 
 static volatile sig_atomic_t enough;
 
@@ -56,7 +57,7 @@ int64_t series_parse(const char *word) {
     double n = strtod(word, &end);
     double unit = *end == 'm' ? 60 : *end == 'h' ? 3600 : 1;
     if (end == word || (*end && !strchr("smh", *end)) || (*end && end[1]) ||
-        !(n * unit >= 0.1 && n * unit <= MOST_NS / SECOND_NS))
+        !(n * unit >= 0.1 && n * unit <= MOST_S))
         return 0;
     return (int64_t)(n * unit * SECOND_NS);
 }
@@ -77,10 +78,15 @@ static void paint(const struct series *series, const struct progress *p, int64_t
     free(line);
 }
 
-/* has_ended tells whether the process has; fd: of it, -1: its number must do. */
-static bool has_ended(pid_t pid, int fd) {
+/* ends_within tells whether the process has ended, or does in that time; fd: of it, -1: its number
+ * must do. */
+static bool ends_within(pid_t pid, int fd, int ms) {
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    return fd >= 0 ? poll(&p, 1, 0) > 0 : kill(pid, 0) != 0 && errno == ESRCH;
+    return fd >= 0 ? poll(&p, 1, ms) > 0 : kill(pid, 0) != 0 && errno == ESRCH;
+}
+
+static bool has_ended(pid_t pid, int fd) {
+    return ends_within(pid, fd, 0);
 }
 
 /* wait_until waits for a time of CLOCK_MONOTONIC, the end of the process, or a signal. */
@@ -116,7 +122,8 @@ static bool do_step(const struct series *series, struct progress *p, pid_t pid, 
             say("%s: %s", series->file, line);
         return true;
     }
-    if (p->nsteps == 0 || has_ended(pid, fd))
+    /* One that is about to end has hung up, or removed its socket, before. */
+    if (p->nsteps == 0 || ends_within(pid, fd, enough ? 0 : ENDING_MS))
         return false;
     p->nfailed++;
     say_failure(failure);
