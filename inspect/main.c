@@ -10,9 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "command.h"
+#include "cli/command.h"
 #include "gomalloc/gomalloc.h"
-#include "say.h"
+#include "base/say.h"
 
 static const struct command *choose(const char *name) {
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "-?") == 0)

@@ -30,9 +30,9 @@
 
 #include "agent/agent_client.h"
 #include "agent/agent_imports.h"
-#include "agent/agent_stats.h"
+#include "image/agent_stats.h"
 #include "agent/fatal.h"
-#include "agent/image_private.h"
+#include "image/image_private.h"
 #include "agent/trigger.h"
 #include "heap/mheap.h"
 #include "prof/history.h"

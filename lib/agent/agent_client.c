@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "agent/agent_stats.h"
+#include "image/agent_stats.h"
 #include "agent/agent_verbs.h"
 #include "prof/prof.h"
 

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "agent/image_write.h"
+#include "image/image_write.h"
 #include "gomalloc/agent.h"
 #include "gomalloc/image.h"
 #include "leak/leak.h"

@@ -19,7 +19,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-#include "agent/agent_stats.h"
+#include "image/agent_stats.h"
 #include "sys/fmt.h"
 #include "sys/lock.h"
 

@@ -7,7 +7,7 @@
 
 #include <sys/un.h>
 
-#include "agent/rawfile.h"
+#include "image/rawfile.h"
 
 struct agent_socket {
     int fd;                                               /* -1: none */

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "agent/image_write.h"
+#include "image/image_write.h"
 #include "gomalloc/image.h"
 #include "sys/fmt.h"
 #include "sys/throw.h"

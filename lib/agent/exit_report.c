@@ -17,10 +17,10 @@
 #include <unistd.h>
 
 #include "agent/exit_leaks.h"
-#include "agent/image_path.h"
-#include "agent/image_write.h"
+#include "image/image_path.h"
+#include "image/image_write.h"
 #include "agent/importer.h"
-#include "agent/rawfile.h"
+#include "image/rawfile.h"
 #include "gomalloc/image.h"
 #include "sys/throw.h"
 

@@ -35,11 +35,11 @@
 #include <sys/wait.h>
 #include <ucontext.h>
 
-#include "agent/image_crash.h"
-#include "agent/image_path.h"
-#include "agent/image_write.h"
+#include "image/image_crash.h"
+#include "image/image_path.h"
+#include "image/image_write.h"
 #include "agent/importer.h"
-#include "agent/rawfile.h"
+#include "image/rawfile.h"
 #include "agent/trigger.h"
 #include "gomalloc/image.h"
 #include "heap/mcache.h"

@@ -21,8 +21,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/image_path.h"
-#include "agent/rawfile.h"
+#include "image/image_path.h"
+#include "image/rawfile.h"
 #include "heap/mconst.h"
 #include "sys/mem.h"
 

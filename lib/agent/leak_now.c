@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/rawfile.h"
+#include "image/rawfile.h"
 #include "prof/prof.h"
 #include "sys/fmt.h"
 #include "sys/persistent.h"

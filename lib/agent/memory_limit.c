@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-#include "agent/rawfile.h"
+#include "image/rawfile.h"
 #include "sys/fmt.h"
 
 #define NO_LIMIT ((uint64_t)1 << 62) /* version 1 has a huge number for none */

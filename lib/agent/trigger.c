@@ -20,12 +20,12 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "agent/agent_stats.h"
-#include "agent/image_private.h"
-#include "agent/image_write.h"
+#include "image/agent_stats.h"
+#include "image/image_private.h"
+#include "image/image_write.h"
 #include "agent/importer.h"
 #include "agent/memory_limit.h"
-#include "agent/rawfile.h"
+#include "image/rawfile.h"
 #include "heap/mconst.h"
 #include "sys/mem.h"
 #include "sys/throw.h"

@@ -6,7 +6,7 @@
 #ifndef GM_AGENT_TRIGGER_H
 #define GM_AGENT_TRIGGER_H
 
-#include "agent/image_path.h"
+#include "image/image_path.h"
 
 #define TRIGGER_MAX_KEEP   1000
 #define TRIGGER_KEEP_UNSET UINT32_MAX /* 10 files; all snapshots in a database */

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "agent/image_write.h"
+#include "image/image_write.h"
 #include "api/malloc.h"
 #include "heap/malloc.h"
 #include "heap/mtiny.h"

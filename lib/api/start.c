@@ -17,7 +17,7 @@
 #include "agent/agent.h"
 #include "agent/exit_report.h"
 #include "agent/fatal.h"
-#include "agent/image_path.h"
+#include "image/image_path.h"
 #include "agent/leak_now.h"
 #include "agent/trigger.h"
 #include "api/crime.h"

@@ -16,8 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "debuginfo.h"
-#include "demangle.h"
+#include "names/debuginfo.h"
+#include "names/demangle.h"
 
 #define MOST_SECTIONS 64
 #define STEP          7  /* bytes between the places that are looked up */

@@ -24,9 +24,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "code.h"
-#include "db.h"
-#include "image.h"
+#include "db/code.h"
+#include "db/db.h"
+#include "image/image.h"
 #include "maker.h"
 
 /* What one accepted image is asked by SQL: each table once, the joins, the recursive views. */

@@ -6,7 +6,7 @@
 #ifndef TESTS_HEAP_MAKER_H
 #define TESTS_HEAP_MAKER_H
 
-#include "image.h"
+#include "image/image.h"
 #include "maker.h"
 
 #define HEAP_ARENA UINT64_C(0xc000000000)

@@ -18,10 +18,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "elffile.h"
-#include "image.h"
+#include "names/elffile.h"
+#include "image/image.h"
 #include "maker.h"
-#include "symbol.h"
+#include "names/symbol.h"
 
 #define START UINT64_C(0x7f0000000000) /* where the file is "mapped": its first byte */
 

@@ -4,11 +4,11 @@
  * a compiler's debug information.  make_node has an inlined part of the allocator in it, as C++
  * code has.  A file that links this gets none of inspect/symbol.c.
  */
-#include "symbol.h"
+#include "names/symbol.h"
 
 #include <stdlib.h>
 
-#include "image.h"
+#include "image/image.h"
 #include "maker.h"
 
 struct symbolizer {

@@ -25,7 +25,7 @@
 
 #include <cmocka.h>
 
-#include "db.h"
+#include "db/db.h"
 #include "maker.h"
 #include "query.h"
 

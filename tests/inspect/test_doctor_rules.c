@@ -10,11 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cgroup.h"
-#include "db.h"
-#include "doctor.h"
+#include "target/cgroup.h"
+#include "db/db.h"
+#include "report/doctor.h"
 #include "maker.h"
-#include "wrap.h"
+#include "base/wrap.h"
 
 #include <cmocka.h> /* last: its fail() is a macro, ours a function */
 

@@ -10,9 +10,9 @@
 
 #include <cmocka.h>
 
-#include "backing.h"
-#include "db.h"
-#include "freeruns.h"
+#include "image/backing.h"
+#include "db/db.h"
+#include "image/freeruns.h"
 #include "heap_maker.h"
 #include "query.h"
 

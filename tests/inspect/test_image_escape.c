@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "image.h"
+#include "image/image.h"
 #include "maker.h"
 
 static char err[256];

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "heap_maker.h"
-#include "pins.h"
+#include "image/pins.h"
 
 #define MAX_PINS 32
 

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "progress.h"
+#include "base/progress.h"
 
 static void pause_ms(long ms) {
     struct timespec t = {ms / 1000, ms % 1000 * 1000000};

@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "column.h"
-#include "db.h"
+#include "image/column.h"
+#include "db/db.h"
 #include "maker.h"
 #include "query.h"
 

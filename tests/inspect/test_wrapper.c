@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* Before cmocka, which has a macro called fail. */
-#include "wrapper.h"
+#include "names/wrapper.h"
 
 #include <cmocka.h>
 

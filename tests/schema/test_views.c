@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "db.h"
+#include "db/db.h"
 #include "maker.h"
 #include "query.h"
 

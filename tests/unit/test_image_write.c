@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/image_write.h"
+#include "image/image_write.h"
 #include "heap/malloc.h"
 #include "image_checker.h"
 #include "prof/prof.h"

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "agent/smaps.h"
+#include "image/smaps.h"
 
 #define MAX_TAKEN 4096
 
