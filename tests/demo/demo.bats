@@ -17,7 +17,8 @@ teardown() {
     run tests/demo/demo.sh "$BUILD_DIR" "$dir/demo.db"
     [ "$status" -eq 0 ]
     for heading in "1. A real server" "2. Load" "3. Ask it" "4. Where the memory is" "5. Who allocated" \
-        "6. The heap is a database" "7. Two snapshots" "8. What grew" "Done in"; do
+        "6. The heap is a database" "7. Two snapshots" "8. What grew" \
+        "9. Most of it goes away" "1 pins: " "10. What nothing leads to" "no leaks among" "Done in"; do
         [[ $output == *"$heading"* ]]
     done
     [[ $output == *dictAddRaw* ]]
