@@ -129,6 +129,8 @@ struct replay_learning {
 
 /* A thread's.  All zero to begin with. */
 struct replay {
+    struct replay_known known[REPLAY_SETS][REPLAY_WAYS]; /* by heart */
+
     /* What is remembered ends at REPLAY_REMEMBERED, outermost last.  There stands a last one that
      * no frame is outside of.  What is used of the memory, in stacks that are not deep, is in the
      * middle: few pages. */
@@ -149,10 +151,8 @@ struct replay {
     bool crossed;        /* it went over several stacks */
     uint8_t why;         /* enum replay_verdict: for what reason `continuous` was moved */
 
-    struct replay_step steps[REPLAY_NEW]; /* of a walk, innermost first; a ring */
-
     struct replay_learning learning;
-    struct replay_known known[REPLAY_SETS][REPLAY_WAYS];
+    struct replay_step steps[REPLAY_NEW]; /* of a walk, innermost first; a ring */
 };
 
 /* replay_init makes everything ready that threads share.  False: not on this system.  Calls dlsym.
