@@ -26,6 +26,7 @@ struct begin {
     const struct leak_options *options;
     const struct leak_report *report;
     struct leak_check *check;
+    bool locked; /* all locks are held, see unlock */
 };
 
 /* In the order of fork: nobody else holds any of them, or the copy could not go on. */
@@ -39,6 +40,13 @@ static void unlock_all(void) {
     mutex_unlock(&persistent_lock);
     prof_fork_parent();
     mheap_unlock_all(&mheap_);
+}
+
+/* unlock lets go of the locks, if that has not been done. */
+static void unlock(struct begin *b) {
+    if (b->locked)
+        unlock_all();
+    b->locked = false;
 }
 
 static void note_threads(struct leak_pause *p) {
@@ -117,8 +125,10 @@ static bool mark_from_roots(const struct leak_options *o, struct leak_findings *
     return ok;
 }
 
-/* examine finds what has leaked and has it reported. */
-static int examine(const struct begin *b, struct leak_findings *f, int fd) {
+/* examine finds what has leaked and has it reported.  A thread that did not stop may change objects
+ * meanwhile, but with the locks held not the spans that they lie in; the report may need the locks.
+ */
+static int examine(struct begin *b, struct leak_findings *f, int fd) {
     uint64_t begin = stop_now_ns();
     if (!mark_begin(&f->mark, &b->options->mark))
         return LEAK_CHECK_FAILED;
@@ -127,6 +137,7 @@ static int examine(const struct begin *b, struct leak_findings *f, int fd) {
     ok = ok && (f->why != NULL || leaks_find(&f->mark, &f->leaks));
     f->mark_ns = marked - begin;
     f->group_ns = stop_now_ns() - marked;
+    unlock(b);
     int result = ok ? b->report->run(b->report->arg, f, fd) : LEAK_CHECK_FAILED;
     leaks_free(&f->leaks);
     mark_end(&f->mark);
@@ -135,7 +146,7 @@ static int examine(const struct begin *b, struct leak_findings *f, int fd) {
 
 #define WHY_BYTES align_up(sizeof(struct why), PHYS_PAGE_SIZE)
 
-static int examine_new(const struct begin *b, int fd) {
+static int examine_new(struct begin *b, int fd) {
     size_t bytes = align_up(sizeof(struct leak_findings), PHYS_PAGE_SIZE);
     struct leak_findings *f = mem_alloc(bytes, MEM_AGENT);
     if (f == NULL)
@@ -157,7 +168,7 @@ static int examine_new(const struct begin *b, int fd) {
 
 /* in_copy is what the copy does. */
 static int in_copy(void *arg, int fd) {
-    unlock_all();
+    unlock(arg);
     return examine_new(arg, fd);
 }
 
@@ -180,11 +191,11 @@ static void make_copy(struct begin *b) {
 static void while_stopped(void *arg) {
     struct begin *b = arg;
     note_threads(&b->check->pause);
-    if (!b->options->in_place)
-        make_copy(b);
-    unlock_all(); /* now: who goes on may need them, as does the report */
     if (b->options->in_place)
         b->check->result = examine_new(b, -1);
+    else
+        make_copy(b);
+    unlock(b); /* now: who goes on may need them */
 }
 
 static struct leak_shared *new_shared(void) {
@@ -220,9 +231,10 @@ struct leak_check leak_begin(const struct leak_options *o, const struct leak_rep
         cfi_init(); /* to tell of frames; a library that takes no stacks has not done it */
     stop_look();
     lock_all();
+    b.locked = true;
     struct stop_result r = stop_all(while_stopped, &b);
     if (r.error != STOP_OK) {
-        unlock_all();
+        unlock(&b);
         c.error = LEAK_STOP;
         c.detail = (int)r.error;
     }

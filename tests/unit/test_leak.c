@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -19,7 +20,13 @@
 #include "heap/malloc.h"
 #include "leak/leak.h"
 
-enum { OBJECTS = 400, THREADS = 4, LARGE_ROUNDS = 20 };
+enum {
+    OBJECTS = 400,
+    THREADS = 4,
+    LARGE_ROUNDS = 20,
+    UNSTOPPED_ROUNDS = 10,
+    UNSTOPPED_OBJECTS = 64
+};
 
 /* Objects that the test looks at; known by their complements only. */
 static uintptr_t hidden[OBJECTS];
@@ -268,6 +275,49 @@ static void test_threads_at_work_on_large_objects_lose_nothing(void **state) {
         pthread_join(threads[i], NULL);
 }
 
+/* Objects that are spans of their own come and go, by a thread that can't be stopped, while the
+ * others are led to by them. */
+static void *work_unstopped(void *arg) {
+    uint64_t all = ~UINT64_C(0);
+    (void)arg;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8); /* past libc */
+    for (unsigned i = 0; !over; i++) {
+        unsigned at = i * 79 % UNSTOPPED_OBJECTS;
+        if (kept[at] != NULL)
+            release(kept[at]);
+        void **p = heap_alloc(self(), 1500000 + i % 100 * 9001, false);
+        assert_non_null(p);
+        p[0] = kept[(at + 1) % UNSTOPPED_OBJECTS];
+        kept[at] = p;
+        turns++;
+    }
+    for (unsigned i = 0; i < OBJECTS; i++) {
+        if (kept[i] != NULL)
+            release(kept[i]);
+        kept[i] = NULL;
+    }
+    return NULL;
+}
+
+static void test_in_place_a_thread_that_does_not_stop_does_no_harm(void **state) {
+    pthread_t thread;
+    (void)state;
+    over = false;
+    assert_int_equal(pthread_create(&thread, NULL, work_unstopped, NULL), 0);
+    for (int round = 0; round < UNSTOPPED_ROUNDS; round++) {
+        struct request q = {.options = usual};
+        uint64_t before = turns;
+        q.options.in_place = true;
+        run(&q);
+        assert_int_equal(q.check.error, LEAK_OK);
+        assert_int_equal(q.words.nmissing, 1);
+        while (turns == before)
+            sched_yield();
+    }
+    over = true;
+    pthread_join(thread, NULL);
+}
+
 static void test_a_copy_that_is_refused_is_told_and_changes_nothing(void **state) {
     (void)state;
     struct rlimit old, none = {0, 0};
@@ -294,6 +344,7 @@ int main(void) {
         cmocka_unit_test(test_in_place_the_same_is_found),
         cmocka_unit_test(test_threads_at_work_lose_nothing_and_go_on),
         cmocka_unit_test(test_threads_at_work_on_large_objects_lose_nothing),
+        cmocka_unit_test(test_in_place_a_thread_that_does_not_stop_does_no_harm),
         cmocka_unit_test(test_a_copy_that_is_refused_is_told_and_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
