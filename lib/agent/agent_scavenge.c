@@ -22,26 +22,12 @@
 
 #include "heap/mheap.h"
 #include "leak/outside.h"
-#include "prof/prof.h"
-#include "sys/persistent.h"
+#include "prof/locks.h"
 
 struct job {
     struct outside outside;
     struct scavenged result;
 };
-
-/* In the order of fork. */
-static void lock_all(void) {
-    mheap_lock_all(&mheap_);
-    prof_fork_prepare();
-    mutex_lock(&persistent_lock);
-}
-
-static void unlock_all(void) {
-    mutex_unlock(&persistent_lock);
-    prof_fork_parent();
-    mheap_unlock_all(&mheap_);
-}
 
 static struct mcache *mcache_of(uint32_t tid) {
     uint32_t n = atomic_load_explicit(&mcaches.n, memory_order_acquire);
@@ -56,7 +42,7 @@ static struct mcache *mcache_of(uint32_t tid) {
 static void while_stopped(void *arg) {
     struct job *j = arg;
     uint32_t n = stop_nthreads();
-    unlock_all();
+    locks_release_all();
     if (!stop_find_stacks()) {
         j->result.left = n;
         return;
@@ -79,10 +65,10 @@ static struct scavenged empty_caches(void) {
     struct job j = {.result = {0}};
     outside_init(&j.outside);
     stop_look();
-    lock_all();
+    locks_take_all();
     struct stop_result r = stop_all(while_stopped, &j);
     if (r.error != STOP_OK)
-        unlock_all();
+        locks_release_all();
     j.result.stop_error = (int)r.error;
     return j.result;
 }

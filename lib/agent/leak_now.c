@@ -13,9 +13,8 @@
 #include <unistd.h>
 
 #include "image/rawfile.h"
-#include "prof/prof.h"
+#include "prof/locks.h"
 #include "sys/fmt.h"
-#include "sys/persistent.h"
 #include "sys/throw.h"
 
 #define STACK_SIZE     ((size_t)256 << 10)
@@ -91,12 +90,6 @@ static int fail(int error, const char *what, char *err, size_t errlen) {
     return error;
 }
 
-/* This thread may have been interrupted in the allocator, in a handler that ends the program: the
- * check would wait for it. */
-static bool inside_allocator(void) {
-    return mheap_holds_lock(&mheap_) || prof_holds_lock() || mutex_is_mine(&persistent_lock);
-}
-
 int leak_now(const struct leak_caller *caller, const struct leak_report *report, int *ret_result,
              char *err, size_t errlen) {
     const struct root_thread from = {.tid = (uint32_t)sys_call3(SYS_gettid, 0, 0, 0),
@@ -104,7 +97,9 @@ int leak_now(const struct leak_caller *caller, const struct leak_report *report,
                                      .regs_lo = (uintptr_t)caller->regs,
                                      .regs_hi = (uintptr_t)(caller->regs + 6)};
     struct job j = {.caller = &from, .report = report, .result = LEAK_CHECK_FAILED};
-    if (inside_allocator())
+    /* Interrupted in the allocator, in a handler that ends the program: the check would wait for
+     * this thread. */
+    if (locks_any_mine())
         return fail(EDEADLK, "the program has interrupted malloc", err, errlen);
     int error = run_aside(&j);
     if (error != 0)

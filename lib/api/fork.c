@@ -25,8 +25,7 @@
 
 #include "agent/agent.h"
 #include "heap/mheap.h"
-#include "prof/prof.h"
-#include "sys/persistent.h"
+#include "prof/locks.h"
 
 /* The locks that before_fork takes. */
 #define FORK_RANKS                                                                                 \
@@ -48,22 +47,16 @@ static bool streams_matter(void) {
            (libc_single_threaded == NULL || !*libc_single_threaded);
 }
 
-static bool inside_allocator(void) {
-    return mheap_holds_lock(&mheap_) || prof_holds_lock() || mutex_is_mine(&persistent_lock);
-}
-
 /* In rank order: no thread is inside the allocator while the process is copied. */
 static void before_fork(void) {
-    if (inside_allocator()) {
+    if (locks_any_mine()) {
         mutex_fork_nest();
         return;
     }
     bool streams = streams_matter();
     if (streams)
         _IO_list_lock();
-    mheap_lock_all(&mheap_);
-    prof_fork_prepare();
-    mutex_lock(&persistent_lock);
+    locks_take_all();
     streams_locked = streams;
     mutex_fork_begin(FORK_RANKS);
 }
@@ -75,9 +68,7 @@ static void after_fork_in_parent(void) {
     }
     bool streams = streams_locked;
     mutex_fork_end();
-    mutex_unlock(&persistent_lock);
-    prof_fork_parent();
-    mheap_unlock_all(&mheap_);
+    locks_release_all();
     if (streams)
         _IO_list_unlock();
 }
@@ -85,9 +76,7 @@ static void after_fork_in_parent(void) {
 /* libc has made the list of streams free. */
 static void after_fork_in_child(void) {
     mutex_fork_end();
-    mutex_reset(&persistent_lock);
-    prof_fork_child();
-    mheap_reset_all(&mheap_);
+    locks_reset_all();
     mutex_forget_held();
     mcaches_after_fork();
     agent_fork_child();
@@ -95,9 +84,7 @@ static void after_fork_in_child(void) {
 
 /* The heap stays as it is: this thread is at work on it. */
 static void after_nested_fork_in_child(void) {
-    mutex_reset(&persistent_lock);
-    prof_fork_child();
-    mheap_reset_all(&mheap_);
+    locks_reset_all();
     mutex_fork_unnest();
     agent_fork_child();
 }

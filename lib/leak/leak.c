@@ -10,8 +10,7 @@
 #include "leak/newborn.h"
 #include "leak/region.h"
 #include "leak/stop_signal.h"
-#include "prof/prof.h"
-#include "sys/persistent.h"
+#include "prof/locks.h"
 #include "sys/rawcall.h"
 #include "unwind/cfi.h"
 
@@ -29,23 +28,10 @@ struct begin {
     bool locked; /* all locks are held, see unlock */
 };
 
-/* In the order of fork: nobody else holds any of them, or the copy could not go on. */
-static void lock_all(void) {
-    mheap_lock_all(&mheap_);
-    prof_fork_prepare();
-    mutex_lock(&persistent_lock);
-}
-
-static void unlock_all(void) {
-    mutex_unlock(&persistent_lock);
-    prof_fork_parent();
-    mheap_unlock_all(&mheap_);
-}
-
 /* unlock lets go of the locks, if that has not been done. */
 static void unlock(struct begin *b) {
     if (b->locked)
-        unlock_all();
+        locks_release_all();
     b->locked = false;
 }
 
@@ -230,7 +216,7 @@ struct leak_check leak_begin(const struct leak_options *o, const struct leak_rep
     if (o->why != 0)
         cfi_init(); /* to tell of frames; a library that takes no stacks has not done it */
     stop_look();
-    lock_all();
+    locks_take_all(); /* nobody else holds any, or the copy could not go on */
     b.locked = true;
     struct stop_result r = stop_all(while_stopped, &b);
     if (r.error != STOP_OK) {
