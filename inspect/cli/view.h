@@ -29,6 +29,22 @@ struct view_query {
 /* An expression over a row with a stack_id: callers.h. */
 #define VIEW_CALLERS "callers(stack_id)"
 
+/* The columns of a view that has names of call sites, and where these are. */
+/* clang-format off */
+#define VIEW_FUNCTION_COLUMNS                                                                      \
+    {"function", NULL, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE,                                        \
+     "innermost one that is no wrapper of malloc"},                                                \
+    {"callers", VIEW_CALLERS, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE | COLUMN_OPTIONAL | COLUMN_LATE, \
+     "the next three functions outwards"},                                                         \
+    {"location", NULL, KIND_TEXT, COLUMN_CUT_LEFT | COLUMN_WIDE | COLUMN_OPTIONAL,                 \
+     "file:line, or module+offset"}
+#define VIEW_PLACE_COLUMNS                                                                         \
+    {"file", NULL, KIND_TEXT, COLUMN_EXTRA, "source file with its path"},                          \
+    {"line", NULL, KIND_NUMBER, COLUMN_EXTRA, "in this file"},                                     \
+    {"module", NULL, KIND_TEXT, COLUMN_EXTRA, "program or library"},                               \
+    {"module_offset", NULL, KIND_ADDRESS, COLUMN_EXTRA, "of the return address in its file"}
+/* clang-format on */
+
 /* view_show queries line->command's columns from target and prints the rows.  Returns STATUS_DONE
  * or *failure. */
 enum status view_show(const struct command_line *line, const struct target *target,

@@ -91,23 +91,26 @@ int db_memory(const struct db_fault *f, const struct image *im, sqlite3 **ret) {
     return 0;
 }
 
+int db_create_views(sqlite3 *db) {
+    static const char *const texts[] = {
+        schema_views_sql,         schema_views_heap_sql,     schema_views_escape_sql,
+        schema_views_history_sql, schema_views_diff_sql,     schema_views_leak_sql,
+        schema_views_pins_sql,    schema_views_resident_sql, schema_views_fragmentation_sql,
+        schema_views_crash_sql,
+    };
+    int rc = SQLITE_OK;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0] && rc == SQLITE_OK; i++)
+        rc = sqlite3_exec(db, texts[i], NULL, NULL, NULL);
+    return rc;
+}
+
 int db_open_image(const struct image *im, sqlite3 **ret, char *err, size_t errlen) {
     const struct db_fault f = {"image", err, errlen};
     sqlite3 *db = NULL;
     int rc = db_memory(&f, im, &db);
     if (rc)
         return rc;
-    if (sqlite3_exec(db, schema_views_sql, NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(db, schema_views_heap_sql, NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(db, schema_views_escape_sql, NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(db, schema_views_history_sql, NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(db, schema_views_diff_sql, NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(db, schema_views_leak_sql, NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(db, schema_views_pins_sql, NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(db, schema_views_resident_sql, NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(db, schema_views_fragmentation_sql, NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(db, schema_views_crash_sql, NULL, NULL, NULL) != SQLITE_OK ||
-        db_restrict(db) != SQLITE_OK) {
+    if (db_create_views(db) != SQLITE_OK || db_restrict(db) != SQLITE_OK) {
         rc = db_fault_sqlite(&f, db);
         sqlite3_close(db);
         return rc;

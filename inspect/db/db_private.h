@@ -30,6 +30,10 @@ char *db_name(const char *path);
  * image and live.sql. */
 int db_memory(const struct db_fault *f, const struct image *im, sqlite3 **ret);
 
+/* db_create_views makes the v1_* views over the tables that are there; returns an SQLite error
+ * code. */
+int db_create_views(sqlite3 *db);
+
 /* db_verify checks that a handle is open on a snapshot file of a version that we read.  schema is
  * the name of the attached database. */
 int db_verify(const struct db_fault *f, sqlite3 *db, const char *schema);

@@ -65,25 +65,13 @@ static const struct {
 
 /* upgrade_from does its work within a transaction; returns an SQLite error code. */
 static int upgrade_from(sqlite3 *db, int64_t version) {
-    static const char set_version[] = SET_USER_VERSION;
-    static const char *const last[] = {schema_views_sql,
-                                       schema_views_heap_sql,
-                                       schema_views_escape_sql,
-                                       schema_views_history_sql,
-                                       schema_views_diff_sql,
-                                       schema_views_leak_sql,
-                                       schema_views_pins_sql,
-                                       schema_views_resident_sql,
-                                       schema_views_fragmentation_sql,
-                                       schema_views_crash_sql,
-                                       set_version};
     int rc = drop_views(db);
     for (size_t i = 0; i < sizeof lacking / sizeof lacking[0] && rc == SQLITE_OK; i++)
         if (lacking[i].version >= version)
             rc = sqlite3_exec(db, lacking[i].sql, NULL, NULL, NULL);
-    for (size_t i = 0; i < sizeof last / sizeof last[0] && rc == SQLITE_OK; i++)
-        rc = sqlite3_exec(db, last[i], NULL, NULL, NULL);
-    return rc;
+    if (rc == SQLITE_OK)
+        rc = db_create_views(db);
+    return rc == SQLITE_OK ? sqlite3_exec(db, SET_USER_VERSION, NULL, NULL, NULL) : rc;
 }
 
 static int64_t user_version(sqlite3 *db) {

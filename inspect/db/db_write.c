@@ -55,22 +55,16 @@ static int create_schema(const struct db_fault *f, const char *temp) {
         schema_tables_resident_sql,
         schema_tables_fragmentation_sql,
         schema_tables_crash_sql,
-        schema_views_sql,
-        schema_views_heap_sql,
-        schema_views_escape_sql,
-        schema_views_history_sql,
-        schema_views_diff_sql,
-        schema_views_leak_sql,
-        schema_views_pins_sql,
-        schema_views_resident_sql,
-        schema_views_fragmentation_sql,
-        schema_views_crash_sql,
-        "COMMIT"};
+    };
     sqlite3 *db = NULL;
     char *name = db_name(temp);
     int rc = name ? sqlite3_open_v2(name, &db, SQLITE_OPEN_READWRITE, NULL) : SQLITE_NOMEM;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0] && rc == SQLITE_OK; i++)
         rc = sqlite3_exec(db, texts[i], NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = db_create_views(db);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
     if (rc != SQLITE_OK)
         rc = db_fault_sqlite(f, db);
     sqlite3_close(db);

@@ -23,12 +23,7 @@ static const struct column columns[] = {
      "bytes: median slope over all pairs of ticks; NULL = it does not grow"},
     {"since", "since_ns", KIND_MOMENT, COLUMN_OPTIONAL, "the last tick at which it held least"},
     {"trend", "sparkline(points)", KIND_TEXT, 0, "live bytes from its first tick to the last"},
-    {"function", NULL, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE,
-     "innermost one that is neither malloc's or new's own nor a wrapper of theirs"},
-    {"callers", VIEW_CALLERS, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE | COLUMN_OPTIONAL | COLUMN_LATE,
-     "the next three functions outwards"},
-    {"location", NULL, KIND_TEXT, COLUMN_CUT_LEFT | COLUMN_WIDE | COLUMN_OPTIONAL,
-     "file:line, or module+offset"},
+    VIEW_FUNCTION_COLUMNS,
     {"site", "site_id", KIND_NUMBER, COLUMN_EXTRA, "number of the call stack, 0 = all others"},
     {"grows", NULL, KIND_NUMBER, COLUMN_EXTRA, "1: it does, as far as can be said"},
     {"objects", "live_objects", KIND_COUNT, COLUMN_EXTRA, "live objects at the last tick"},
@@ -38,10 +33,7 @@ static const struct column columns[] = {
     {"from", "from_ns", KIND_MOMENT, COLUMN_EXTRA, "its first tick"},
     {"to", "when_ns", KIND_MOMENT, COLUMN_EXTRA, "the last tick"},
     {"points", NULL, KIND_TEXT, COLUMN_EXTRA, "SECONDS:BYTES ..., seconds from its first tick on"},
-    {"file", NULL, KIND_TEXT, COLUMN_EXTRA, "source file with its path"},
-    {"line", NULL, KIND_NUMBER, COLUMN_EXTRA, "in this file"},
-    {"module", NULL, KIND_TEXT, COLUMN_EXTRA, "program or library"},
-    {"module_offset", NULL, KIND_ADDRESS, COLUMN_EXTRA, "of the return address in its file"},
+    VIEW_PLACE_COLUMNS,
 };
 
 const struct column_list trend_lists[] = {

@@ -46,10 +46,7 @@ static const struct column columns[] = {
     {"objects_after", "live_objects_b", KIND_COUNT, COLUMN_EXTRA, "live objects in B"},
     {"recorded_before", "recorded_a", KIND_COUNT, COLUMN_EXTRA, "of these, really recorded"},
     {"recorded_after", "recorded_b", KIND_COUNT, COLUMN_EXTRA, "the same in B"},
-    {"file", NULL, KIND_TEXT, COLUMN_EXTRA, "source file with its path"},
-    {"line", NULL, KIND_NUMBER, COLUMN_EXTRA, "in this file"},
-    {"module", NULL, KIND_TEXT, COLUMN_EXTRA, "program or library"},
-    {"module_offset", NULL, KIND_ADDRESS, COLUMN_EXTRA, "of the return address in its file"},
+    VIEW_PLACE_COLUMNS,
     {"site_a", NULL, KIND_NUMBER, COLUMN_EXTRA, "a site of this call stack in A"},
     {"site_b", NULL, KIND_NUMBER, COLUMN_EXTRA, "and in B"},
 };

@@ -25,20 +25,12 @@ static const struct column columns[] = {
      "ELSE 'both' END",
      KIND_TEXT, COLUMN_OPTIONAL,
      "sole: nothing else keeps them; shared: other sites do, too; both: some, and others"},
-    {"function", NULL, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE,
-     "innermost one that is no wrapper of malloc"},
-    {"callers", VIEW_CALLERS, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE | COLUMN_OPTIONAL | COLUMN_LATE,
-     "the next three functions outwards"},
-    {"location", NULL, KIND_TEXT, COLUMN_CUT_LEFT | COLUMN_WIDE | COLUMN_OPTIONAL,
-     "file:line, or module+offset"},
+    VIEW_FUNCTION_COLUMNS,
     {"site", "site_id", KIND_NUMBER, COLUMN_EXTRA, "number of the call stack, 0 = not recorded"},
     {"sole_blocks", NULL, KIND_COUNT, COLUMN_EXTRA, "of the blocks, kept by no other site"},
     {"block_bytes", NULL, KIND_BYTES, COLUMN_EXTRA, "of all its blocks, shared or not"},
     {"used", "block_used", KIND_BYTES, COLUMN_EXTRA, "of these, given to live objects of any site"},
-    {"file", NULL, KIND_TEXT, COLUMN_EXTRA, "source file with its path"},
-    {"line", NULL, KIND_NUMBER, COLUMN_EXTRA, "in this file"},
-    {"module", NULL, KIND_TEXT, COLUMN_EXTRA, "program or library"},
-    {"module_offset", NULL, KIND_ADDRESS, COLUMN_EXTRA, "of the return address in its file"},
+    VIEW_PLACE_COLUMNS,
 };
 
 struct own {
