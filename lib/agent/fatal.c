@@ -141,11 +141,26 @@ static void leave_copy(int sig, siginfo_t *info, void *context) {
         sys_call3(SYS_exit_group, CRASHED, 0, 0);
 }
 
+/* other_signals is a mask of all that the program may handle while the image is written; not
+ * libc's, and not these, as in_place comes back from them. */
+static uint64_t other_signals(void) {
+    uint64_t mask = ~LIBC_SET;
+    for (size_t i = 0; i < NSIGNALS; i++)
+        mask &= ~(UINT64_C(1) << (signals[i].number - 1));
+    return mask;
+}
+
+static uint64_t set_mask(uint64_t mask) {
+    uint64_t old = 0;
+    sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, (long)&old, KERNEL_SET);
+    return old;
+}
+
+/* The program's handlers are for the program: what is sent to its group comes here, too. */
 static void prepare_copy(void) {
-    const uint64_t none = 0;
     for (size_t i = 0; i < NSIGNALS; i++)
         set_action(signals[i].number, leave_copy, SA_SIGINFO | SA_ONSTACK | SA_NODEFER, 0);
-    sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, KERNEL_SET);
+    set_mask(other_signals());
     mutex_fork_begin(~0u); /* nobody else is here */
 }
 
@@ -361,21 +376,20 @@ static void on_signal(int sig, siginfo_t *info, void *context) {
 void fatal_report(int sig) {
     if (!fatal.installed || raw_getpid() != fatal.pid || !claim())
         return;
+    uint64_t old = set_mask(other_signals());
     struct image_crash crash;
     image_crash_here(&crash, sig);
     take(&crash);
     atomic_store(&fatal.done, true);
+    set_mask(old);
 }
 
 /* install_one takes a signal if nobody has; false: somebody has, or ignores it. */
 static void install_one(int sig) {
     struct kernel_sigaction now;
-    uint64_t mask = ~LIBC_SET;
     if (sys_call4(SYS_rt_sigaction, sig, 0, (long)&now, KERNEL_SET) != 0 || now.handler != NULL)
         return;
-    for (size_t i = 0; i < NSIGNALS; i++) /* in_place comes back from these */
-        mask &= ~(UINT64_C(1) << (signals[i].number - 1));
-    set_action(sig, on_signal, SA_SIGINFO | SA_ONSTACK | SA_NODEFER, mask);
+    set_action(sig, on_signal, SA_SIGINFO | SA_ONSTACK | SA_NODEFER, other_signals());
 }
 
 void fatal_install(void) {

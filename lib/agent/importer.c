@@ -28,6 +28,15 @@
 
 #define ENVIRON_MAX ((size_t)256 << 10) /* bytes; what does not fit is not handed on */
 #define STRINGS_MAX 4096                /* of it */
+#define KERNEL_SET  8                   /* bytes of a set of signals */
+
+/* As the kernel has it. */
+struct kernel_sigaction {
+    void (*handler)(int);
+    unsigned long flags;
+    void (*restorer)(void);
+    uint64_t mask;
+};
 
 static struct {
     char program[PATH_MAX]; /* empty: not to be found */
@@ -128,6 +137,19 @@ static void null_standard(void) {
         raw_close(fd);
 }
 
+/* forget_handlers has signals do what they do in a new program, before they are let in: the
+ * handlers are the program's, and what is sent to its group comes here, too. */
+static void forget_handlers(void) {
+    struct kernel_sigaction action;
+    for (int sig = 1; sig <= KERNEL_SET * 8; sig++) {
+        if (sys_call4(SYS_rt_sigaction, sig, 0, (long)&action, KERNEL_SET) != 0 ||
+            action.handler == SIG_DFL || action.handler == SIG_IGN)
+            continue;
+        action = (struct kernel_sigaction){.handler = SIG_DFL};
+        sys_call4(SYS_rt_sigaction, sig, (long)&action, 0, KERNEL_SET);
+    }
+}
+
 static int become(const char *image, const char *database, const struct environment *e) {
     const uint64_t none = 0;
     const char *argv[] = {importer.program, "import", "--remove", image,
@@ -137,7 +159,8 @@ static int become(const char *image, const char *database, const struct environm
         argv[6] = importer.keep;
     }
     null_standard();
-    sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof none);
+    forget_handlers();
+    sys_call4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, KERNEL_SET);
     return (int)sys_call3(SYS_execve, (long)importer.program, (long)argv, (long)e->strings);
 }
 

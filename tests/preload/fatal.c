@@ -157,6 +157,40 @@ static void inside(void) {
     }
 }
 
+static pid_t self;
+
+/* A handler that leaves a file if it runs in another process than the program's. */
+static void note_stranger(int sig) {
+    (void)sig;
+    if (getpid() != self)
+        close(creat("stranger", 0600));
+}
+
+static void *signal_group(void *arg) {
+    for (;;)
+        kill(0, SIGUSR1);
+    return arg;
+}
+
+/* The whole group gets a signal that the program handles, again and again. */
+static void begin_group_signals(void) {
+    pthread_t t;
+    self = getpid();
+    setpgid(0, 0);
+    signal(SIGUSR1, note_stranger);
+    pthread_create(&t, NULL, signal_group, NULL);
+}
+
+static void group_signals(void) {
+    begin_group_signals();
+    outer();
+}
+
+static void group_signals_crime(void) {
+    begin_group_signals();
+    double_free();
+}
+
 static const struct crime {
     const char *name;
     void (*run)(void);
@@ -168,6 +202,8 @@ static const struct crime {
               {"in_child", in_child},
               {"no_copy", no_copy},
               {"inside", inside},
+              {"group_signals", group_signals},
+              {"group_signals_crime", group_signals_crime},
               {"default", ignored}};
 
 int main(int argc, char **argv) {
