@@ -38,12 +38,14 @@
 #define REARM_PERCENT 5
 #define DEFAULT_KEEP  10
 #define NAME_BYTES    PATH_MAX
+#define NTIMES        (2 * TRIGGER_MAX_KEEP) /* those that stay, and after failures a few more */
 #define LIMIT_BYTES   align_up(sizeof(struct memory_limit), 4096)
 
 static struct {
     struct trigger_options o;
-    _Atomic uint64_t number;           /* of the last snapshot; a crashing thread takes one, too */
-    uint32_t time_s[TRIGGER_MAX_KEEP]; /* when the last ones were taken, by number */
+    _Atomic uint64_t number; /* of the last snapshot; a crashing thread takes one, too */
+    uint32_t time_s[NTIMES]; /* when the last ones were taken, by number */
+    uint64_t removed;        /* of the last one that had to go */
 
     /* The rest is the agent's thread's. */
     uint64_t look_ns;           /* CLOCK_MONOTONIC: when to look next */
@@ -72,6 +74,7 @@ void trigger_configure(const struct trigger_options *o) {
 
 void trigger_fork_child(void) {
     atomic_store_explicit(&trigger.number, 0, memory_order_relaxed);
+    trigger.removed = 0;
     trigger.look_ns = trigger.not_before_ns = trigger.limit_ns = trigger.base_rss = 0;
     trigger.above = trigger.complained = false;
     trigger.importer = 0; /* is another one's child */
@@ -80,27 +83,38 @@ void trigger_fork_child(void) {
 /* ---- the file ----------------------------------------------------------------------------- */
 
 static void path_of(struct fmt *f, uint64_t number) {
-    image_path(f, trigger.o.path,
-               (struct image_path_values){.number = number,
-                                          .time_s = trigger.time_s[number % TRIGGER_MAX_KEEP]});
+    image_path(
+        f, trigger.o.path,
+        (struct image_path_values){.number = number, .time_s = trigger.time_s[number % NTIMES]});
 }
 
 uint64_t trigger_next_path(struct fmt *f) {
     uint64_t n = atomic_fetch_add_explicit(&trigger.number, 1, memory_order_relaxed) + 1;
-    trigger.time_s[n % TRIGGER_MAX_KEEP] = (uint32_t)(raw_clock_ns(CLOCK_REALTIME) / SECOND_NS);
+    trigger.time_s[n % NTIMES] = (uint32_t)(raw_clock_ns(CLOCK_REALTIME) / SECOND_NS);
     path_of(f, n);
     return n;
 }
 
+static void remove_old(uint64_t number, const char *now) {
+    char old[NAME_BYTES];
+    struct fmt f = fmt_on(old, sizeof old);
+    path_of(&f, number);
+    if (!f.cut && strcmp(now, old) != 0)
+        raw_unlink(old);
+}
+
+/* More than one may have to go: nothing did after a snapshot that failed. */
 void trigger_rotate(uint64_t number) {
-    char now[NAME_BYTES], old[NAME_BYTES];
-    struct fmt a = fmt_on(now, sizeof now), b = fmt_on(old, sizeof old);
+    char now[NAME_BYTES];
+    struct fmt f = fmt_on(now, sizeof now);
     if (trigger.o.keep == 0 || number <= trigger.o.keep)
         return;
-    path_of(&a, number);
-    path_of(&b, number - trigger.o.keep);
-    if (!a.cut && !b.cut && strcmp(now, old) != 0)
-        raw_unlink(old);
+    path_of(&f, number);
+    uint64_t last = number - trigger.o.keep;
+    if (trigger.removed + NTIMES <= number)
+        trigger.removed = number - NTIMES; /* when those were taken is not known any more */
+    while (!f.cut && trigger.removed < last)
+        remove_old(++trigger.removed, now);
 }
 
 static void complain(const char *what, const char *detail) {

@@ -86,6 +86,22 @@ while not os.path.exists(f"gomalloc-{os.getpid()}-1.gmi"):
     [ "$(ls a-*)" = a-2.gmi ]
 }
 
+@test "keep: nor does one stay for ever because a later snapshot failed" {
+    # the second can't be written: its folder is not there
+    mkdir 1 3
+    under 'trigger=rss+4M,snapshot=%n/a.gmi,keep=1' "$python" -c '
+import os, time
+kept = []
+for _ in range(300):
+    if os.path.exists("3/a.gmi"):
+        break
+    kept.append(b"x" * (1 << 20))
+    time.sleep(0.1)
+time.sleep(0.5)' 2>err
+    [ -e 3/a.gmi ]
+    [ ! -e 1/a.gmi ]
+}
+
 @test "a database gets them by way of goinspect, and no image is left" {
     under 'trigger=rss+20M,snapshot=a.db' "$python" grow.py 1 a.db 2>err
     [ "$(sqlite3 a.db "SELECT count(*) FROM snapshot")" = 1 ]
