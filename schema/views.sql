@@ -109,28 +109,23 @@ SELECT s.snapshot_id,
 FROM snapshot p JOIN span s ON s.snapshot_id = p.snapshot_id
 LEFT JOIN span_figure f ON f.snapshot_id = s.snapshot_id AND f.base = s.base;
 
--- One row for each size class; class 0 is the large objects, a span each.
+-- One row for each size class; class 0 is the large objects, a span each.  Those that have spans and
+-- those that have none are found each for itself: a LEFT JOIN from the classes to the spans would read
+-- all spans once for each class over an image, and those of all snapshots in a file.
 CREATE VIEW v1_class AS
-SELECT c.snapshot_id, c.size_class, c.bytes AS slot_bytes, c.npages AS span_pages,
-       c.nelems AS span_slots,
-       count(s.base) AS spans,
-       coalesce(sum(s.live), 0) AS live_objects,
-       coalesce(sum(s.live * s.elem_size), 0) AS live_bytes,
-       coalesce(sum(s.nelems - s.live), 0) AS free_objects,
-       coalesce(sum((s.nelems - s.live) * s.elem_size), 0) AS free_bytes,
-       coalesce(sum(s.npages * p.page_size - s.nelems * s.elem_size), 0) AS tail_bytes,
-       coalesce(sum(s.npages * p.page_size), 0) AS span_bytes,
-       coalesce(sum(s.noscan), 0) AS noscan_spans,
-       round(100.0 * sum(s.live * s.elem_size) / sum(s.npages * p.page_size), 1) AS used_percent,
-       g.internal_bytes, coalesce(g.recorded_bytes, 0) AS recorded_bytes, g.resident_bytes,
-       g.swapped_bytes, coalesce(g.empty_spans, 0) AS empty_spans,
-       coalesce(g.cached_bytes, 0) AS cached_bytes
-FROM snapshot p
-JOIN size_class c ON c.snapshot_id = p.snapshot_id
-LEFT JOIN span s
-     ON s.snapshot_id = c.snapshot_id AND s.size_class = c.size_class AND s.state = 1
-LEFT JOIN class_figure g ON g.snapshot_id = c.snapshot_id AND g.size_class = c.size_class
-GROUP BY c.snapshot_id, c.size_class;
+SELECT g.snapshot_id, c.size_class, c.bytes AS slot_bytes, c.npages AS span_pages,
+       c.nelems AS span_slots, g.spans, g.live_objects, g.live_bytes, g.free_objects,
+       g.external_bytes AS free_bytes, g.tail_bytes, g.span_bytes, g.noscan_spans,
+       round(100.0 * g.live_bytes / g.span_bytes, 1) AS used_percent,
+       g.internal_bytes, g.recorded_bytes, g.resident_bytes, g.swapped_bytes, g.empty_spans,
+       g.cached_bytes
+FROM class_figure g
+JOIN size_class c ON c.snapshot_id = g.snapshot_id AND c.size_class = g.size_class
+UNION ALL
+SELECT snapshot_id, size_class, bytes, npages, nelems, 0, 0, 0, 0, 0, 0, 0, 0, NULL,
+       NULL, 0, NULL, NULL, 0, 0
+FROM size_class
+WHERE (snapshot_id, size_class) NOT IN (SELECT snapshot_id, size_class FROM span WHERE state = 1);
 
 -- The part of each span that lies in one arena: large spans may reach over several.  A page is 8192
 -- bytes, an arena 67108864.

@@ -24,8 +24,10 @@ SELECT s.snapshot_id, s.size_class,
        sum(s.npages * p.page_size) AS span_bytes,
        sum(s.live) AS live_objects,
        sum(s.live * s.elem_size) AS live_bytes,
+       sum(s.nelems - s.live) AS free_objects,
        sum((s.nelems - s.live) * s.elem_size) AS external_bytes,
        sum(s.npages * p.page_size - s.nelems * s.elem_size) AS tail_bytes,
+       sum(s.noscan) AS noscan_spans,
        sum(CASE s.live WHEN 0 THEN s.npages * p.page_size ELSE 0 END) AS empty_bytes,
        sum(s.live = 0) AS empty_spans,
        sum(CASE WHEN s.owner < 4294967294 THEN (s.nelems - s.live) * s.elem_size ELSE 0 END)
@@ -43,7 +45,7 @@ SELECT c.snapshot_id, c.size_class, c.spans, c.span_bytes, c.live_objects, c.liv
        CAST(round(c.live_bytes * (1 - r.requested / r.given)) AS INTEGER) AS internal_bytes,
        min(coalesce(r.recorded_bytes, 0), c.live_bytes) AS recorded_bytes,
        c.external_bytes, c.tail_bytes, c.empty_bytes, c.empty_spans, c.cached_bytes,
-       c.resident_bytes, c.swapped_bytes, c.live_resident
+       c.resident_bytes, c.swapped_bytes, c.live_resident, c.free_objects, c.noscan_spans
 FROM class_content c
 LEFT JOIN class_request r ON r.snapshot_id = c.snapshot_id AND r.size_class = c.size_class;
 

@@ -202,6 +202,39 @@ static void test_classes(void **state) {
     both((const struct world *)*state, "SELECT count(*) FROM v1_class", "68");
 }
 
+/* steps runs a statement to its end and returns how many instructions that took SQLite. */
+static int steps(sqlite3 *db, const char *sql) {
+    sqlite3_stmt *stmt;
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    while (sqlite3_step(stmt) == SQLITE_ROW)
+        ;
+    int ret = sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_VM_STEP, 0);
+    assert_int_equal(sqlite3_finalize(stmt), SQLITE_OK);
+    return ret;
+}
+
+/* Not once for each of the 68 classes. */
+static void test_views_of_classes_read_the_spans_a_few_times(void **state) {
+    static const char *const views[] = {"v1_class", "v1_fragmentation"};
+    int took[2][2];
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        struct world w;
+        struct demo d = demo_default;
+        char sql[64];
+        d.more_spans = k * 200;
+        world_demo(&w, &d);
+        for (int i = 0; i < 2; i++) {
+            snprintf(sql, sizeof sql, "SELECT * FROM %s", views[i]);
+            took[k][i] = steps(w.live, sql);
+        }
+        world_close(&w);
+    }
+    for (int i = 0; i < 2; i++)
+        if (took[1][i] - took[0][i] > 200 * 300)
+            fail_msg("%s: %d steps a span", views[i], (took[1][i] - took[0][i]) / 200);
+}
+
 static void test_spans(void **state) {
     both((const struct world *)*state,
          "SELECT address, npages, size_class, noscan, live_objects, live_bytes, state, owner, place"
@@ -577,6 +610,7 @@ int main(void) {
         cmocka_unit_test(test_a_site_is_named_by_its_first_function_outside_of_the_allocator),
         cmocka_unit_test(test_frames_of_the_library_itself_are_not_callers),
         cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_views_of_classes_read_the_spans_a_few_times),
         cmocka_unit_test(test_spans),
         cmocka_unit_test(test_arenas_and_pages),
         cmocka_unit_test(test_status),
