@@ -28,7 +28,7 @@
 
 #include "sys/compiler.h"
 
-/* stop_calls_begin forgets what is known, and stop_calls_look looks at a thread, by a descriptor of
+/* stop_calls_begin makes ready, and stop_calls_look looks at a thread, by a descriptor of
  * /proc/self/task: of the stopper, before a stop. */
 void stop_calls_begin(void);
 void stop_calls_look(int dir, uint32_t tid);

@@ -303,6 +303,52 @@ static void nobody_notices(void **state) {
     remove_calls();
 }
 
+static _Atomic bool may_wait;
+
+static void *poll_and_spin(void *arg) {
+    struct caller *c = arg;
+    c->tid = gettid();
+    for (int i = 0; i < 2; i++) {
+        char byte;
+        struct pollfd p = {.fd = a_pipe[0], .events = POLLIN};
+        while (!atomic_load(&may_wait))
+            ;
+        int r = poll(&p, 1, -1);
+        atomic_store(&c->error, r < 0 ? errno : 0);
+        atomic_store(&may_wait, false);
+        atomic_fetch_add(&c->nreturns, 1);
+        (void)!read(a_pipe[0], &byte, 1);
+    }
+    return NULL;
+}
+
+/* A thread that was not seen to wait this time, but has been before: the same call is known. */
+static void what_was_seen_once_is_known(void **state) {
+    struct caller c = {.name = "poll"};
+    (void)state;
+    if (SANITIZED)
+        skip();
+    assert_int_equal(pipe(a_pipe), 0);
+    atomic_store(&may_wait, true);
+    assert_int_equal(pthread_create(&c.thread, NULL, poll_and_spin, &c), 0);
+    while (!is_waiting(&c))
+        usleep(100);
+    stop_look();
+    assert_int_equal(write(a_pipe[1], "1", 1), 1);
+    while (atomic_load(&c.nreturns) == 0)
+        usleep(100);
+    stop_look(); /* it spins */
+    atomic_store(&may_wait, true);
+    while (!is_waiting(&c))
+        usleep(100);
+    assert_int_equal(stop_all(nothing, NULL).nstopped, 1);
+    assert_int_equal(write(a_pipe[1], "2", 1), 1);
+    pthread_join(c.thread, NULL);
+    assert_int_equal(atomic_load(&c.error), 0);
+    close(a_pipe[0]);
+    close(a_pipe[1]);
+}
+
 /* A sleep takes as long as it is to take, however often it is interrupted. */
 static void *sleep_half_a_second(void *arg) {
     struct timespec t = {.tv_nsec = 500000000}, begin, now;
@@ -335,6 +381,7 @@ static void a_sleep_is_not_shortened(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nobody_notices),
+        cmocka_unit_test(what_was_seen_once_is_known),
         cmocka_unit_test(a_sleep_is_not_shortened),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
