@@ -30,10 +30,10 @@ start() {
     started+=("$pid")
 }
 
-# wait_until COMMAND... returns when it succeeds; after 20 s it fails.
+# wait_until COMMAND... returns when it succeeds; after a minute it fails.
 wait_until() {
     local i
-    for ((i = 0; i < 400; i++)); do
+    for ((i = 0; i < 1200; i++)); do
         "$@" >/dev/null 2>&1 && return 0
         sleep 0.05
     done
