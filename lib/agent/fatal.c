@@ -356,6 +356,13 @@ static bool repeats(int sig, const siginfo_t *info) {
     return fault && info->si_code > 0 && !(sig == SIGBUS && info->si_code == BUS_MCEERR_AO);
 }
 
+/* send_again sends the signal with what came with it; where a filter refuses that, without. */
+static void send_again(int sig, const siginfo_t *info) {
+    long tid = sys_call3(SYS_gettid, 0, 0, 0);
+    if (sys_call4(SYS_rt_tgsigqueueinfo, raw_getpid(), tid, sig, (long)info) != 0)
+        sys_call3(SYS_tgkill, raw_getpid(), tid, sig);
+}
+
 static void on_signal(int sig, siginfo_t *info, void *context) {
     bool ours = raw_getpid() == fatal.pid;
     if (ours && atomic_load(&fatal.in_place) &&
@@ -369,8 +376,7 @@ static void on_signal(int sig, siginfo_t *info, void *context) {
     }
     set_action(sig, NULL, 0, 0);
     if (!repeats(sig, info))
-        sys_call4(SYS_rt_tgsigqueueinfo, raw_getpid(), sys_call3(SYS_gettid, 0, 0, 0), sig,
-                  (long)info);
+        send_again(sig, info);
 }
 
 void fatal_report(int sig) {

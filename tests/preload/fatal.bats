@@ -74,6 +74,11 @@ END
     [ "$(ask call.gmi "SELECT function FROM v1_crash_stack WHERE frame = 1")" = main ]
 }
 
+@test "a signal that was sent ends the program, also where a filter lets none be queued" {
+    ends 135 filtered
+    [ -e filtered.gmi ]
+}
+
 @test "a stack that has run out, of the first thread and of another" {
     ends 139 overflow
     ends 139 thread_overflow

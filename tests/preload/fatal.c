@@ -3,13 +3,19 @@
  * A program that is ended by a signal, in the way that its argument tells; for fatal.bats.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -191,6 +197,19 @@ static void group_signals_crime(void) {
     double_free();
 }
 
+/* Where a filter lets no signal be sent with what came with it. */
+static void filtered(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rt_tgsigqueueinfo, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    const struct sock_fprog program = {4, code};
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+    kill(getpid(), SIGBUS);
+}
+
 static const struct crime {
     const char *name;
     void (*run)(void);
@@ -202,6 +221,7 @@ static const struct crime {
               {"in_child", in_child},
               {"no_copy", no_copy},
               {"inside", inside},
+              {"filtered", filtered},
               {"group_signals", group_signals},
               {"group_signals_crime", group_signals_crime},
               {"default", ignored}};
