@@ -328,6 +328,28 @@ static inline uint64_t rbp_matters(uint64_t row, uint64_t outside) {
     return row_kind(row) == ROW_RBP || row_kind(row) == ROW_DRAP ? REPLAY_RBP : 0;
 }
 
+/* How a frame is bound to the next one outwards. */
+struct binding {
+    uint64_t saved_at;
+    uint64_t matters; /* REPLAY_RBP if rbp does, there or farther out, else 0 */
+    bool leaves;
+};
+
+/* bind is in two parts, of which the first does for nearly all frames, without branches. */
+static inline struct binding bind(const struct replay_step *f, const struct replay_frame *out,
+                                  uint64_t matters) {
+    uint64_t row = f->row;
+    if (gm_likely((row & (UNUSUAL | ROW_WIDE)) == 0 && out->sp > f->sp)) {
+        uint64_t saved = row_narrow_rbp(row);
+        uint64_t rsp = saved != 0 ? 0 : matters;
+        return (struct binding){.saved_at = saved != 0 ? out->sp - 8 * saved : (uintptr_t)&out->rbp,
+                                .matters = row_kind(row) == ROW_RBP ? REPLAY_RBP : rsp};
+    }
+    return (struct binding){.saved_at = saved_at(row, out),
+                            .matters = rbp_matters(row, matters),
+                            .leaves = leaves(f->sp, row, out->sp)};
+}
+
 /* put makes the n last new frames remembered ones, before `tail` outer ones, the `same` outermost
  * of them with the stamps that are there.  Returns how many are outside of the first one that
  * leaves its stack.  Hands out what is within the depth. */
@@ -336,26 +358,25 @@ static inline uint32_t put(struct search *s, uint32_t tail, uint32_t n, uint32_t
     struct replay *r = s->r;
     struct replay_frame *to = outermost(r) - tail;
     const struct replay_step *steps = r->steps;
+    uint64_t *pcs = s->pcs;
     uint64_t number = r->number;
-    uint64_t out_sp = to->sp;
     uint64_t matters = to->row & REPLAY_RBP; /* rbp does */
     uint32_t from = s->nnew;
     uint32_t stay = n;
     for (uint32_t i = 0; i < n; i++) {
         const struct replay_step *step = &steps[--from % REPLAY_NEW];
-        uint64_t row = step->row;
-        uint64_t sp = step->sp;
-        if (gm_unlikely(leaves(sp, row, out_sp)) && stay == n)
+        struct binding b = bind(step, to, matters);
+        if (gm_unlikely(b.leaves) && stay == n)
             stay = i;
-        to[-1].saved_at = saved_at(row, to);
         to--;
-        to->sp = out_sp = sp;
+        to->saved_at = b.saved_at;
+        to->sp = step->sp;
         to->ra = step->ra;
-        if (gm_likely(from < depth))
-            s->pcs[from] = step->ra;
         to->rbp = step->rbp;
-        matters = rbp_matters(row, matters);
-        to->row = row | matters;
+        matters = b.matters;
+        to->row = step->row | matters;
+        if (gm_likely(from < depth))
+            pcs[from] = step->ra;
         if (gm_likely(i >= same))
             to->stamp = number;
     }
