@@ -56,8 +56,29 @@ void rowcache_clear(void) {
     }
 }
 
-/* grow puts an empty table of twice the size in the place of t.  The old one's memory is given
- * back, its addresses are not: who still reads there finds nothing. */
+/* enter puts an entry of that hash in its pair: the one put last is moved aside, and what was there
+ * is dropped. */
+static void enter(struct rowcache *t, uint64_t h, uint64_t row) {
+    _Atomic uint64_t *pair = &t->entries[h >> t->tag_bits << 1];
+    uint64_t e = atomic_load_explicit(&pair[0], memory_order_relaxed);
+    if (e != 0)
+        atomic_store_explicit(&pair[1], e, memory_order_relaxed);
+    atomic_store_explicit(&pair[0], (h & t->tag_mask) << ROW_BITS | row, memory_order_relaxed);
+}
+
+/* take_over copies the rows of code that stays, to be computed anew by nobody.  Those of other code
+ * may be on the point of being forgotten, where rowcache_clear would not see them any more. */
+static void take_over(struct rowcache *to, const struct rowcache *from) {
+    for (size_t i = (size_t)1 << entry_bits(from); i-- > 0;) {
+        uint64_t e = atomic_load_explicit(&from->entries[i], memory_order_relaxed);
+        uint64_t row = e & (((uint64_t)1 << ROW_BITS) - 1);
+        if (e != 0 && (row & ROW_CHECKED) == 0)
+            enter(to, (uint64_t)i >> 1 << from->tag_bits | e >> ROW_BITS, row);
+    }
+}
+
+/* grow puts a table of twice the size in the place of t.  The old one's memory is given back, its
+ * addresses are not: who still reads there finds nothing. */
 static gm_cold void grow(struct rowcache *t) {
     uint32_t n = atomic_load_explicit(&t->nput, memory_order_relaxed);
     /* One thread does it: who makes the count jump. */
@@ -68,6 +89,8 @@ static gm_cold void grow(struct rowcache *t) {
     struct rowcache *bigger = new_table(entry_bits(t) + 1);
     if (bigger == NULL)
         return;
+    take_over(bigger, t);
+    atomic_store_explicit(&bigger->nput, n / 2, memory_order_relaxed);
     atomic_store_explicit(&rowcache, bigger, memory_order_release);
     mem_unused((void *)t->entries, table_bytes(t), MEM_RECORDER);
 }
@@ -76,14 +99,8 @@ static void put(uint64_t pc, uint64_t row) {
     struct rowcache *t = atomic_load_explicit(&rowcache, memory_order_acquire);
     if ((row & (ROW_FLEETING | ROW_WIDE)) != 0)
         return;
-    uint64_t h = row_hash(pc);
-    _Atomic uint64_t *pair = &t->entries[h >> t->tag_bits << 1];
     uint32_t n = atomic_fetch_add_explicit(&t->nput, 1, memory_order_relaxed);
-    /* The one put last is moved aside, and what was there is dropped. */
-    uint64_t e = atomic_load_explicit(&pair[0], memory_order_relaxed);
-    if (e != 0)
-        atomic_store_explicit(&pair[1], e, memory_order_relaxed);
-    atomic_store_explicit(&pair[0], (h & t->tag_mask) << ROW_BITS | row, memory_order_relaxed);
+    enter(t, row_hash(pc), row);
     if (gm_unlikely(n >> (entry_bits(t) - 1) != 0 && entry_bits(t) < LAST_BITS))
         grow(t);
 }

@@ -12,7 +12,8 @@
  * stored, and 28 bits of row.  So a hit is exact.  Rows that do not fit into 28 bits (frames beyond
  * 512 KiB) are computed each time.
  *
- * The table begins with 32 KiB and grows to 512 KiB; what it held is computed anew.
+ * The table begins with 32 KiB and grows to 512 KiB; what it held of code that may be unloaded is
+ * computed anew.
  */
 #ifndef GM_UNWIND_ROWCACHE_H
 #define GM_UNWIND_ROWCACHE_H
