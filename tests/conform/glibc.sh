@@ -128,7 +128,7 @@ reserved=$("$under" "$mode" sed -n 's/^VmSize:[[:space:]]*\([0-9]*\) kB/\1/p' /p
 sed -i "s/200 \* 1024 \* 1024/(200L << 20) + (${reserved}L << 10)/" \
     "$src/malloc/tst-malloc-thread-fail.c"
 
-flags="-std=gnu11 -O2 -w -fno-builtin -D_GNU_SOURCE -DTEST_NO_MALLOPT -DTIMEOUTFACTOR=1
+flags="-std=gnu11 -O2 -w -fno-builtin -D_GNU_SOURCE -DTEST_NO_MALLOPT -DTIMEOUTFACTOR=3
     -DMODULE_NAME=testsuite -I$src/support -I$src -I$src/malloc -Iinc -include inc/outside.h"
 
 # compile OUTPUT FLAGS SOURCES...
