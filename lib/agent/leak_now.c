@@ -122,8 +122,10 @@ static int sum(void *arg, const struct leak_findings *f, int fd) {
     struct sums *s = arg;
     (void)fd;
     *s = (struct sums){.objects = f->leaks.n, .direct = f->leaks.ndirect};
-    for (size_t i = 0; i < f->leaks.n; i++)
-        s->bytes += mspan_elem_bytes(mheap_span_covering(f->leaks.all[i].address));
+    for (size_t i = 0; i < f->leaks.n; i++) {
+        const struct mspan *span = mheap_span_covering(f->leaks.all[i].address);
+        s->bytes += span != NULL ? mspan_elem_bytes(span) : 0; /* a thread that did not stop */
+    }
     return 0;
 }
 

@@ -58,6 +58,8 @@ static void gather_roots(struct image_writer *w, const struct roots_report *repo
 
 struct image_recorded image_recorded_at(uintptr_t p) {
     const struct mspan *s = mheap_span_covering(p);
+    if (s == NULL) /* freed by a thread that did not stop, in place */
+        return (struct image_recorded){.site = 0};
     size_t slot = mspan_object_index(s, p);
     uint32_t site = prof_tag_site(mslots_tag(s, slot));
     if (site == 0 || site > prof_nsites())
@@ -69,10 +71,11 @@ struct image_recorded image_recorded_at(uintptr_t p) {
 
 static void fill_leak(struct gomalloc_leak *r, const struct leaks *l, size_t i) {
     uintptr_t p = l->all[i].address;
+    const struct mspan *s = mheap_span_covering(p);
     const struct image_recorded recorded = image_recorded_at(p);
     *r = (struct gomalloc_leak){.address = p,
                                 .head = l->all[l->all[i].head].address,
-                                .size = mspan_elem_bytes(mheap_span_covering(p)),
+                                .size = s != NULL ? mspan_elem_bytes(s) : 1, /* 0 is damage */
                                 .requested = recorded.requested,
                                 .site = recorded.site,
                                 .born = recorded.born};
