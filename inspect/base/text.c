@@ -151,7 +151,9 @@ void text_count(char *buf, int64_t n) {
 
 void text_duration(char *buf, int64_t ns) {
     long long s = ns / 1000000000;
-    if (ns < 1000000)
+    if (ns == 0) /* an age, say, that is only known to a second */
+        snprintf(buf, TEXT_NUMBER_SIZE, "0s");
+    else if (ns < 1000000)
         snprintf(buf, TEXT_NUMBER_SIZE, "%.1f us", (double)ns / 1e3);
     else if (s < 1)
         snprintf(buf, TEXT_NUMBER_SIZE, "%.1f ms", (double)ns / 1e6);

@@ -117,7 +117,10 @@ static void scavenge(uint64_t arg, struct gomalloc_reply *reply) {
         return;
     }
     fmt_uint(&f, s.emptied);
-    fmt_str(&f, s.emptied == 1 ? " thread's cache emptied, " : " threads' caches emptied, ");
+    fmt_str(&f, s.emptied == 1 ? " thread's cache emptied" : " threads' caches emptied");
+    if (s.left == 0)
+        return;
+    fmt_str(&f, ", ");
     fmt_uint(&f, s.left);
     fmt_str(&f, " left: perhaps amid malloc");
 }
