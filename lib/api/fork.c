@@ -17,6 +17,7 @@
  * lets libc believe, for that time, that our own thread, which uses none of libc's locks, is not
  * there.  Whoever gets around this definition (forkpty) has all but that.
  */
+#include "api/exec.h"
 #include "api/fork.h"
 
 #include <dlfcn.h>
@@ -90,6 +91,7 @@ static void after_nested_fork_in_child(void) {
 }
 
 static void after_fork_in_any_child(void) {
+    exec_fork_child();
     if (mutex_fork_is_nested())
         after_nested_fork_in_child();
     else

@@ -21,6 +21,7 @@
 #include "agent/leak_now.h"
 #include "agent/trigger.h"
 #include "api/crime.h"
+#include "api/exec.h"
 #include "api/fork.h"
 #include "api/options.h"
 #include "heap/malloc.h"
@@ -91,6 +92,7 @@ __attribute__((constructor(101))) static void start(void) {
                                .max_frames = options.frames});
     history_configure(options.interval_ns);
     fork_init();
+    exec_init();
     bool triggers = !secure && has_triggers();
     if (options.exit_path[0] != '\0' || triggers)
         image_path_claim_root();

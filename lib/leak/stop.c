@@ -271,9 +271,13 @@ static void note_pauses(struct stop_result *r, uint64_t end_ns) {
     }
 }
 
+static uint32_t self(void) {
+    return (uint32_t)sys_call3(SYS_getpid, 0, 0, 0);
+}
+
 /* take makes the calling thread the stopper.  False: there is one. */
 static bool take(void) {
-    uint32_t pid = (uint32_t)sys_call3(SYS_getpid, 0, 0, 0), owner = 0;
+    uint32_t pid = self(), owner = 0;
     if (atomic_compare_exchange_strong_explicit(&stop.owner, &owner, pid, memory_order_acquire,
                                                 memory_order_relaxed))
         return true;
@@ -290,7 +294,7 @@ static void give_back(void) {
 
 static enum stop_error prepare(void) {
     struct stop_shared *s = &stop_shared;
-    uint32_t pid = (uint32_t)sys_call3(SYS_getpid, 0, 0, 0);
+    uint32_t pid = self();
     if (s->pid != pid) /* a child of a fork in the middle of a stop: nobody is inside here */
         atomic_store_explicit(&s->ninside, 0, memory_order_relaxed);
     s->pid = pid;
@@ -337,11 +341,38 @@ void stop_look(void) {
     give_back();
 }
 
+/* In the child of a fork amid a stop nobody is going to end it. */
+void stop_owner_is_here(void) {
+    atomic_store_explicit(&stop_shared.nforbid, 0, memory_order_relaxed);
+    atomic_store_explicit(&stop_shared.number, 0, memory_order_relaxed);
+    stop_shared.here = self();
+}
+
+bool stop_forbid(void) {
+    const uint64_t while_ns = 1000000;
+    struct stop_shared *s = &stop_shared;
+    uint32_t n;
+    if (s->here != self())
+        return false;
+    atomic_fetch_add_explicit(&s->nforbid, 1, memory_order_seq_cst);
+    /* Who stops them either sees nforbid, or is seen. */
+    while ((n = atomic_load_explicit(&s->number, memory_order_seq_cst)) != 0)
+        stop_futex_wait(&s->number, n, while_ns);
+    self(); /* what was sent before that has been taken, at the latest when this returns */
+    return true;
+}
+
+void stop_allow(void) {
+    atomic_fetch_sub_explicit(&stop_shared.nforbid, 1, memory_order_release);
+}
+
 static struct stop_result stop_as_owner(void (*run)(void *arg), void *arg) {
     struct stop_result r = {.error = prepare()};
     if (r.error != STOP_OK)
         return r;
-    if (!stop_signal_install())
+    if (atomic_load_explicit(&stop_shared.nforbid, memory_order_seq_cst) != 0)
+        r.error = STOP_BUSY;
+    else if (!stop_signal_install())
         r.error = STOP_NO_SIGNAL;
     else
         run_stopped(run, arg, &r);

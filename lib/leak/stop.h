@@ -84,6 +84,13 @@ void stop_look(void);
  * descriptor table of its own. */
 struct stop_result stop_all(void (*run)(void *arg), void *arg);
 
+/* stop_forbid lets no stop begin until stop_allow is called, and waits for the end of one that goes
+ * on: for a thread that is about to execute another program, which a signal on its way would end.
+ * False: it has done nothing, as this is not the process that stop_owner_is_here was called in. */
+void stop_owner_is_here(void);
+bool stop_forbid(void);
+void stop_allow(void);
+
 /* stop_nthreads and stop_thread tell whom the stop has met: within run, in a copy of the process
  * made there, and afterwards until the next stop. */
 uint32_t stop_nthreads(void);

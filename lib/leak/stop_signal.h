@@ -30,6 +30,8 @@ struct stop_shared {
     _Atomic uint32_t nanswered;
     _Atomic uint32_t wanted;  /* answers that the stopper waits for */
     _Atomic uint32_t ninside; /* threads in the handler */
+    _Atomic uint32_t nforbid; /* threads for which no stop may begin */
+    uint32_t here;            /* the process that may say so */
     struct stop_record *records;
 };
 extern struct stop_shared stop_shared;

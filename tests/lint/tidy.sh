@@ -24,7 +24,7 @@ for file in "${files[@]}"; do
     *.cc) as_gcc=(--extra-arg=-std=gnu++17 --extra-arg=-fsized-deallocation) ;;
     *) as_gcc=() ;;
     esac
-    clang-tidy -p "$BUILD_DIR" --quiet --extra-arg=-Wno-unknown-warning-option "${as_gcc[@]}" \
-        "$file" || status=1
+    # The compiler's own warnings are the build's business.
+    clang-tidy -p "$BUILD_DIR" --quiet --extra-arg=-w "${as_gcc[@]}" "$file" || status=1
 done
 exit $status

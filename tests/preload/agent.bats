@@ -434,3 +434,15 @@ has_thread() {
     done
     finish
 }
+
+@test "a program that executes itself is not ended by those who stop its threads" {
+    mkdir -m 700 -p "$GOMALLOC_DIR"
+    LD_PRELOAD=$LIBGOMALLOC "$BUILD_DIR/tests/preload/execs" 150 >"$work/out" &
+    pid=$!
+    pids+=("$pid")
+    "$ask" "$GOMALLOC_DIR/$pid.sock" stops "$pid" &
+    asker=$!
+    wait "$pid"
+    [ "$(cat "$work/out")" = done ]
+    wait "$asker"
+}
