@@ -7,7 +7,6 @@
  * GOMALLOC_TEST_ROUNDS=N makes it N times as long.  `unit_replay CAPTURES [SEED]` does nothing but
  * fuzz, and tells how many captures differed.
  */
-#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -184,7 +183,7 @@ static void stacks_that_come_in_turn_are_known_by_heart(void **state) {
 
 static unsigned of_many, of_few; /* recalled, of 4,000 and of 12,000 captures */
 
-static void *take_turns(void *arg) {
+static bool take_turns(void *arg) {
     (void)arg;
     unsigned was = recalled;
     for (volatile unsigned i = 0; i < 4000; i++)
@@ -194,16 +193,15 @@ static void *take_turns(void *arg) {
     for (volatile unsigned i = 0; i < 12000; i++)
         case_recursion(visit, i % 2 * 4);
     of_few = recalled - was;
-    return NULL;
+    return true;
 }
 
 /* In a thread of its own, that the tests before have taught nothing.  Thirteen are too many. */
 static void it_is_given_up_for_a_while_where_it_does_not_pay(void **state) {
     (void)state;
-    pthread_t t;
+    static struct capture_thread t = {.run = take_turns};
     awake = false;
-    assert_int_equal(pthread_create(&t, NULL, take_turns, NULL), 0);
-    pthread_join(t, NULL);
+    assert_true(capture_thread_start(&t) && capture_thread_succeeds(&t));
     awake = true;
     assert_in_range(of_many, 0, 600);
     assert_in_range(of_few, 5000, 12000);
