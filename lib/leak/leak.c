@@ -6,8 +6,10 @@
 
 #include <linux/futex.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "leak/newborn.h"
+#include "leak/registers.h"
 #include "leak/region.h"
 #include "leak/stop_signal.h"
 #include "prof/locks.h"
@@ -70,7 +72,7 @@ static size_t list_threads(struct root_thread *to, const struct root_thread *cal
                                      .sp = t.sp,
                                      .tp = t.tp,
                                      .regs_lo = t.regs_lo,
-                                     .regs_hi = t.regs_hi,
+                                     .regs_hi = registers_end(&t),
                                      .pc = t.pc};
         if (caller != NULL && caller->tid == t.tid) {
             to[k] = *caller;
@@ -213,8 +215,9 @@ struct leak_check leak_begin(const struct leak_options *o, const struct leak_rep
         c.error = LEAK_MEMORY;
         return c;
     }
-    if (o->why != 0)
-        cfi_init(); /* to tell of frames; a library that takes no stacks has not done it */
+    /* To tell of frames, and of libc's; a library that takes no stacks has not done it. */
+    if (cfi_init())
+        registers_know((uintptr_t)&syscall);
     stop_look();
     locks_take_all(); /* nobody else holds any, or the copy could not go on */
     b.locked = true;

@@ -318,6 +318,61 @@ static void test_in_place_a_thread_that_does_not_stop_does_no_harm(void **state)
     pthread_join(thread, NULL);
 }
 
+/* Threads that have the last lost object's address in a vector register and nowhere else. */
+static _Atomic int ready;
+
+#define HIDDEN_INTO_XMM9                                                                           \
+    "movq %0, %%rax\n\tnotq %%rax\n\tmovq %%rax, %%xmm9\n\txorl %%eax, %%eax\n\t"
+
+static void *hold_and_wait(void *arg) {
+    (void)arg;
+    __asm__ volatile(HIDDEN_INTO_XMM9 ::"m"(hidden[OBJECTS - 1]) : "rax", "xmm9", "cc");
+    ready = 1;
+    for (;;)
+        pause();
+    return NULL;
+}
+
+static void *hold_and_spin(void *arg) {
+    (void)arg;
+    __asm__ volatile(HIDDEN_INTO_XMM9 "movl $1, %1\n\t"
+                                      "1: pause\n\tcmpb $0, %2\n\tje 1b"
+                     : "+m"(hidden[OBJECTS - 1]), "=m"(ready)
+                     : "m"(over)
+                     : "rax", "xmm9", "cc");
+    return NULL;
+}
+
+static unsigned lost_beside(void *(*run_thread)(void *)) {
+    pthread_t thread;
+    struct request q = {.options = usual};
+    void *volatile *list = allocate(sizeof kept);
+    make_objects(200);
+    for (unsigned i = 0; i < OBJECTS; i++)
+        list[i] = kept[i];
+    ready = over = false;
+    assert_int_equal(pthread_create(&thread, NULL, run_thread, NULL), 0);
+    while (!ready)
+        usleep(1000);
+    usleep(20000); /* it waits */
+    wipe_stack();
+    run(&q);
+    over = true;
+    if (run_thread == hold_and_wait)
+        pthread_cancel(thread);
+    pthread_join(thread, NULL);
+    release((void *)list);
+    free_objects();
+    assert_int_equal(q.check.error, LEAK_OK);
+    return (unsigned)q.words.nleaks;
+}
+
+static void test_a_vector_register_keeps_objects_but_where_libc_waits(void **state) {
+    (void)state;
+    assert_int_equal(lost_beside(hold_and_spin), 199);
+    assert_int_equal(lost_beside(hold_and_wait), 200);
+}
+
 static void test_a_copy_that_is_refused_is_told_and_changes_nothing(void **state) {
     (void)state;
     struct rlimit old, none = {0, 0};
@@ -345,6 +400,7 @@ int main(void) {
         cmocka_unit_test(test_threads_at_work_lose_nothing_and_go_on),
         cmocka_unit_test(test_threads_at_work_on_large_objects_lose_nothing),
         cmocka_unit_test(test_in_place_a_thread_that_does_not_stop_does_no_harm),
+        cmocka_unit_test(test_a_vector_register_keeps_objects_but_where_libc_waits),
         cmocka_unit_test(test_a_copy_that_is_refused_is_told_and_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
