@@ -200,6 +200,8 @@ static bool take_turns(void *arg) {
 static void it_is_given_up_for_a_while_where_it_does_not_pay(void **state) {
     (void)state;
     static struct capture_thread t = {.run = take_turns};
+    if (SANITIZED)
+        skip(); /* their own frame at a thread's start is of a kind that is not learnt by heart */
     awake = false;
     assert_true(capture_thread_start(&t) && capture_thread_succeeds(&t));
     awake = true;
