@@ -350,7 +350,8 @@ static unsigned lost_beside(void *(*run_thread)(void *)) {
     make_objects(200);
     for (unsigned i = 0; i < OBJECTS; i++)
         list[i] = kept[i];
-    ready = over = false;
+    ready = 0;
+    over = false;
     assert_int_equal(pthread_create(&thread, NULL, run_thread, NULL), 0);
     while (!ready)
         usleep(1000);
