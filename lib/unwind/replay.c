@@ -617,6 +617,16 @@ static inline bool is_again(struct replay *r, uint64_t fp, struct replay_frame *
     return generation == atomic_load_explicit(&codeobj_generation, memory_order_relaxed);
 }
 
+/* by_heart_or_walk is a function of its own, so that the usual case has nothing to save for it. */
+static gm_noinline void by_heart_or_walk(struct replay *r, uint64_t fp, uint64_t *pcs,
+                                         unsigned depth, struct replay_frame *sure) {
+    if (r->learning.asleep != 0)
+        r->learning.asleep--;
+    else if (replay_recall(r, fp))
+        return;
+    capture(r, fp, pcs, depth, sure);
+}
+
 gm_noinline const struct replay_stack *replay_capture(struct replay *r, uint64_t fp, uint64_t *pcs,
                                                       unsigned depth) {
     struct replay_frame *sure;
@@ -624,11 +634,8 @@ gm_noinline const struct replay_stack *replay_capture(struct replay *r, uint64_t
     if (is_again(r, fp, &sure)) {
         __atomic_store_n(&r->number, r->number + 1, __ATOMIC_RELAXED);
         r->last.known = r->have;
-    } else if (r->learning.asleep != 0) {
-        r->learning.asleep--;
-        capture(r, fp, pcs, depth, sure);
-    } else if (!replay_recall(r, fp)) {
-        capture(r, fp, pcs, depth, sure);
+    } else {
+        by_heart_or_walk(r, fp, pcs, depth, sure);
     }
     return &r->last;
 }
