@@ -19,6 +19,7 @@
 #ifndef GOINSPECT_IMAGE_H
 #define GOINSPECT_IMAGE_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

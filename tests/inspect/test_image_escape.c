@@ -3,7 +3,6 @@
  * The sections of verdicts and history: what the reader makes of good ones, of sites that came too
  * late, and that it refuses what no library can have written.
  */
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -12,26 +11,7 @@
 
 #include <cmocka.h>
 
-#include "image/image.h"
-#include "maker.h"
-
-static char err[256];
-
-static int open_maker(struct maker *m, struct image **ret) {
-    size_t size;
-    unsigned char *bytes = maker_finish(m, &size);
-    err[0] = '\0';
-    int rc = image_open_memory(bytes, size, ret, err, sizeof err);
-    free(bytes);
-    return rc;
-}
-
-static struct image *open_good(struct maker *m) {
-    struct image *im = NULL;
-    if (open_maker(m, &im))
-        fail_msg("%s", err);
-    return im;
-}
+#include "made_image.h"
 
 static void begin(struct maker *m) {
     maker_init(m);
@@ -49,7 +29,7 @@ static void test_reads_what_was_written(void **state) {
     struct maker m;
     size_t n;
     begin(&m);
-    struct image *im = open_good(&m);
+    struct image *im = made_image_good(&m);
     const struct gomalloc_escape *e = image_section(im, GOMALLOC_SECTION_ESCAPE, &n);
     assert_int_equal(n, 2);
     assert_int_equal(e[0].freed, 1000);
@@ -81,7 +61,7 @@ static void test_sites_that_came_too_late_are_left_out(void **state) {
     begin(&m);
     add_late_site(&m);
     m.header.flags = GOMALLOC_IMAGE_LIVE;
-    struct image *im = open_good(&m);
+    struct image *im = made_image_good(&m);
     assert_int_equal(count(im, GOMALLOC_SECTION_ESCAPE), 2);
     assert_int_equal(count(im, GOMALLOC_SECTION_OUTLIVED), 3);
     assert_int_equal(count(im, GOMALLOC_SECTION_HANDOVER), 2);
@@ -99,7 +79,7 @@ static void test_sites_that_do_not_exist_are_damage_in_an_image_at_rest(void **s
     struct maker m;
     begin(&m);
     add_late_site(&m);
-    assert_int_equal(open_maker(&m, &im), IMAGE_DAMAGED);
+    assert_int_equal(made_image_open(&m, &im), IMAGE_DAMAGED);
     maker_free(&m);
 }
 
@@ -113,20 +93,15 @@ static void test_a_partial_image_may_lack_what_the_sums_are_of(void **state) {
         begin(&m);
         m.sections[ids[i]].absent = true;
         m.sections[ids[i]].size = 0;
-        assert_int_equal(open_maker(&m, &im), IMAGE_DAMAGED);
+        assert_int_equal(made_image_open(&m, &im), IMAGE_DAMAGED);
         m.header.flags = GOMALLOC_IMAGE_PARTIAL;
-        image_close(open_good(&m));
+        image_close(made_image_good(&m));
         maker_free(&m);
     }
 }
 
 /* What no library can have written: a change of one record. */
 
-#define BREAK(name, id, type, nth, change)                                                         \
-    static void break_##name(struct maker *m) {                                                    \
-        struct type *r = maker_record(m, GOMALLOC_SECTION_##id, nth);                              \
-        change;                                                                                    \
-    }
 #define BREAKAGES(X)                                                                               \
     X(more_freed_than_judged, ESCAPE, gomalloc_escape, 0, r->judged = 999)                         \
     X(sum_too_large, ESCAPE, gomalloc_escape, 0, r->other_thread++)                                \
@@ -157,29 +132,11 @@ static void test_a_partial_image_may_lack_what_the_sums_are_of(void **state) {
 
 BREAKAGES(BREAK)
 
-static const struct breakage {
-    const char *name;
-    void (*make)(struct maker *m);
-} breakages[] = {
-#define BREAKAGE(name, id, type, nth, change) {#name, break_##name},
-    BREAKAGES(BREAKAGE)
-#undef BREAKAGE
-};
+static const struct breakage breakages[] = {BREAKAGES(BREAKAGE)};
 
 static void test_refuses_nonsense_with_right_checksums(void **state) {
     (void)state;
-    for (size_t i = 0; i < sizeof breakages / sizeof breakages[0]; i++) {
-        struct image *im = NULL;
-        struct maker m;
-        begin(&m);
-        breakages[i].make(&m);
-        int rc = open_maker(&m, &im);
-        if (rc != IMAGE_DAMAGED)
-            fail_msg("%s: %d", breakages[i].name, rc);
-        assert_int_not_equal(err[0], '\0');
-        assert_null(strchr(err, '\n'));
-        maker_free(&m);
-    }
+    made_image_refuse_all(breakages, sizeof breakages / sizeof breakages[0], begin);
 }
 
 int main(void) {

@@ -3,7 +3,6 @@
  * The sections of the allocator's structures: what the reader makes of good ones, of their absence,
  * and that it refuses what no library can have written.
  */
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -12,26 +11,7 @@
 
 #include <cmocka.h>
 
-#include "image/image.h"
-#include "maker.h"
-
-static char err[256];
-
-static int open_maker(struct maker *m, struct image **ret) {
-    size_t size;
-    unsigned char *bytes = maker_finish(m, &size);
-    err[0] = '\0';
-    int rc = image_open_memory(bytes, size, ret, err, sizeof err);
-    free(bytes);
-    return rc;
-}
-
-static struct image *open_good(struct maker *m) {
-    struct image *im = NULL;
-    if (open_maker(m, &im))
-        fail_msg("%s", err);
-    return im;
-}
+#include "made_image.h"
 
 static void begin(struct maker *m) {
     maker_init(m);
@@ -43,7 +23,7 @@ static void test_reads_what_was_written(void **state) {
     struct maker m;
     size_t n;
     begin(&m);
-    struct image *im = open_good(&m);
+    struct image *im = made_image_good(&m);
     const struct gomalloc_mcache *c = image_section(im, GOMALLOC_SECTION_MCACHE, &n);
     assert_int_equal(n, 2);
     assert_int_equal(c[0].pcache_npages, 2);
@@ -65,7 +45,7 @@ static void test_an_image_of_an_older_library_lacks_them(void **state) {
     d.old = true;
     maker_init(&m);
     demo_make(&m, &d);
-    struct image *im = open_good(&m);
+    struct image *im = made_image_good(&m);
     assert_false(image_has(im, GOMALLOC_SECTION_MCACHE));
     assert_true(image_has(im, GOMALLOC_SECTION_COUNTER));
     image_close(im);
@@ -78,17 +58,12 @@ static void test_nothing_free_and_no_sample_are_no_damage(void **state) {
     begin(&m);
     ((struct gomalloc_mheap *)maker_record(&m, GOMALLOC_SECTION_MHEAP, 0))->search_addr =
         GOMALLOC_NOTHING_FREE;
-    image_close(open_good(&m));
+    image_close(made_image_good(&m));
     maker_free(&m);
 }
 
 /* What no library can have written: a change of one record. */
 
-#define BREAK(name, id, type, nth, change)                                                         \
-    static void break_##name(struct maker *m) {                                                    \
-        struct type *r = maker_record(m, GOMALLOC_SECTION_##id, nth);                              \
-        change;                                                                                    \
-    }
 #define BREAKAGES(X)                                                                               \
     X(cache_flags, MCACHE, gomalloc_mcache, 0, r->flags = 4)                                       \
     X(cache_number, MCACHE, gomalloc_mcache, 1, r->mcache = 2)                                     \
@@ -126,29 +101,11 @@ static void test_nothing_free_and_no_sample_are_no_damage(void **state) {
 
 BREAKAGES(BREAK)
 
-static const struct breakage {
-    const char *name;
-    void (*make)(struct maker *m);
-} breakages[] = {
-#define BREAKAGE(name, id, type, nth, change) {#name, break_##name},
-    BREAKAGES(BREAKAGE)
-#undef BREAKAGE
-};
+static const struct breakage breakages[] = {BREAKAGES(BREAKAGE)};
 
 static void test_refuses_nonsense_with_right_checksums(void **state) {
     (void)state;
-    for (size_t i = 0; i < sizeof breakages / sizeof breakages[0]; i++) {
-        struct image *im = NULL;
-        struct maker m;
-        begin(&m);
-        breakages[i].make(&m);
-        int rc = open_maker(&m, &im);
-        if (rc != IMAGE_DAMAGED)
-            fail_msg("%s: %d", breakages[i].name, rc);
-        assert_int_not_equal(err[0], '\0');
-        assert_null(strchr(err, '\n'));
-        maker_free(&m);
-    }
+    made_image_refuse_all(breakages, sizeof breakages / sizeof breakages[0], begin);
 }
 
 static void test_refuses_more_transitions_than_there_can_be(void **state) {
@@ -161,7 +118,7 @@ static void test_refuses_more_transitions_than_there_can_be(void **state) {
         memcpy(t.purpose, &i, sizeof i);
         maker_add(&m, GOMALLOC_SECTION_TRANSITION, &t);
     }
-    assert_int_equal(open_maker(&m, &im), IMAGE_DAMAGED);
+    assert_int_equal(made_image_open(&m, &im), IMAGE_DAMAGED);
     maker_free(&m);
 }
 

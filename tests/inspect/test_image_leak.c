@@ -3,7 +3,6 @@
  * The sections of a leak check: what the reader makes of good ones, and that it refuses what no
  * library can have written.
  */
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -12,26 +11,7 @@
 
 #include <cmocka.h>
 
-#include "image/image.h"
-#include "maker.h"
-
-static char err[256];
-
-static int open_maker(struct maker *m, struct image **ret) {
-    size_t size;
-    unsigned char *bytes = maker_finish(m, &size);
-    err[0] = '\0';
-    int rc = image_open_memory(bytes, size, ret, err, sizeof err);
-    free(bytes);
-    return rc;
-}
-
-static struct image *open_good(struct maker *m) {
-    struct image *im = NULL;
-    if (open_maker(m, &im))
-        fail_msg("%s", err);
-    return im;
-}
+#include "made_image.h"
 
 static void begin(struct maker *m) {
     struct demo demo = demo_default;
@@ -45,7 +25,7 @@ static void test_reads_what_was_written(void **state) {
     struct maker m;
     size_t n;
     begin(&m);
-    struct image *im = open_good(&m);
+    struct image *im = made_image_good(&m);
     const struct gomalloc_leak *l = image_section(im, GOMALLOC_SECTION_LEAK, &n);
     assert_int_equal(n, DEMO_LEAKS);
     assert_int_equal(l[2].head, l[0].address);
@@ -64,7 +44,7 @@ static void test_sections_without_a_record_are_no_check(void **state) {
     begin(&m);
     for (int id = GOMALLOC_SECTION_LEAK; id <= GOMALLOC_SECTION_ROOT; id++)
         m.sections[id].size = 0;
-    image_close(open_good(&m));
+    image_close(made_image_good(&m));
     maker_free(&m);
 }
 
@@ -77,7 +57,7 @@ static void test_a_cut_image_may_lack_leaks(void **state) {
     memmove(l, l + 1, (DEMO_LEAKS - 1) * sizeof *l);
     m.sections[GOMALLOC_SECTION_LEAK].size -= sizeof *l;
     m.header.flags = GOMALLOC_IMAGE_CUT;
-    struct image *im = open_good(&m);
+    struct image *im = made_image_good(&m);
     const struct gomalloc_leak *read = image_section(im, GOMALLOC_SECTION_LEAK, &n);
     assert_int_equal(n, DEMO_LEAKS - 1);
     assert_int_equal(read[0].head, read[0].address);
@@ -87,11 +67,6 @@ static void test_a_cut_image_may_lack_leaks(void **state) {
 
 /* What no library can have written: a change of one record. */
 
-#define BREAK(name, id, type, nth, change)                                                         \
-    static void break_##name(struct maker *m) {                                                    \
-        struct type *r = maker_record(m, GOMALLOC_SECTION_##id, nth);                              \
-        change;                                                                                    \
-    }
 #define BREAKAGES(X)                                                                               \
     X(head_nowhere, LEAK, gomalloc_leak, 1, r->head += 8)                                          \
     X(head_is_no_head, LEAK, gomalloc_leak, 2, r->head = r[-1].address)                            \
@@ -119,33 +94,11 @@ static void test_a_cut_image_may_lack_leaks(void **state) {
 
 BREAKAGES(BREAK)
 
-static const struct breakage {
-    const char *name;
-    void (*make)(struct maker *m);
-} breakages[] = {
-#define BREAKAGE(name, id, type, nth, change) {#name, break_##name},
-    BREAKAGES(BREAKAGE)
-#undef BREAKAGE
-};
-
-static void refuse(struct maker *m, const char *name) {
-    struct image *im = NULL;
-    int rc = open_maker(m, &im);
-    if (rc != IMAGE_DAMAGED)
-        fail_msg("%s: %d", name, rc);
-    assert_int_not_equal(err[0], '\0');
-    assert_null(strchr(err, '\n'));
-    maker_free(m);
-}
+static const struct breakage breakages[] = {BREAKAGES(BREAKAGE)};
 
 static void test_refuses_nonsense_with_right_checksums(void **state) {
     (void)state;
-    for (size_t i = 0; i < sizeof breakages / sizeof breakages[0]; i++) {
-        struct maker m;
-        begin(&m);
-        breakages[i].make(&m);
-        refuse(&m, breakages[i].name);
-    }
+    made_image_refuse_all(breakages, sizeof breakages / sizeof breakages[0], begin);
 }
 
 static void test_refuses_two_checks_and_leaks_without_one(void **state) {
@@ -155,10 +108,10 @@ static void test_refuses_two_checks_and_leaks_without_one(void **state) {
     struct gomalloc_leak_check check =
         *(struct gomalloc_leak_check *)maker_record(&m, GOMALLOC_SECTION_LEAK_CHECK, 0);
     maker_add(&m, GOMALLOC_SECTION_LEAK_CHECK, &check);
-    refuse(&m, "two checks");
+    made_image_refuse(&m, "two checks");
     begin(&m);
     m.sections[GOMALLOC_SECTION_LEAK_CHECK].size = 0;
-    refuse(&m, "no check");
+    made_image_refuse(&m, "no check");
 }
 
 int main(void) {

@@ -3,7 +3,6 @@
  * The sections of why an object lives: what the reader makes of good ones, and that it refuses what
  * no library can have written.
  */
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -12,19 +11,7 @@
 
 #include <cmocka.h>
 
-#include "image/image.h"
-#include "maker.h"
-
-static char err[256];
-
-static int open_maker(struct maker *m, struct image **ret) {
-    size_t size;
-    unsigned char *bytes = maker_finish(m, &size);
-    err[0] = '\0';
-    int rc = image_open_memory(bytes, size, ret, err, sizeof err);
-    free(bytes);
-    return rc;
-}
+#include "made_image.h"
 
 static void begin(struct maker *m) {
     struct demo demo = demo_default;
@@ -39,8 +26,7 @@ static void test_reads_what_was_written(void **state) {
     struct image *im = NULL;
     size_t n;
     begin(&m);
-    if (open_maker(&m, &im))
-        fail_msg("%s", err);
+    im = made_image_good(&m);
     const struct gomalloc_why *y = image_section(im, GOMALLOC_SECTION_WHY, &n);
     assert_int_equal(n, 1);
     assert_int_equal(y->address, DEMO_WHY);
@@ -61,18 +47,13 @@ static void test_sections_without_a_record_are_no_answer(void **state) {
     begin(&m);
     for (int id = GOMALLOC_SECTION_WHY; id <= GOMALLOC_SECTION_REFERRER; id++)
         m.sections[id].size = 0;
-    assert_int_equal(open_maker(&m, &im), 0);
+    assert_int_equal(made_image_open(&m, &im), 0);
     image_close(im);
     maker_free(&m);
 }
 
 /* What no library can have written: a change of one record. */
 
-#define BREAK(name, id, type, nth, change)                                                         \
-    static void break_##name(struct maker *m) {                                                    \
-        struct type *r = maker_record(m, GOMALLOC_SECTION_##id, nth);                              \
-        change;                                                                                    \
-    }
 #define BREAKAGES(X)                                                                               \
     X(no_such_state, WHY, gomalloc_why, 0, r->state = GOMALLOC_WHY_FREE + 1)                       \
     X(elsewhere, WHY, gomalloc_why, 0, r->asked = r->address + r->size)                            \
@@ -106,33 +87,11 @@ static void test_sections_without_a_record_are_no_answer(void **state) {
 
 BREAKAGES(BREAK)
 
-static const struct breakage {
-    const char *name;
-    void (*make)(struct maker *m);
-} breakages[] = {
-#define BREAKAGE(name, id, type, nth, change) {#name, break_##name},
-    BREAKAGES(BREAKAGE)
-#undef BREAKAGE
-};
-
-static void refuse(struct maker *m, const char *name) {
-    struct image *im = NULL;
-    int rc = open_maker(m, &im);
-    if (rc != IMAGE_DAMAGED)
-        fail_msg("%s: %d", name, rc);
-    assert_int_not_equal(err[0], '\0');
-    assert_null(strchr(err, '\n'));
-    maker_free(m);
-}
+static const struct breakage breakages[] = {BREAKAGES(BREAKAGE)};
 
 static void test_refuses_nonsense_with_right_checksums(void **state) {
     (void)state;
-    for (size_t i = 0; i < sizeof breakages / sizeof breakages[0]; i++) {
-        struct maker m;
-        begin(&m);
-        breakages[i].make(&m);
-        refuse(&m, breakages[i].name);
-    }
+    made_image_refuse_all(breakages, sizeof breakages / sizeof breakages[0], begin);
 }
 
 static void test_refuses_two_answers_and_a_chain_without_one(void **state) {
@@ -141,11 +100,11 @@ static void test_refuses_two_answers_and_a_chain_without_one(void **state) {
     begin(&m);
     struct gomalloc_why y = *(struct gomalloc_why *)maker_record(&m, GOMALLOC_SECTION_WHY, 0);
     maker_add(&m, GOMALLOC_SECTION_WHY, &y);
-    refuse(&m, "two answers");
+    made_image_refuse(&m, "two answers");
     for (int id = GOMALLOC_SECTION_WHY; id <= GOMALLOC_SECTION_WHY_STEP; id++) {
         begin(&m);
         m.sections[id].size = 0;
-        refuse(&m, "one is missing");
+        made_image_refuse(&m, "one is missing");
     }
 }
 
