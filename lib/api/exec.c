@@ -51,45 +51,31 @@ static int missing(void) {
     return -1;
 }
 
+/* UNSTOPPED makes the call, which returns only if it has failed, while no stop may begin. */
+#define UNSTOPPED(call)                                                                            \
+    bool forbidden = stop_forbid();                                                                \
+    int ret = (call);                                                                              \
+    if (forbidden)                                                                                 \
+        stop_allow();                                                                              \
+    return ret
+
 gm_export int execve(const char *path, char *const argv[], char *const envp[]) {
-    bool forbidden = stop_forbid();
-    int ret = libc.execve != NULL
+    UNSTOPPED(libc.execve != NULL
                   ? libc.execve(path, argv, envp)
-                  : (int)syscall(SYS_execve, path, argv, envp); /* before the constructor */
-    if (forbidden)
-        stop_allow();
-    return ret;
+                  : (int)syscall(SYS_execve, path, argv, envp)); /* before the constructor */
 }
 
 gm_export int execvpe(const char *file, char *const argv[], char *const envp[]) {
-    if (libc.execvpe == NULL)
-        return missing();
-    bool forbidden = stop_forbid();
-    int ret = libc.execvpe(file, argv, envp);
-    if (forbidden)
-        stop_allow();
-    return ret;
+    UNSTOPPED(libc.execvpe != NULL ? libc.execvpe(file, argv, envp) : missing());
 }
 
 gm_export int fexecve(int fd, char *const argv[], char *const envp[]) {
-    if (libc.fexecve == NULL)
-        return missing();
-    bool forbidden = stop_forbid();
-    int ret = libc.fexecve(fd, argv, envp);
-    if (forbidden)
-        stop_allow();
-    return ret;
+    UNSTOPPED(libc.fexecve != NULL ? libc.fexecve(fd, argv, envp) : missing());
 }
 
 gm_export int execveat(int fd, const char *path, char *const argv[], char *const envp[],
                        int flags) {
-    if (libc.execveat == NULL)
-        return missing();
-    bool forbidden = stop_forbid();
-    int ret = libc.execveat(fd, path, argv, envp, flags);
-    if (forbidden)
-        stop_allow();
-    return ret;
+    UNSTOPPED(libc.execveat != NULL ? libc.execveat(fd, path, argv, envp, flags) : missing());
 }
 
 gm_export int execv(const char *path, char *const argv[]) {

@@ -72,12 +72,16 @@ static bool resolve(uint32_t i, enum stop_state state) {
 
 /* ---- whom to ask -------------------------------------------------------------------------- */
 
+static uint32_t own_pid(void) {
+    return (uint32_t)sys_call3(SYS_getpid, 0, 0, 0);
+}
+
 /* state_letter returns what the kernel says of a thread: R, it runs or waits for a processor; S and
  * so on; Z, it is no more, or is a first thread that has ended before the others, which stays in
  * the list ("123 (name) Z ..."); ' ', unknown. */
 static char state_letter(uint32_t tid) {
     char text[256], name[16], *p = name + sizeof name;
-    if (sys_call3(SYS_tgkill, sys_call3(SYS_getpid, 0, 0, 0), tid, 0) == -ESRCH)
+    if (sys_call3(SYS_tgkill, own_pid(), tid, 0) == -ESRCH)
         return 'Z';
     for (memcpy(p -= 6, "/stat", 6); tid != 0; tid /= 10)
         *--p = (char)('0' + tid % 10);
@@ -271,13 +275,9 @@ static void note_pauses(struct stop_result *r, uint64_t end_ns) {
     }
 }
 
-static uint32_t self(void) {
-    return (uint32_t)sys_call3(SYS_getpid, 0, 0, 0);
-}
-
 /* take makes the calling thread the stopper.  False: there is one. */
 static bool take(void) {
-    uint32_t pid = self(), owner = 0;
+    uint32_t pid = own_pid(), owner = 0;
     if (atomic_compare_exchange_strong_explicit(&stop.owner, &owner, pid, memory_order_acquire,
                                                 memory_order_relaxed))
         return true;
@@ -294,7 +294,7 @@ static void give_back(void) {
 
 static enum stop_error prepare(void) {
     struct stop_shared *s = &stop_shared;
-    uint32_t pid = self();
+    uint32_t pid = own_pid();
     if (s->pid != pid) /* a child of a fork in the middle of a stop: nobody is inside here */
         atomic_store_explicit(&s->ninside, 0, memory_order_relaxed);
     s->pid = pid;
@@ -345,20 +345,20 @@ void stop_look(void) {
 void stop_owner_is_here(void) {
     atomic_store_explicit(&stop_shared.nforbid, 0, memory_order_relaxed);
     atomic_store_explicit(&stop_shared.number, 0, memory_order_relaxed);
-    stop_shared.here = self();
+    stop_shared.here = own_pid();
 }
 
 bool stop_forbid(void) {
     const uint64_t while_ns = 1000000;
     struct stop_shared *s = &stop_shared;
     uint32_t n;
-    if (s->here != self())
+    if (s->here != own_pid())
         return false;
     atomic_fetch_add_explicit(&s->nforbid, 1, memory_order_seq_cst);
     /* Who stops them either sees nforbid, or is seen. */
     while ((n = atomic_load_explicit(&s->number, memory_order_seq_cst)) != 0)
         stop_futex_wait(&s->number, n, while_ns);
-    self(); /* what was sent before that has been taken, at the latest when this returns */
+    own_pid(); /* what was sent before that has been taken, at the latest when this returns */
     return true;
 }
 
