@@ -46,7 +46,7 @@ bool cachedir_make(void) {
         mkdir(dir, 0700);
     if (path)
         mkdir(path, 0700);
-    bool done = ours(path) && access(path, W_OK) == 0;
+    bool done = path && ours(path) && access(path, W_OK) == 0;
     free(dir);
     free(path);
     return done;
