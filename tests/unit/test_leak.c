@@ -19,6 +19,7 @@
 
 #include "heap/malloc.h"
 #include "leak/leak.h"
+#include "thread_state.h"
 
 enum {
     OBJECTS = 400,
@@ -320,12 +321,14 @@ static void test_in_place_a_thread_that_does_not_stop_does_no_harm(void **state)
 
 /* Threads that have the last lost object's address in a vector register and nowhere else. */
 static _Atomic int ready;
+static _Atomic pid_t holder;
 
 #define HIDDEN_INTO_XMM9                                                                           \
     "movq %0, %%rax\n\tnotq %%rax\n\tmovq %%rax, %%xmm9\n\txorl %%eax, %%eax\n\t"
 
 static void *hold_and_wait(void *arg) {
     (void)arg;
+    holder = gettid();
     __asm__ volatile(HIDDEN_INTO_XMM9 ::"m"(hidden[OBJECTS - 1]) : "rax", "xmm9", "cc");
     ready = 1;
     for (;;)
@@ -335,6 +338,7 @@ static void *hold_and_wait(void *arg) {
 
 static void *hold_and_spin(void *arg) {
     (void)arg;
+    holder = gettid();
     __asm__ volatile(HIDDEN_INTO_XMM9 "movl $1, %1\n\t"
                                       "1: pause\n\tcmpb $0, %2\n\tje 1b"
                      : "+m"(hidden[OBJECTS - 1]), "=m"(ready)
@@ -355,7 +359,8 @@ static unsigned lost_beside(void *(*run_thread)(void *)) {
     assert_int_equal(pthread_create(&thread, NULL, run_thread, NULL), 0);
     while (!ready)
         usleep(1000);
-    usleep(20000); /* it waits */
+    while (run_thread == hold_and_wait && thread_state(holder) != 'S')
+        usleep(1000);
     wipe_stack();
     run(&q);
     over = true;

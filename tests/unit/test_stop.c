@@ -27,6 +27,7 @@
 #include "leak/fork_copy.h"
 #include "leak/stop.h"
 #include "sanitized.h"
+#include "thread_state.h"
 
 enum { THREADS = 50, STACK = 256 << 10 };
 
@@ -330,7 +331,8 @@ static void threads_may_be_born_and_die_meanwhile(void **state) {
 
 /* Its first thread is a zombie until the last one has ended: it does not cost the time-out. */
 static void *stop_without_first(void *arg) {
-    usleep(10000);
+    while (thread_state(getpid()) != 'Z')
+        usleep(1000);
     struct stop_result r = stop_all(nothing, NULL);
     (void)arg;
     _exit(r.error == STOP_OK && r.nmissing == 0 && r.nended == 1 ? 0 : 1);

@@ -27,6 +27,7 @@
 
 #include "leak/stop.h"
 #include "sanitized.h"
+#include "thread_state.h"
 
 enum { LONG_S = 100000, STOPS = 100 };
 
@@ -204,16 +205,7 @@ static void on_signal(int sig) {
 
 /* is_waiting tells whether the thread sleeps in the kernel. */
 static bool is_waiting(const struct caller *c) {
-    char name[64], text[512] = "";
-    snprintf(name, sizeof name, "/proc/self/task/%d/stat", c->tid);
-    FILE *f = c->tid != 0 ? fopen(name, "re") : NULL;
-    if (f == NULL)
-        return false;
-    size_t n = fread(text, 1, sizeof text - 1, f);
-    fclose(f);
-    text[n] = '\0';
-    const char *p = strrchr(text, ')');
-    return p != NULL && p[2] == 'S';
+    return c->tid != 0 && thread_state(c->tid) == 'S';
 }
 
 static void await_all(void) {
@@ -266,9 +258,11 @@ static void end_all(void) {
     assert_int_equal(write(a_pipe[1], "12345678901234567890", 20), 20);
     for (unsigned i = 0; i < CALLERS; i++)
         sem_post(&a_sem);
+    /* Again and again: one may have looked before, and wait only now. */
     for (unsigned i = 0; i < CALLERS; i++) {
-        pthread_kill(callers[i].thread, SIGUSR1);
-        pthread_join(callers[i].thread, NULL);
+        do
+            pthread_kill(callers[i].thread, SIGUSR1);
+        while (pthread_tryjoin_np(callers[i].thread, NULL) == EBUSY && usleep(1000) == 0);
     }
 }
 
