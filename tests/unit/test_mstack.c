@@ -208,16 +208,28 @@ static void what_was_a_guard_can_be_used(void **state) {
     assert_nothing_is_left();
 }
 
+/* How many mappings a process may have here. */
+static size_t most_mappings(void) {
+    unsigned long n = 65530;
+    FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
+    if (f != NULL && fscanf(f, "%lu", &n) != 1)
+        n = 65530;
+    if (f != NULL)
+        fclose(f);
+    return n;
+}
+
 static void guards_leave_mappings_to_the_program(void **state) {
     (void)state;
     enum { MOST = 40000 };
-    if (SANITIZED)
+    if (SANITIZED ||
+        most_mappings() / 8 * 3 >= MOST) /* some allow a million: that takes too long */
         skip();
     static void *p[MOST];
     size_t n = 0;
     while (n < MOST && (p[n] = alloc(4096, true)) != NULL)
         n++;
-    assert_true(n > 20000 && n < MOST);
+    assert_true(n > most_mappings() / 16 * 5 && n < MOST);
     assert_int_equal(mguard_count(), n);
     assert_heap_consistent();
     void *large = heap_alloc(self(), (size_t)100 << 20, false);
