@@ -349,7 +349,7 @@ static bool allocate_on(void *arg) {
 }
 
 static bool all_become(atomic_int *seen, int want) {
-    for (int tries = 0; tries < 5000; tries++) {
+    for (int tries = 0; tries < 60000; tries++) {
         if (atomic_load(&seen[0]) == want && atomic_load(&seen[1]) == want)
             return true;
         prof_background(); /* a poke may be lost */
