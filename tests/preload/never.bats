@@ -37,15 +37,16 @@ recorded() {
     GOMALLOC=rate=1,exit=$PWD/end.gmi,$1 LD_PRELOAD=$LIBGOMALLOC "${@:2}"
 }
 
-# naively HOW COMMAND...: under a naive recorder.  It may hang, with all signals blocked.
+# naively HOW COMMAND...: under a naive recorder.  It may hang, with all signals blocked, and then
+# seconds are enough; where an answer is wanted, it is given time: $patience.
 naively() {
     NAIVE=$1 PATIENCE=1 GOMALLOC=rate=0 LD_PRELOAD=$tests/libnaive.so:$LIBGOMALLOC \
-        timeout -s KILL 4 "${@:2}"
+        timeout -s KILL "${patience:-4}" "${@:2}"
 }
 
 libunwind() {
     PATIENCE=1 GOMALLOC=rate=1,unwinder=libunwind,exit=$PWD/unwound.gmi LD_PRELOAD=$LIBGOMALLOC \
-        timeout -s KILL 4 "${@:1}"
+        timeout -s KILL "${patience:-4}" "${@:1}"
 }
 
 counter() { # IMAGE NAME
@@ -75,6 +76,7 @@ counter() { # IMAGE NAME
 }
 
 @test "no malloc in a capture" {
+    patience=60
     [ "$("$tests/nested")" = 0 ]
     [ "$(recorded escape=all "$tests/nested")" = 0 ]
     [ "$(counter end.gmi recorder.nested)" = 0 ]
@@ -90,6 +92,7 @@ counter() { # IMAGE NAME
 }
 
 @test "the program sees no descriptor" {
+    patience=60
     n=$("$tests/never" descriptors)
     [ "$(recorded "" "$tests/never" descriptors)" = "$n" ]
     [ "$(recorded escape=all "$tests/never" descriptors)" = "$n" ]
@@ -105,6 +108,7 @@ counter() { # IMAGE NAME
 }
 
 @test "a thread costs the recorder less than 64 KiB" {
+    patience=60
     without=$(GOMALLOC=rate=0 LD_PRELOAD=$LIBGOMALLOC "$tests/never" memory)
     with=$(recorded "" "$tests/never" memory)
     judged=$(recorded escape=all "$tests/never" memory)
@@ -126,7 +130,7 @@ whole() {
 @test "a library in the place of another is not taken for it" {
     recorded "" "$tests/never" reload "${plugins[@]}"
     [ "$(whole end.gmi)" = 20,20 ]
-    libunwind "$tests/never" reload "${plugins[@]}"
+    patience=60 libunwind "$tests/never" reload "${plugins[@]}"
     [ "$(whole unwound.gmi)" != 20,20 ]
 }
 

@@ -24,6 +24,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -221,6 +222,7 @@ static void *stay_alive(void *unused) {
 
 static int memory(void) {
     pthread_t t[THREADS];
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* or a stack may be of two MiB at once */
     pthread_barrier_init(&all_there, NULL, THREADS + 1);
     pthread_barrier_init(&go, NULL, THREADS + 1);
     for (unsigned depth = 0; depth < 200; depth += 10)
