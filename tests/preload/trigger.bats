@@ -15,17 +15,19 @@ setup() {
     [ -x "$python" ] || python=$(command -v python3)
     cat >grow.py <<'END'
 # grow.py SECONDS STOP...: holds 24 MiB more at each step, waits until there is the file that is
-# named, and goes on; then for SECONDS more.
+# named, or after a minus is none any more, and goes on; then for SECONDS more.
 import os, sys, time
 kept = []
-for name in sys.argv[2:]:
-    kept.append(b"x" * (24 << 20))
+for word in sys.argv[2:]:
+    name = word.removeprefix("-")
+    if word == name:
+        kept.append(b"x" * (24 << 20))
     for _ in range(1000):
-        if os.path.exists(name):
+        if os.path.exists(name) == (word == name):
             break
         time.sleep(0.02)
     else:
-        sys.exit(f"{name} did not come")
+        sys.exit(f"{word} in vain")
 time.sleep(float(sys.argv[1]))
 END
 }
@@ -82,7 +84,7 @@ while not os.path.exists(f"gomalloc-{os.getpid()}-1.gmi"):
 
 @test "keep: the oldest file goes" {
     # the third is the first that is one too many
-    under 'trigger=rss+20M,snapshot=a-%n.gmi,keep=1' "$python" grow.py 0 a-1.gmi a-2.gmi
+    under 'trigger=rss+20M,snapshot=a-%n.gmi,keep=1' "$python" grow.py 0 a-1.gmi a-2.gmi -a-1.gmi
     [ "$(ls a-*)" = a-2.gmi ]
 }
 
@@ -97,7 +99,10 @@ for _ in range(300):
         break
     kept.append(b"x" * (1 << 20))
     time.sleep(0.1)
-time.sleep(0.5)' 2>err
+for _ in range(1000):
+    if not os.path.exists("1/a.gmi"):
+        break
+    time.sleep(0.02)' 2>err
     [ -e 3/a.gmi ]
     [ ! -e 1/a.gmi ]
 }
@@ -123,7 +128,7 @@ end = time.time() + 60
 i = 0
 while not os.path.exists("a.db") and time.time() < end:
     i += 1
-    os.environ[f"V{i}"] = "x" * 100
+    os.environ[f"V{i % 1000}"] = "x" * 100 # no growth, which would be another snapshot
 time.sleep(0.5)'
     [ "$(sqlite3 a.db "SELECT count(*) FROM snapshot")" = 1 ]
 }
