@@ -99,11 +99,12 @@ finish() {
     "$ask" "$sock" wait
     [ "$("$ask" "$sock" 5 0)" = "0 524288 " ]
     [ "$("$ask" "$sock" 3 1)" = "0 524288 " ]
-    sleep 0.5
-    "$ask" "$sock" 2 0 "$work/a.gmi"
-    run -0 "$GOINSPECT" sql "$work/a.gmi" -o csv \
-        "SELECT count(*) > 0 FROM site WHERE samples > 0 AND stack_id > 0"
-    [ "${lines[1]}" = 1 ]
+    has_recorded() {
+        "$ask" "$sock" 2 0 "$work/a.gmi"
+        "$GOINSPECT" sql "$work/a.gmi" -o csv "SELECT count(*) > 0 FROM site WHERE samples > 0 AND stack_id > 0" |
+            grep -qx 1
+    }
+    patiently has_recorded
     finish
 }
 
@@ -437,10 +438,12 @@ has_thread() {
 
 @test "a program that executes itself is not ended by those who stop its threads" {
     mkdir -m 700 -p "$GOMALLOC_DIR"
-    LD_PRELOAD=$LIBGOMALLOC "$BUILD_DIR/tests/preload/execs" 150 >"$work/out" &
+    mkfifo "$work/go"
+    # it waits until the asker is there
+    bash -c 'read -r _ <"$0/go"; LD_PRELOAD=$LIBGOMALLOC exec "$BUILD_DIR/tests/preload/execs" 150' "$work" >"$work/out" &
     pid=$!
     pids+=("$pid")
-    "$ask" "$GOMALLOC_DIR/$pid.sock" stops "$pid" &
+    "$ask" "$GOMALLOC_DIR/$pid.sock" stops "$pid" "$work/go" &
     asker=$!
     wait "$pid"
     [ "$(cat "$work/out")" = done ]

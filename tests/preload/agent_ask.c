@@ -4,11 +4,13 @@
  *
  *   agent_ask SOCKET VERB [ARG [FILE]]  one request; prints "STATUS VALUE MESSAGE" (statuses by
  *                                       number); the image goes to FILE
- *   agent_ask SOCKET stops PID          asks it to stop its threads, over and over, until the
- * process is gone; connects anew where it must; "N answered" agent_ask SOCKET wait waits until the
- * agent answers, 20 s at most agent_ask SOCKET many N             N connections at once, each asked
- * in turn; "N answered" agent_ask SOCKET raw HEX            these bytes; prints the reply's status,
- * or "closed" agent_ask SOCKET random N           N connections with random bytes, then a good one
+ *   agent_ask SOCKET wait               waits until the agent answers, 20 s at most
+ *   agent_ask SOCKET stops PID FIFO     writes a line to FIFO; then asks it to stop its threads,
+ *                                       again and again, until the process is gone; connects anew where
+ *                                       it must; "N answered"
+ *   agent_ask SOCKET many N             N connections at once, each asked in turn; "N answered"
+ *   agent_ask SOCKET raw HEX            these bytes; prints the reply's status, or "closed"
+ *   agent_ask SOCKET random N           N connections with random bytes, then a good one
  *   agent_ask SOCKET slow               half a request; prints "dropped" when the agent hangs up
  *   agent_ask SOCKET silent N           N connections that say nothing, then a good request
  *   agent_ask SOCKET deaf               asks until its replies no longer fit; prints "dropped"
@@ -128,10 +130,12 @@ static int wait_for(const char *path) {
     return 1;
 }
 
-static int stops(const char *path, pid_t pid) {
+static int stops(const char *path, pid_t pid, const char *fifo) {
     struct gomalloc_request q = request(GOMALLOC_VERB_SCAVENGE, GOMALLOC_SCAVENGE_THREADS);
     struct gomalloc_reply reply;
     int image, answered = 0;
+    int go = open(fifo, O_WRONLY | O_CLOEXEC);
+    CHECK(go >= 0 && write(go, "\n", 1) == 1 && close(go) == 0);
     while (kill(pid, 0) == 0) {
         int fd = try_connect(path);
         if (fd < 0) {
@@ -240,7 +244,7 @@ int main(int argc, char **argv) {
     if (strcmp(verb, "wait") == 0)
         return wait_for(path);
     if (strcmp(verb, "stops") == 0)
-        return stops(path, atoi(arg));
+        return stops(path, atoi(arg), argc > 4 ? argv[4] : "");
     if (strcmp(verb, "many") == 0)
         return many(path, atoi(arg));
     if (strcmp(verb, "raw") == 0)
