@@ -12,6 +12,7 @@ setup() {
     unset GOMALLOC_ROOT
     fatal=$BUILD_DIR/tests/preload/fatal
     ulimit -S -c 0
+    ulimit -S -s 8192 # or a stack may not run out
 }
 
 teardown() {
