@@ -5,7 +5,9 @@
 #include "leak/leak.h"
 
 #include <linux/futex.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "leak/newborn.h"
@@ -60,6 +62,14 @@ static uintptr_t thread_pointer(void) {
     return v;
 }
 
+/* note_alternate notes the stack for signals, which the kernel names in a signal's frame. */
+static void note_alternate(struct root_thread *t, const ucontext_t *uc) {
+    if (uc == NULL || (uc->uc_stack.ss_flags & SS_DISABLE) != 0)
+        return;
+    t->alt_lo = (uintptr_t)uc->uc_stack.ss_sp;
+    t->alt_hi = t->alt_lo + uc->uc_stack.ss_size;
+}
+
 /* list_threads fills `to` with those that are stopped; returns their number. */
 static size_t list_threads(struct root_thread *to, const struct root_thread *caller) {
     uint32_t n = stop_nthreads();
@@ -78,6 +88,7 @@ static size_t list_threads(struct root_thread *to, const struct root_thread *cal
             to[k] = *caller;
             to[k].tp = t.tp;
         }
+        note_alternate(&to[k], (const ucontext_t *)t.regs_lo);
         k++;
     }
     return k;

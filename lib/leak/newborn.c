@@ -6,21 +6,11 @@
 
 #include <elf.h>
 #include <stdalign.h>
-#include <sys/uio.h>
 
-#include "sys/rawcall.h"
+#include "leak/peek.h"
 #include "unwind/own.h"
 
 #define FRAMES ((size_t)2048) /* bytes of the library's frames between malloc and the page heap */
-
-/* read_words reads memory of this process that may not be there; returns the bytes had. */
-static size_t read_words(void *to, uintptr_t from, size_t n) {
-    struct iovec local = {to, n};
-    struct iovec remote = {(void *)from, n};
-    long pid = sys_call3(SYS_getpid, 0, 0, 0);
-    long r = sys_call6(SYS_process_vm_readv, pid, (long)&local, 1, (long)&remote, 1, 0);
-    return r > 0 ? (size_t)r : 0;
-}
 
 /* is_header tells whether a word is the address of a span's header: what stands there must say so.
  */
@@ -28,7 +18,7 @@ static bool is_header(uintptr_t v) {
     uint32_t index;
     const struct mspan *s = (const struct mspan *)v;
     return v % alignof(struct mspan) == 0 && v >= PHYS_PAGE_SIZE &&
-           read_words(&index, v + offsetof(struct mspan, index), sizeof index) == sizeof index &&
+           peek(&index, v + offsetof(struct mspan, index), sizeof index) == sizeof index &&
            index < atomic_load_explicit(&mheap_.nallspans, memory_order_acquire) &&
            mheap_.allspans[index] == s;
 }
@@ -46,7 +36,7 @@ static void consider_words(struct mark *m, uintptr_t start, uintptr_t end) {
     uintptr_t words[FRAMES / sizeof(uintptr_t)] = {0};
     start = align_up(start, sizeof *words);
     size_t n = end > start ? end - start : 0;
-    n = read_words(words, start, n < sizeof words ? n : sizeof words) / sizeof *words;
+    n = peek(words, start, n < sizeof words ? n : sizeof words) / sizeof *words;
     for (size_t i = 0; i < n; i++)
         consider(m, words[i]);
 }

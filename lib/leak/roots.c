@@ -7,9 +7,10 @@
 #include <elf.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 
+#include "leak/peek.h"
 #include "leak/present.h"
+#include "leak/stack_extent.h"
 #include "unwind/own.h"
 #include "sys/maps.h"
 #include "sys/owned.h"
@@ -36,6 +37,8 @@ struct work {
     struct root_region own_data;
     struct root_place place; /* of what is being read */
     uintptr_t file_end;      /* where the last mapping of a file's data ended: bss may follow */
+    size_t extents;          /* where descriptors tell of stacks, see stack_extent_learn */
+    bool main_stack;         /* the mapping is the first thread's stack */
     uint64_t buffer[BUFFER / sizeof(uint64_t)];
 };
 
@@ -47,15 +50,6 @@ static struct root_region find_own_data(void) {
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */
-
-/* copy reads memory of this process that may not be there; returns the bytes had. */
-static size_t copy(void *to, uintptr_t from, size_t n) {
-    struct iovec local = {to, n};
-    struct iovec remote = {(void *)from, n};
-    long pid = sys_call3(SYS_getpid, 0, 0, 0);
-    long r = sys_call6(SYS_process_vm_readv, pid, (long)&local, 1, (long)&remote, 1, 0);
-    return r > 0 ? (size_t)r : 0;
-}
 
 static void mark_bytes(struct work *w, uintptr_t address, const void *p, size_t n) {
     const struct root_reader *reader = w->roots->reader;
@@ -71,7 +65,7 @@ static void mark_bytes(struct work *w, uintptr_t address, const void *p, size_t 
 static void mark_present(struct work *w, uintptr_t start, uintptr_t end) {
     while (start < end) {
         size_t n = end - start < BUFFER ? end - start : BUFFER;
-        size_t got = copy(w->buffer, start, n);
+        size_t got = peek(w->buffer, start, n);
         mark_bytes(w, start, w->buffer, got);
         start += got;
         if (got == n)
@@ -100,17 +94,6 @@ static void mark_range(struct work *w, enum root_kind kind, uintptr_t start, uin
 }
 
 /* ---- stacks -------------------------------------------------------------------------------- */
-
-/* lowest_sp returns the lowest stack pointer in [start, end), 0: none. */
-static uintptr_t lowest_sp(const struct roots *r, uintptr_t start, uintptr_t end) {
-    uintptr_t lowest = 0;
-    for (size_t i = 0; i < r->nthreads; i++) {
-        uintptr_t sp = r->threads[i].sp;
-        if (sp >= start && sp < end && (lowest == 0 || sp < lowest))
-            lowest = sp;
-    }
-    return lowest;
-}
 
 static bool is_living(const struct roots *r, uintptr_t tp) {
     for (size_t i = 0; i < r->nthreads; i++)
@@ -141,16 +124,46 @@ static uintptr_t find_descriptor(const struct work *w, uintptr_t start, size_t n
     return 0;
 }
 
-/* is_dead_stack tells whether the range is the stack of a thread that has ended, or of the one that
- * marks. */
-static bool is_dead_stack(struct work *w, uintptr_t start, uintptr_t end, uintptr_t *ret_tcb) {
+/* dead_descriptor returns the descriptor of a thread that has ended, or of the one that marks,
+ * whose stack ends where the range does; 0: there is none. */
+static uintptr_t dead_descriptor(struct work *w, uintptr_t start, uintptr_t end) {
     uintptr_t from = end - start > TCB_SPAN ? end - TCB_SPAN : start;
-    size_t n = copy(w->buffer, from, end - from);
+    size_t n = peek(w->buffer, from, end - from);
     uintptr_t tcb = find_descriptor(w, from, n);
     if (tcb == 0 || is_living(w->roots, tcb))
-        return false;
-    *ret_tcb = tcb;
-    return !w->roots->some_missing || tcb == w->roots->self_tp;
+        return 0;
+    return !w->roots->some_missing || tcb == w->roots->self_tp ? tcb : 0;
+}
+
+/* guess_extent tells of a stack of which nothing is known: it is taken for all from the stack
+ * pointer on.  Where libc tells of none, a mapping that has a thread's descriptor is its stack. */
+static struct stack_extent guess_extent(const struct work *w, const struct root_thread *t,
+                                        uintptr_t start, uintptr_t end) {
+    bool alone = w->main_stack || (w->extents == 0 && t->tp > t->sp && t->tp < end);
+    uintptr_t live = t->sp - start > RED_ZONE ? t->sp - RED_ZONE : start;
+    return (struct stack_extent){alone ? start : live, live, end};
+}
+
+/* extent_in returns the lowest stack of a thread in [start, end) of a mapping.  Amid variables one
+ * of which nothing is known is like them.  False: there is none. */
+static bool extent_in(const struct work *w, enum root_kind kind, uintptr_t start, uintptr_t end,
+                      struct stack_extent *ret) {
+    bool found = false;
+    for (size_t i = 0; i < w->roots->nthreads; i++) {
+        const struct root_thread *t = &w->roots->threads[i];
+        struct stack_extent x;
+        if (t->sp < start || t->sp >= end)
+            continue;
+        bool known = stack_extent_of(w->extents, t, &x);
+        if (!known && kind != ROOT_MAPPED)
+            continue;
+        if (!known)
+            x = guess_extent(w, t, start, end);
+        if (!found || x.lo < ret->lo)
+            *ret = x;
+        found = true;
+    }
+    return found;
 }
 
 /* ---- mappings ------------------------------------------------------------------------------ */
@@ -173,26 +186,41 @@ static void mark_mapped(struct work *w, uintptr_t start, uintptr_t end) {
         mark_range(w, ROOT_MAPPED, hi, end);
 }
 
-/* mark_piece marks from a piece of a mapping that is the program's. */
-static void mark_piece(struct work *w, enum root_kind kind, uintptr_t start, uintptr_t end) {
-    uintptr_t sp = lowest_sp(w->roots, start, end);
-    if (sp != 0) {
-        uintptr_t from = sp - start > RED_ZONE ? sp - RED_ZONE : start;
-        mark_range(w, ROOT_STACK, align_up(from, sizeof(uint64_t)), end);
-        return;
-    }
-    uintptr_t tcb;
-    if (kind == ROOT_MAPPED && is_dead_stack(w, start, end, &tcb)) {
-        /* What the descriptor has stays with it: the table of dynamic thread-local variables, the
-         * result for who joins. */
+/* mark_between marks from what no thread is on.  Of the stack of one that has ended what the
+ * descriptor has stays with it: the table of dynamic thread-local variables, the result for who
+ * joins. */
+static void mark_between(struct work *w, enum root_kind kind, uintptr_t start, uintptr_t end) {
+    while (kind == ROOT_MAPPED && start < end) {
+        uintptr_t tcb = dead_descriptor(w, start, end);
+        uintptr_t lo = tcb == 0 ? 0 : w->extents == 0 ? start : stack_extent_dead(w->extents, tcb);
+        if (lo == 0)
+            break;
         w->report->dead_stacks += tcb != w->roots->self_tp;
         mark_range(w, ROOT_STACK, tcb, end);
-        return;
+        end = lo > start ? lo : start;
     }
+    if (start >= end)
+        return;
     if (kind != ROOT_MAPPED)
         mark_range(w, kind, start, end);
     else
         mark_mapped(w, start, end);
+}
+
+/* mark_piece marks from a piece of a mapping that is the program's. */
+static void mark_piece(struct work *w, enum root_kind kind, uintptr_t start, uintptr_t end) {
+    struct stack_extent x;
+    while (start < end && extent_in(w, kind, start, end, &x)) {
+        uintptr_t lo = x.lo > start ? x.lo : start;
+        uintptr_t live = x.live > start ? x.live : start;
+        uintptr_t hi = x.hi < end ? x.hi : end;
+        if (start < lo)
+            mark_between(w, kind, start, lo);
+        mark_range(w, ROOT_STACK, align_up(live, sizeof(uint64_t)), hi);
+        start = hi;
+    }
+    if (start < end)
+        mark_between(w, kind, start, end);
 }
 
 /* first_owned returns the number of the first range of the library's that ends behind p. */
@@ -270,6 +298,7 @@ static void mark_line(struct work *w, const struct maps_line *l) {
     /* A file that is shared may be huge, and other processes write it. */
     if ((l->prot & PROT_READ) == 0 || (file && l->shared) || is_kernels(l))
         return;
+    w->main_stack = maps_path_is(l, "[stack]");
     w->present.changed = file && (l->prot & PROT_WRITE) == 0;
     mark_around(w, file || bss ? ROOT_DATA : ROOT_MAPPED, l->start, l->end);
     w->present.changed = false;
@@ -291,7 +320,7 @@ static void mark_dtv(struct work *w, uintptr_t tp) {
     const struct root_reader *reader = w->roots->reader;
     uintptr_t words[2] = {0, 0};
     if (tp == 0 || !is_wanted(w->roots, ROOT_STACK) ||
-        copy(words, tp, sizeof words) != sizeof words)
+        peek(words, tp, sizeof words) != sizeof words)
         return;
     const struct root_place at = {.kind = ROOT_STACK,
                                   .always = true,
@@ -322,6 +351,7 @@ bool roots_mark(struct mark *m, const struct roots *r, struct roots_report *ret)
     w->roots = r;
     w->report = ret;
     w->own_data = find_own_data();
+    w->extents = stack_extent_learn(r);
     w->nowned = owned_list(w->owned, OWNED_MAX);
     present_open(&w->present);
     mark_threads(w);

@@ -10,7 +10,7 @@
  * further keys, are objects of the heap that these lead to.
  *
  * Of a stack only what is in use counts: what is below the stack pointer (and the 128 bytes of the
- * red zone) is over.  libc keeps stacks of threads that have ended for new ones; nothing in them is
+ * red zone) is over, as far as the stack is known to reach (stack_extent.h).  libc keeps stacks of threads that have ended for new ones; nothing in them is
  * alive but libc's descriptor at their end, by which they are known: no living thread has it.
  *
  * Memory is read as it is in the process that calls: a forked child reads its copy.  Pages that are
@@ -37,7 +37,9 @@ struct root_thread {
     uintptr_t tp;      /* thread pointer: libc's descriptor of it */
     uintptr_t regs_lo; /* where its registers have been stored */
     uintptr_t regs_hi;
-    uintptr_t pc; /* 0: not known */
+    uintptr_t pc;     /* 0: not known */
+    uintptr_t alt_lo; /* its alternate stack for signals; 0, 0: none, or not known */
+    uintptr_t alt_hi;
 };
 
 struct root_region {

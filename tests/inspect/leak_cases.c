@@ -151,7 +151,7 @@ static NOINLINE void keep_by_keys(void) {
 }
 
 /* A register that calls preserve, and one that only this code has. */
-static volatile uint64_t holds[4];
+static volatile uint64_t holds[5];
 static uintptr_t held[2];
 
 static void *hold_register(void *arg) {
@@ -179,8 +179,14 @@ static void *hold_thread(void *arg) {
     return NULL;
 }
 
-/* A handler on another stack: that of the thread is in use, too. */
+/* A handler on another stack: that of the thread is in use, too, and so are variables beside it. */
 static volatile uintptr_t *below_handler;
+static struct {
+    uintptr_t below[1024]; /* so many that some are in no page of the file's */
+    char stack[STACK_BYTES];
+    uintptr_t above[64];
+} other;
+
 static void handler(int sig) {
     (void)sig;
     stay(&holds[2]);
@@ -188,13 +194,14 @@ static void handler(int sig) {
 
 static NOINLINE void on_other_stack(void) {
     volatile uintptr_t on_stack[4] = {0};
-    static char other[STACK_BYTES];
-    stack_t s = {.ss_sp = other, .ss_size = sizeof other};
+    stack_t s = {.ss_sp = other.stack, .ss_size = sizeof other.stack};
     struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK};
     below_handler = on_stack;
     sigaltstack(&s, NULL);
     sigaction(SIGUSR1, &action, NULL);
     kept("below-handler", (void *)&on_stack[1]);
+    kept("beside-handler", &other.below[1000]);
+    kept("beside-handler", &other.above[9]);
     raise(SIGUSR1);
 }
 
@@ -204,6 +211,29 @@ static void *hold_handler(void *arg) {
     return arg;
 }
 
+/* A stack that the program gives, in a block of which it uses the rest, too. */
+static void *rest_there(void *arg) {
+    volatile uintptr_t on_stack[4] = {0};
+    world_wipe();
+    kept("given-stack", (void *)&on_stack[1]);
+    stay(arg);
+    return NULL;
+}
+
+static NOINLINE void keep_beside_stack(void) {
+    enum { SIZE_OF_BLOCK = 4 * STACK_BYTES };
+    pthread_t t;
+    pthread_attr_t attr;
+    uintptr_t *block =
+        mmap(NULL, SIZE_OF_BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    pthread_attr_init(&attr);
+    pthread_attr_setstack(&attr, (char *)block + STACK_BYTES, 2 * STACK_BYTES);
+    kept("beside-stack", &block[9]);
+    kept("beside-stack", (char *)block + SIZE_OF_BLOCK - 64);
+    pthread_create(&t, &attr, rest_there, (void *)&holds[4]);
+    pthread_attr_destroy(&attr);
+}
+
 static NOINLINE void keep_by_threads(void) {
     pthread_t t;
     held[0] = world_make(SIZE);
@@ -211,19 +241,28 @@ static NOINLINE void keep_by_threads(void) {
     pthread_create(&t, NULL, hold_register, (void *)&holds[0]);
     pthread_create(&t, NULL, hold_thread, (void *)&holds[1]);
     pthread_create(&t, NULL, hold_handler, NULL);
-    for (int i = 0; i < 3; i++)
-        while (!holds[i])
+    keep_beside_stack();
+    for (int i = 0; i < 5; i++)
+        while (!holds[i] && i != 3)
             sched_yield();
 }
 
-/* A coroutine that rests while its thread is on its own stack, and a thread that is on another. */
-static ucontext_t back, resting, running;
+/* A coroutine that rests while its thread is on its own stack, and a thread that is on another, one
+ * of several in one block. */
+static ucontext_t back, resting, resting_below, running;
 
 static void coroutine(void) {
     volatile uintptr_t on_stack[4] = {0};
     kept("coroutine", (void *)&on_stack[1]);
     world_wipe();
     swapcontext(&resting, &back);
+}
+
+static void coroutine_below(void) {
+    volatile uintptr_t on_stack[4] = {0};
+    kept("coroutine-below", (void *)&on_stack[1]);
+    world_wipe();
+    swapcontext(&resting_below, &back);
 }
 
 static void run_elsewhere(void) {
@@ -255,12 +294,14 @@ static void *leave_stack(void *arg) {
 
 static NOINLINE void keep_by_coroutines(void) {
     pthread_t t;
+    char *block =
+        mmap(NULL, 2 * STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     start(&resting, calloc(1, STACK_BYTES), coroutine);
     swapcontext(&back, &resting);
+    start(&resting_below, block, coroutine_below);
+    swapcontext(&back, &resting_below);
     memset(&back, 0, sizeof back);
-    start(&running,
-          mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
-          run_elsewhere);
+    start(&running, block + STACK_BYTES, run_elsewhere);
     pthread_create(&t, NULL, leave_stack, NULL);
     while (!holds[3])
         sched_yield();

@@ -301,7 +301,7 @@ struct other {
     uintptr_t regs[4];
     int where;
 };
-enum { IN_STACK, BELOW_STACK, IN_TLS, IN_KEY, IN_REGISTER };
+enum { NOWHERE, IN_STACK, BELOW_STACK, IN_TLS, IN_KEY, IN_REGISTER };
 
 static __thread uintptr_t in_tls;
 static pthread_key_t key;
@@ -338,6 +338,8 @@ static void *live(void *arg) {
     return NULL;
 }
 
+static const pthread_attr_t *given; /* its attributes, NULL: the usual */
+
 /* The registers are stored in memory that is no root itself. */
 static bool is_kept_by_thread(int where) {
     static struct other *o;
@@ -345,7 +347,7 @@ static bool is_kept_by_thread(int where) {
     o = mem_alloc(PAGE, MEM_OTHER);
     o->where = where;
     pthread_barrier_init(&o->barrier, NULL, 2);
-    assert_int_equal(pthread_create(&thread, NULL, live, o), 0);
+    assert_int_equal(pthread_create(&thread, given, live, o), 0);
     pthread_barrier_wait(&o->barrier);
     struct root_thread threads[2] = {this_thread((uintptr_t)__builtin_frame_address(0)), o->thread};
     wipe_stack();
@@ -374,6 +376,69 @@ static void test_what_is_below_the_stack_pointer_does_not_keep(void **state) {
     free_hidden();
 }
 
+/* The calling thread is on a stack that lies in the middle of three pages. */
+static bool is_kept_beside(char *p, size_t at, bool alternate) {
+    struct root_thread threads[2] = {this_thread((uintptr_t)__builtin_frame_address(0)),
+                                     {.sp = (uintptr_t)p + PAGE + PAGE / 2}};
+    if (alternate) {
+        threads[1].alt_lo = (uintptr_t)p + PAGE;
+        threads[1].alt_hi = (uintptr_t)p + (size_t)2 * PAGE;
+    }
+    reveal(p + at);
+    wipe_stack();
+    bool kept = is_kept(&(struct roots){.threads = threads, .nthreads = 2, .mapped = true});
+    memset(p, 0, 3 * PAGE);
+    return kept;
+}
+
+static void test_memory_beside_an_alternate_stack_keeps(void **state) {
+    char *p = map(3 * PAGE);
+    (void)state;
+    make_hidden();
+    assert_true(is_kept_beside(p, 80, true));
+    assert_false(is_kept_beside(p, PAGE + 80, true));
+    assert_true(is_kept_beside(p, PAGE + PAGE / 2 - 80, true)); /* red zone */
+    assert_true(is_kept_beside(p, PAGE + PAGE / 2 + 80, true));
+    assert_true(is_kept_beside(p, (size_t)2 * PAGE + 80, true));
+    munmap(p, 3 * PAGE);
+    free_hidden();
+}
+
+static void test_memory_beside_a_stack_of_unknown_size_keeps(void **state) {
+    char *p = map(3 * PAGE);
+    (void)state;
+    make_hidden();
+    assert_true(is_kept_beside(p, 80, false));
+    assert_true(is_kept_beside(p, PAGE + PAGE / 2 + 80, false));
+    assert_true(is_kept_beside(p, (size_t)2 * PAGE + 80, false));
+    munmap(p, 3 * PAGE);
+    free_hidden();
+}
+
+/* Of a thread whose stack the program has given it. */
+static void test_memory_beside_a_given_stack_keeps(void **state) {
+    (void)state;
+    enum { QUARTER = 64 << 10 };
+    char *p = map((size_t)4 * QUARTER);
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    assert_int_equal(pthread_attr_setstack(&attr, p + QUARTER, (size_t)2 * QUARTER), 0);
+    given = &attr;
+    make_hidden();
+    assert_true(is_kept_by_thread(IN_STACK));
+    assert_false(is_kept_by_thread(BELOW_STACK));
+    memset(p, 0, (size_t)4 * QUARTER);
+    reveal(p + 80);
+    assert_true(is_kept_by_thread(NOWHERE));
+    memset(p, 0, (size_t)4 * QUARTER);
+    reveal(p + (size_t)4 * QUARTER - 80);
+    assert_true(is_kept_by_thread(NOWHERE));
+    given = NULL;
+    pthread_attr_destroy(&attr);
+    munmap(p, (size_t)4 * QUARTER);
+    free_hidden();
+}
+
 static void test_the_kept_stack_of_a_thread_that_has_ended_does_not_keep(void **state) {
     (void)state;
     make_hidden();
@@ -399,6 +464,9 @@ int main(void) {
         cmocka_unit_test(test_memory_whose_file_was_cut_is_passed_over),
         cmocka_unit_test(test_a_threads_stack_registers_and_own_variables_keep),
         cmocka_unit_test(test_what_is_below_the_stack_pointer_does_not_keep),
+        cmocka_unit_test(test_memory_beside_an_alternate_stack_keeps),
+        cmocka_unit_test(test_memory_beside_a_stack_of_unknown_size_keeps),
+        cmocka_unit_test(test_memory_beside_a_given_stack_keeps),
         cmocka_unit_test(test_the_kept_stack_of_a_thread_that_has_ended_does_not_keep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
