@@ -150,6 +150,10 @@ enum replay_verdict capture_ended(const struct capture_self *t, struct replay_mo
     return t->replay != NULL ? replay_ended(t->replay, m, ret_ended) : REPLAY_STOPPED;
 }
 
+bool capture_is_at_home(const struct capture_self *t) {
+    return t->replay != NULL && replay_is_at_home(t->replay);
+}
+
 uint64_t capture_return_slot(const struct capture_self *t, uint32_t k, uint64_t *ret_value) {
     return t->replay != NULL ? replay_return_slot(t->replay, k, ret_value) : 0;
 }

@@ -114,6 +114,7 @@ bool capture_observe(struct capture_self *t); /* after capture_self_init */
 enum replay_verdict capture_ended(const struct capture_self *t, struct replay_moment m,
                                   uint32_t *ret_ended);
 uint64_t capture_return_slot(const struct capture_self *t, uint32_t k, uint64_t *ret_value);
+bool capture_is_at_home(const struct capture_self *t); /* not on a coroutine's stack */
 uint64_t capture_pc(const struct capture_self *t, struct replay_moment m, uint32_t k);
 
 /* What verifying has counted, in all threads. */

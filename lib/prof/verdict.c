@@ -27,7 +27,7 @@ void verdict_note(struct capture_self *c, uint32_t site, struct escape_birth *re
         return;
     ret->look = look_at(c, 0);
     ret->watched = escape_site_usual(&escape.sites, site);
-    if (ret->watched <= ESCAPE_WATCHED_MAX)
+    if (ret->watched <= ESCAPE_WATCHED_MAX && capture_is_at_home(c))
         ret->ticket = watch_note(capture_return_slot(c, ret->watched, &value));
     else
         ret->watched = 0;

@@ -24,8 +24,10 @@
  * What a watch does not see, and why SILENT stands nevertheless: the kernel writes into memory
  * too, signal frames for one, and so may other threads; but neither calls functions, and what they
  * write over a return address shows as another return address.  A debugger that calls functions of
- * the process does not end the ones that are there.  Two cases are not told: a thread's own stack
- * that another thread runs on, or copies away and back; and the child of vfork in another pid
+ * the process does not end the ones that are there.  (A coroutine's stack that is a piece of a
+ * thread's own, where another thread may go on, is not watched: verdict.c asks whether the capture
+ * was at the thread's home.)  Two cases are not told: a thread's own stack that another thread runs
+ * on all the same, or copies away and back; and the child of vfork in another pid
  * namespace that has its parent's number.
  *
  * The kernel has four watchpoints a thread, and a hit costs some microseconds (tens in some virtual

@@ -402,8 +402,11 @@ static inline void keep(struct search *s, uint32_t tail) {
     if (gm_unlikely(n > REPLAY_REMEMBERED - tail))
         n = REPLAY_REMEMBERED - tail;
     uint32_t same = unbroken(s, tail, n);
-    if (gm_unlikely(tail + same == 0))
+    if (gm_unlikely(tail + same == 0)) {
         begin_anew(r, r->nremembered != 0 ? REPLAY_SWITCHED : r->why);
+        if (r->home == 0 && n != 0)
+            r->home = r->steps[(s->nnew - 1) % REPLAY_NEW].sp;
+    }
     uint32_t depth = s->depth;
     if (gm_unlikely(n != s->nnew || s->handed != 0)) {
         hand(s);
@@ -540,6 +543,7 @@ static gm_noinline void change_thread(struct replay *r) {
     r->memory = (struct stackmem){.lo = 0};
     r->generation = atomic_load_explicit(&codeobj_generation, memory_order_acquire);
     outermost(r)->sp = UINT64_MAX;
+    r->home = 0;
     drop(r, REPLAY_SWITCHED);
 }
 

@@ -144,6 +144,7 @@ struct replay {
     struct stackmem memory;
     struct replay_stack last; /* the last capture, as it is if it comes again */
 
+    uint64_t home;       /* sp of the outermost frame in the thread's first capture; 0: none yet */
     uint64_t continuous; /* the capture since which stamps are to be believed */
     uint32_t total;      /* frames of the last capture's stack */
     uint32_t plain;      /* outermost remembered frames within which no step left a stack */
@@ -192,6 +193,10 @@ enum replay_verdict replay_ended(const struct replay *r, struct replay_moment m,
 /* replay_return_slot returns the address of f_k's return slot in the last capture or observation,
  * and what it holds; 0: it is not remembered, or f_k was not called. */
 uint64_t replay_return_slot(const struct replay *r, uint32_t k, uint64_t *ret_value);
+
+/* replay_is_at_home tells whether the last capture or observation was on the stack that the thread
+ * was on in its first one, and not on a coroutine's, which may be a piece of it. */
+bool replay_is_at_home(const struct replay *r);
 
 /* replay_pc returns the address in that frame of the last capture or observation that is as far
  * from the outermost as f_k was at the moment; 0: it is not remembered.  That is where f_k is now,

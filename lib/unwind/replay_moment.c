@@ -54,6 +54,14 @@ uint64_t replay_return_slot(const struct replay *r, uint32_t k, uint64_t *ret_va
     return f[1].sp - 8;
 }
 
+/* The loader, which calls constructors, and the program's start leave the stack a little lower or
+ * higher. */
+bool replay_is_at_home(const struct replay *r) {
+    const uint64_t near = 64;
+    uint64_t sp = r->nremembered != 0 ? r->frames[REPLAY_REMEMBERED - 1].sp : 0;
+    return r->home != 0 && sp - r->home + near <= 2 * near;
+}
+
 uint64_t replay_pc(const struct replay *r, struct replay_moment m, uint32_t k) {
     if (!r->complete || k >= m.depth || m.depth - k > r->total)
         return 0;

@@ -52,7 +52,8 @@ sound() {
 none_falsely_proved() {
     [ "$(ask "SELECT coalesce(sum(proved), 0) FROM image_outlived JOIN v1_site ON site_id = site
               WHERE frames = 0 AND function IN ('cursor_make', 'noticed_make', 'buffer_make',
-                                                'sibling_make', 'tail_make', 'jump_make', 'one_up_make')")" = 0 ]
+                                                'sibling_make', 'tail_make', 'jump_make', 'one_up_make',
+                                                'hop_make')")" = 0 ]
 }
 
 @test "who freed an object on the same stack is told by activations" {
@@ -166,8 +167,10 @@ END
 }
 
 @test "watches prove nothing that is false" {
-    record rate=1 long
-    ask "SELECT function, frames, objects, proved FROM image_outlived JOIN v1_site ON site_id = site"
-    none_falsely_proved
-    sound
+    for what in long hops; do
+        record "rate=1,escape=$([ $what = hops ] && echo all || echo on)" $what
+        ask "SELECT function, frames, objects, proved FROM image_outlived JOIN v1_site ON site_id = site"
+        none_falsely_proved
+        sound
+    done
 }

@@ -5,6 +5,7 @@
  * and inlining.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -362,6 +363,64 @@ static int forked(void) {
     return 0;
 }
 
+/* A coroutine on a piece of the first thread's stack.  The first thread allocates in it; another
+ * one goes on with it, returns from the function that has, and calls it again; the first frees. */
+static ucontext_t hopping, first_thread, second_thread;
+static ucontext_t *volatile hop_away = &first_thread;
+static atomic_int hops; /* odd: the second thread's turn; -1: enough */
+static APART void hop_make(void **p) {
+    void *was = *p;
+    if (was == NULL)
+        *p = use(malloc(192));
+    swapcontext(&hopping, hop_away);
+    free(was);
+    END;
+}
+static void hop_runs(void) {
+    for (;;) {
+        void *p = NULL;
+        for (volatile int i = 0; i < 2; i++) /* volatile: one call, one return address */
+            hop_make(&p);
+        swapcontext(&hopping, &first_thread);
+    }
+}
+static void *hop_second(void *arg) {
+    for (int turn = 1; atomic_load(&hops) >= 0;) {
+        if (atomic_load(&hops) != turn) {
+            sched_yield();
+            continue;
+        }
+        hop_away = &second_thread;
+        swapcontext(&second_thread, &hopping);
+        hop_away = &first_thread;
+        atomic_store(&hops, turn + 1);
+        turn += 2;
+    }
+    return arg;
+}
+static APART void hop(void) {
+    swapcontext(&first_thread, &hopping);
+    int turn = atomic_fetch_add(&hops, 1) + 1;
+    while (atomic_load(&hops) == turn)
+        sched_yield();
+    swapcontext(&first_thread, &hopping);
+}
+
+static void many_hops(void) {
+    char stack[32768];
+    pthread_t second;
+    getcontext(&hopping);
+    hopping.uc_stack = (stack_t){.ss_sp = stack, .ss_size = sizeof stack};
+    makecontext(&hopping, hop_runs, 0);
+    CHECK(pthread_create(&second, NULL, hop_second, NULL) == 0);
+    for (int i = 0; i < 300; i++) {
+        hop();
+        usleep(1000);
+    }
+    atomic_store(&hops, -1);
+    pthread_join(second, NULL);
+}
+
 /* Long enough for watches to be set up. */
 static void long_enough(void) {
     struct timespec start, now;
@@ -418,6 +477,8 @@ int main(int argc, char **argv) {
         return forked();
     } else if (strcmp(what, "long") == 0) {
         long_enough();
+    } else if (strcmp(what, "hops") == 0) {
+        many_hops();
     } else {
         exchanges();
     }
