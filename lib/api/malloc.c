@@ -29,8 +29,9 @@ struct request {
     size_t room;  /* bytes more, behind a large object, into which it may grow */
     bool zero;
     bool noscan;
-    uint32_t *chain; /* the recorder's, of the object that is to be moved; NULL: none.  Set to 0
-                        when the new one has been recorded as its continuation */
+    uint32_t *chain; /* the recorder's, of the object that is to be moved, 0: it is not judged;
+                        NULL: it is not recorded, or there is none.  Set to 0 when the new one has
+                        been recorded as its continuation */
 };
 
 static void *serve(struct mcache *c, const struct request *r) {
@@ -50,6 +51,7 @@ static gm_noinline void *serve_sampled(struct mcache *c, const struct request *r
     if (!take || p == NULL)
         return p;
     if (gm_unlikely(r->chain != NULL)) {
+        sample.judged = false; /* it does not begin here */
         sample.chain = *r->chain;
         *r->chain = 0;
     }
@@ -279,6 +281,7 @@ static bool resize_in_place(void *p, struct mspan *s, size_t slot, size_t size) 
         prof_sample(c, size, &sample)) {
         /* Taken from the slot: if the rate has changed just now, the span may be another thread's
          * after all, and then the chain ends. */
+        sample.judged = sample.judged && mslots_tag(s, slot) == 0;
         sample.chain = prof_chain_take(s, slot);
         prof_record(c, p, size, &sample);
         return true;
@@ -293,14 +296,16 @@ static bool resize_in_place(void *p, struct mspan *s, size_t slot, size_t size) 
 /* allocate_for returns a new place for the object in a slot, NULL: there is none.  The recorder
  * goes on there with what it knows of the object. */
 static void *allocate_for(struct mspan *s, size_t slot, const struct request *r) {
+    bool recorded = mslots_tag(s, slot) != 0;
     uint32_t chain = prof_chain_take(s, slot), goes_on = chain;
-    if (gm_likely(chain == 0))
+    if (!recorded)
         return allocate(r);
     struct request with = *r;
     with.chain = &goes_on;
     void *q = allocate(&with);
     if (q == NULL) {
-        prof_chain_put_back(s, slot, chain);
+        if (chain != 0)
+            prof_chain_put_back(s, slot, chain);
         return NULL;
     }
     if (goes_on != 0)

@@ -109,13 +109,14 @@ static gm_noinline void reckon(struct escape_self *e) {
     e->leave_ns = e->leave_ns == 0 || e->leave == most ? now : e->leave_ns + n * each_ns;
 }
 
-/* has_leave tells whether the thread may judge one more now.  The clock is looked at once in so
- * many refusals. */
-static bool has_leave(struct escape_self *e) {
+/* has_leave tells whether the thread may judge one more now, at a site that is new or not.  The
+ * clock is looked at once in so many refusals. */
+static bool has_leave(struct escape_self *e, bool new) {
     const uint32_t often = 128;
-    if (e->leave <= 0 && e->nrefused++ % often == 0)
+    int32_t least = new ? 0 : ESCAPE_RESERVE;
+    if (e->leave <= least && e->nrefused++ % often == 0)
         reckon(e);
-    if (e->leave <= 0)
+    if (e->leave <= least)
         return false;
     e->leave--;
     return true;
@@ -137,7 +138,8 @@ bool escape_examine(struct escape_self *e, uint32_t site, bool thin) {
     struct escape_site *s = escape_site_at(&escape.sites, site);
     if (thin)
         note_seen(s, site);
-    if (has_room(s) && (!thin || has_leave(e)))
+    bool new = atomic_load_explicit(&s->seen, memory_order_relaxed) <= ESCAPE_NEW;
+    if (has_room(s) && (!thin || has_leave(e, new)))
         return true;
     atomic_fetch_add_explicit(&escape.nbound, 1, memory_order_relaxed);
     return false;

@@ -24,7 +24,9 @@
  *
  * And there is a bound on time: a thread begins with leave for 1024 objects, and gets 5 more in
  * each millisecond that it works, 256 at most.  An object costs two to five microseconds, with what
- * the look at its free does to the next capture, so that is 1 to 2 %.
+ * the look at its free does to the next capture, so that is 1 to 2 %.  The last ESCAPE_RESERVE of
+ * its leave a thread keeps for the first ESCAPE_NEW objects of a site: else nothing would be known
+ * of what a program does after it has been busy.
  *
  * When a watch has been set up, for whichever thread, each thread looks at its next ESCAPE_CREDIT
  * objects: a watch is mostly spent within microseconds, and one in 16 would come too late for it.
@@ -82,8 +84,10 @@ struct escape {
 };
 extern struct escape escape;
 
-#define ESCAPE_EARLY  8192u /* sites */
-#define ESCAPE_CREDIT 32u   /* objects; times WATCH_RATE a second at most */
+#define ESCAPE_EARLY   8192u /* sites */
+#define ESCAPE_CREDIT  32u   /* objects; times WATCH_RATE a second at most */
+#define ESCAPE_RESERVE 128   /* objects */
+#define ESCAPE_NEW     8u    /* objects of a site */
 
 /* What is noted of the stack at an allocation, by verdict.h. */
 struct escape_birth {

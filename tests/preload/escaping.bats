@@ -117,6 +117,16 @@ END
     sound
 }
 
+@test "where not every object is judged, a chain still begins where the object was made" {
+    record rate=1 chains
+    verdicts
+    [ "$(ask "SELECT group_concat(DISTINCT function), sum(judged) BETWEEN 64 AND 500,
+                     sum(growths) = 20 * sum(chains), sum(chains) = sum(judged)
+              FROM image_escape JOIN v1_site ON site_id = site
+              WHERE function IN ('grow', 'chain_make')")" = chain_make,1,1,1 ]
+    sound
+}
+
 @test "what shares a block of 16 bytes is not judged" {
     record rate=1,escape=all,tiny=on kinds
     [ -z "$(verdicts | grep tiny_make)" ]

@@ -477,6 +477,9 @@ int main(int argc, char **argv) {
         return forked();
     } else if (strcmp(what, "long") == 0) {
         long_enough();
+    } else if (strcmp(what, "chains") == 0) {
+        for (int i = 0; i < 500; i++)
+            chain(40, 0);
     } else if (strcmp(what, "hops") == 0) {
         many_hops();
     } else {

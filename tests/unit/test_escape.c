@@ -235,9 +235,11 @@ static void handovers_are_counted_by_site_and_threads_and_the_rest_in_one(void *
 static __thread void *made;
 static __thread uint32_t made_tag;
 
+static __thread int32_t leave = 1000; /* whatever time it takes */
+
 static __attribute__((noinline)) void make(struct program_run *run) {
     (void)run;
-    prof_thread_of(self())->escape.leave = 1000; /* whatever time it takes */
+    prof_thread_of(self())->escape.leave = leave;
     made = allocate(64);
     made_tag = tag_of(made);
 }
@@ -291,6 +293,26 @@ static void no_more_live_of_a_site_than_there_is_room_for(void **state) {
         release(all[i]);
     assert_int_equal(summary(site).freed, 16);
     release(make_at(5));
+}
+
+/* Of a program's last function as much is seen as of its first. */
+static void sites_that_are_new_find_leave_where_others_have_used_theirs(void **state) {
+    (void)state;
+    struct escape_self *e = &prof_thread_of(self())->escape;
+    for (volatile unsigned i = 0; i < 128; i++) { /* volatile: one call, one return address */
+        leave = i < 64 ? 1000 : ESCAPE_RESERVE;
+        e->nrefused = 1; /* the clock is not looked at */
+        release(make_at(7));
+        bool judged = (made_tag & MSLOTS_ASK) != 0;
+        if (i < 64) {
+            assert_true(judged);
+            continue;
+        }
+        assert_false(judged);
+        release(make_at(9));
+        assert_int_equal((made_tag & MSLOTS_ASK) != 0, i < 64 + ESCAPE_NEW);
+    }
+    leave = 1000;
 }
 
 static void *release_elsewhere(void *p) {
@@ -485,6 +507,7 @@ int main(void) {
         cmocka_unit_test(start),
         cmocka_unit_test(of_a_sites_objects_the_first_64_are_looked_at_and_ever_fewer_then),
         cmocka_unit_test(no_more_live_of_a_site_than_there_is_room_for),
+        cmocka_unit_test(sites_that_are_new_find_leave_where_others_have_used_theirs),
         cmocka_unit_test(a_thread_that_has_never_allocated_is_another_one),
         cmocka_unit_test(within_the_recorder_nothing_is_told_and_nothing_judged),
         cmocka_unit_test(a_threads_number_is_its_own_whatever_mcache_it_has),
