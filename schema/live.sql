@@ -165,8 +165,15 @@ SELECT 1 AS snapshot_id, flags & 1 AS interior, (flags >> 1) & 1 AS unaligned,
        (flags >> 2) & 1 AS mapped, (flags >> 3) & 1 AS in_place, nstopped, nmissing, missing_tids,
        longest_tid, longest_ns, stopping_ns, copying_ns, mark_ns, group_ns, live_objects,
        reached_objects, direct, words, unreadable_bytes, dead_stacks, unknown_ranges,
-       ignored_objects, spared_objects
+       ignored_objects, spared_objects, held_objects, held_bytes
 FROM image_leak_check;
+
+CREATE VIEW held AS
+SELECT 1 AS snapshot_id, rowid AS number, address, size,
+       CASE site WHEN 0 THEN NULL ELSE requested END AS requested, site AS site_id,
+       CASE born WHEN 0 THEN NULL ELSE born - 1 END AS born, objects, bytes, kind, word, tid, reg,
+       frame AS stack_id
+FROM image_held;
 
 CREATE VIEW root AS
 SELECT 1 AS snapshot_id, kind, ranges, bytes, objects FROM image_root;

@@ -43,8 +43,33 @@ CREATE TABLE leak_check (
     unknown_ranges   INTEGER NOT NULL,  -- of the library's own memory that were taken for roots
     ignored_objects  INTEGER NOT NULL,  -- alive, that the program has leak checks ignore
     spared_objects   INTEGER NOT NULL,  -- these and what only they lead to: no leaks therefore
+    held_objects     INTEGER NOT NULL,  -- reached from words on stacks and in registers alone
+    held_bytes       INTEGER NOT NULL,  -- given to these
     CHECK (reached_objects <= live_objects)
 ) STRICT;
+
+-- A row is a word on a thread's stack or in a register which keeps an object that nothing else leads
+-- to: it may be left over from a call that has ended.  What the object leads to is counted with it, or
+-- with an earlier row.
+CREATE TABLE held (
+    snapshot_id INTEGER NOT NULL REFERENCES leak_check,
+    number      INTEGER NOT NULL CHECK (number > 0), -- in the order in which they were found
+    address     INTEGER NOT NULL,  -- of the object's first byte
+    size        INTEGER NOT NULL CHECK (size > 0), -- bytes given to it
+    requested   INTEGER,           -- bytes asked for, NULL = not recorded
+    site_id     INTEGER NOT NULL,  -- 0 = not recorded
+    born        INTEGER,           -- seconds from snapshot.start_ns to its allocation, NULL = not known
+    objects     INTEGER NOT NULL CHECK (objects > 0), -- this one and what only it leads to
+    bytes       INTEGER NOT NULL,  -- given to these
+    kind        INTEGER NOT NULL CHECK (kind IN (1, 2)), -- 1 stack, 2 register
+    word        INTEGER NOT NULL,  -- address of the word
+    tid         INTEGER NOT NULL,  -- thread, 0 = not known
+    reg         TEXT NOT NULL,     -- name of the register, '' = none
+    stack_id    INTEGER NOT NULL REFERENCES stack, -- function whose frame it is in, 0 = not known
+    PRIMARY KEY (snapshot_id, number),
+    FOREIGN KEY (snapshot_id, site_id) REFERENCES site,
+    CHECK (requested BETWEEN 0 AND size)
+) STRICT, WITHOUT ROWID;
 
 -- A row is a kind of place at which a leak check began.
 CREATE TABLE root (

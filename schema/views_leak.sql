@@ -79,7 +79,8 @@ SELECT c.snapshot_id, c.live_objects, c.reached_objects,
                ELSE '' END, char(10)), '') AS incomplete,
        c.interior, c.unaligned, c.mapped, c.in_place, c.nmissing AS missing_threads, c.missing_tids,
        c.longest_tid AS pause_tid, c.stopping_ns, c.copying_ns, c.words, c.unreadable_bytes,
-       c.dead_stacks, c.unknown_ranges, c.ignored_objects, c.spared_objects
+       c.dead_stacks, c.unknown_ranges, c.ignored_objects, c.spared_objects,
+       c.held_objects, c.held_bytes
 FROM leak_check c JOIN snapshot p ON p.snapshot_id = c.snapshot_id;
 
 -- One row for each kind of root of a leak check.
@@ -90,3 +91,21 @@ SELECT snapshot_id,
        AS kind,
        ranges, bytes, objects, kind AS kind_number
 FROM root;
+
+-- One row for each word on a thread's stack or in a register that keeps an object which nothing else
+-- leads to: the word may be left over, and the object lost.  holder: the function in whose frame it is.
+CREATE VIEW v1_held AS
+SELECT h.snapshot_id, printf('0x%x', h.address) AS address, h.objects, h.bytes, h.size, h.requested,
+       max((p.captured_ns - p.start_ns) / 1000000000 - h.born, 0) AS age_s,
+       CASE h.kind WHEN 1 THEN 'stack' ELSE 'register ' || h.reg END AS kind,
+       h.tid, (SELECT t.comm FROM thread t WHERE t.snapshot_id = h.snapshot_id AND t.tid = h.tid)
+       AS comm,
+       CASE WHEN h.stack_id <> 0 THEN
+           (SELECT coalesce(m.function, m.location) FROM stack_name m WHERE m.stack_id = h.stack_id)
+       END AS holder,
+       printf('0x%x', h.word) AS word,
+       h.site_id, n.function, n.location, n.file, n.line, n.module, n.module_offset, n.stack_id,
+       n.col, h.address AS address_number, h.word AS word_number
+FROM snapshot p
+JOIN held h ON h.snapshot_id = p.snapshot_id
+JOIN leak_site_name n ON n.snapshot_id = h.snapshot_id AND n.site_id = h.site_id;

@@ -104,7 +104,10 @@ static const char *const table_sql[] = {
     "INSERT INTO target.leak_check SELECT ?1, interior, unaligned, mapped, in_place, nstopped,"
     " nmissing, missing_tids, longest_tid, longest_ns, stopping_ns, copying_ns, mark_ns, group_ns,"
     " live_objects, reached_objects, direct, words, unreadable_bytes, dead_stacks, unknown_ranges,"
-    " ignored_objects, spared_objects FROM main.leak_check",
+    " ignored_objects, spared_objects, held_objects, held_bytes FROM main.leak_check",
+    "INSERT INTO target.held SELECT ?1, number, address, size, requested, site_id, born, objects,"
+    " bytes, kind, word, tid, reg, coalesce(k.stack_id, 0)"
+    " FROM main.held h LEFT JOIN import_stack k ON k.stack = h.stack_id",
     "INSERT INTO target.root SELECT ?1, kind, ranges, bytes, objects FROM main.root",
     "INSERT INTO target.crash SELECT ?1, signal, code, tid, comm, sender, address, pc, sp,"
     " coalesce(k.stack_id, 0), stopped"

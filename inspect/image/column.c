@@ -410,7 +410,26 @@ static const struct image_column leak_check_columns[] = {
     F(UINT, "unknown_ranges", unknown_ranges, "of the library's own that were taken for roots"),
     F(UINT, "ignored_objects", ignored_objects, "that the program has leak checks ignore"),
     F(UINT, "spared_objects", spared_objects, "of these, and led to by them alone: no leaks"),
+    F(UINT, "held_objects", held_objects, "that words on stacks and in registers alone keep"),
+    F(UINT, "held_bytes", held_bytes, "given to these"),
     F(NUMBERS, "missing_tids", missing_tids, "the first 16 threads that did not stop"),
+};
+#undef F
+
+#define F(kind, column, field, text) FIELD(gomalloc_held, kind, column, field, text)
+static const struct image_column held_columns[] = {
+    F(UINT, "address", address, "of an object that a word on a stack or in a register keeps"),
+    F(UINT, "size", size, "bytes given"),
+    F(UINT, "requested", requested, "bytes asked for, 0 = not recorded"),
+    F(UINT, "objects", objects, "this one and what only it leads to"),
+    F(UINT, "bytes", bytes, "given to these"),
+    F(UINT, "word", word, "address of the word"),
+    F(UINT, "site", site, "image_site.site, 0 = not recorded"),
+    F(UINT, "born", born, "seconds from start_ns to its allocation, plus 1; 0 = not known"),
+    F(UINT, "frame", frame, "rowid of the function whose frame the word is in, 0 = none"),
+    F(UINT, "tid", tid, "the thread, 0 = not known"),
+    F(UINT, "kind", kind, "1 stack, 2 register"),
+    F(CHARS, "reg", reg, "name of the register"),
 };
 #undef F
 
@@ -550,6 +569,8 @@ const struct image_table image_tables[] = {
           "words that point to it"),
     TABLE(CRASH, "crash", struct gomalloc_crash, crash_columns, -1,
           "the signal that ended the process"),
+    TABLE(HELD, "held", struct gomalloc_held, held_columns, -1,
+          "an object that a word on a stack or in a register alone keeps"),
     TABLE(BACKING, "backing", struct gomalloc_backing, backing_columns, 0,
           "what the kernel has behind a chunk"),
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Believing a leak check: the sections "leak", "leak_check" and "root".
+ * Believing a leak check: the sections "leak", "leak_check", "root" and "held".
  *
- * The library writes the three together, of a heap at rest; so nothing has come later, and what
+ * The library writes them together, of a heap at rest; so nothing has come later, and what
  * does not add up is damage.  Only an image that was cut may lack records of leaks: those whose
  * head is among the missing are their own.
  */
@@ -81,6 +81,8 @@ static int check_counts(struct checker *c, uint64_t direct) {
         return damaged(c, "leak check: more was reached than lives");
     if (k->spared_objects > k->reached_objects || k->ignored_objects > k->reached_objects)
         return damaged(c, "leak check: more was ignored than reached");
+    if (k->held_objects > k->reached_objects || k->held_bytes > MOST)
+        return damaged(c, "leak check: stacks keep more than was reached");
     if (lacks(c, GOMALLOC_SECTION_LEAK)) /* an answer to WHY */
         return 0;
     uint64_t leaked = k->live_objects - k->reached_objects;
@@ -99,6 +101,44 @@ static int check_roots(struct checker *c) {
     return 0;
 }
 
+static int check_word(struct checker *c, const struct gomalloc_held *h) {
+    size_t nframes;
+    unsigned long long at = h->address;
+    image_section(c->im, GOMALLOC_SECTION_FRAME, &nframes);
+    if (h->size == 0 || h->size > MOST || h->address > INT64_MAX - MOST || h->requested > h->size ||
+        h->word > INT64_MAX)
+        return damaged(c, "held object at 0x%llx: senseless size", at);
+    if (h->kind != GOMALLOC_ROOT_STACK && h->kind != GOMALLOC_ROOT_REGISTER)
+        return damaged(c, "held object at 0x%llx: by a root of kind %u", at, h->kind);
+    if (!image_knows_site(c, h->site))
+        return damaged(c, "held object at 0x%llx: no such site", at);
+    if (h->frame > nframes && !lacks(c, GOMALLOC_SECTION_FRAME))
+        return damaged(c, "held object at 0x%llx: no such frame", at);
+    return 0;
+}
+
+/* check_held holds the words against the sums of the check: there may be more than are told. */
+static int check_held(struct checker *c) {
+    size_t n, nchecks;
+    uint64_t objects = 0, bytes = 0;
+    const struct gomalloc_held *h = image_section(c->im, GOMALLOC_SECTION_HELD, &n);
+    const struct gomalloc_leak_check *k =
+        image_section(c->im, GOMALLOC_SECTION_LEAK_CHECK, &nchecks);
+    if (n != 0 && nchecks == 0)
+        return damaged(c, "held objects without a leak check");
+    for (size_t i = 0; i < n; i++) {
+        int rc = check_word(c, &h[i]);
+        if (rc)
+            return rc;
+        if (h[i].objects == 0 || h[i].objects > k->held_objects - objects ||
+            h[i].bytes < h[i].size || h[i].bytes > k->held_bytes - bytes)
+            return damaged(c, "held objects: their sum is another than is said");
+        objects += h[i].objects;
+        bytes += h[i].bytes;
+    }
+    return 0;
+}
+
 int image_check_leak(struct image *im, char *err, size_t errlen) {
     struct checker c = {im, err, errlen};
     uint64_t direct;
@@ -107,6 +147,8 @@ int image_check_leak(struct image *im, char *err, size_t errlen) {
         rc = check_counts(&c, direct);
     if (!rc)
         rc = check_roots(&c);
+    if (!rc)
+        rc = check_held(&c);
     if (!rc)
         rc = image_check_crash(&c);
     return rc ? rc : image_check_why(&c);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "report/held.h"
 #include "report/leakcheck.h"
 #include "base/text.h"
 #include "cli/view.h"
@@ -251,12 +252,13 @@ void leakcheck_say_cost(const struct target *target) {
 }
 
 void leakcheck_say(const struct target *target, const struct leak_filter *filter,
-                   const struct leak_totals *shown) {
+                   const struct leak_totals *shown, bool held) {
     say_found(target, filter, shown);
     say_accepted(target, filter);
     say_ignored(target);
     say_younger(target, filter);
     say_not_new(target, filter);
     say_unrecorded(target);
+    held_say(target, held);
     leakcheck_say_cost(target);
 }

@@ -44,10 +44,10 @@ char *leakcheck_condition(const struct leak_filter *filter, const struct leak_co
 enum status leakcheck_totals(const struct target *target, const struct leak_filter *filter,
                              struct leak_totals *ret, struct failure *failure);
 
-/* leakcheck_say says on standard error what was found, what is not shown, what the check cost and
- * what it could not see. */
+/* leakcheck_say says on standard error what was found, what is not shown, what stacks alone keep
+ * (held: that was listed), what the check cost and what it could not see. */
 void leakcheck_say(const struct target *target, const struct leak_filter *filter,
-                   const struct leak_totals *shown);
+                   const struct leak_totals *shown, bool held);
 
 /* leakcheck_say_cost says just what the check cost and what it could not see. */
 void leakcheck_say_cost(const struct target *target);

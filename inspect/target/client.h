@@ -22,7 +22,7 @@ struct client {
 /* Sections of a leak check: they are asked for with patience, and by name only. */
 #define CLIENT_LEAKS                                                                               \
     (UINT64_C(1) << GOMALLOC_SECTION_LEAK | UINT64_C(1) << GOMALLOC_SECTION_LEAK_CHECK |           \
-     UINT64_C(1) << GOMALLOC_SECTION_ROOT)
+     UINT64_C(1) << GOMALLOC_SECTION_ROOT | UINT64_C(1) << GOMALLOC_SECTION_HELD)
 
 /* Sections of an answer to WHY. */
 #define CLIENT_WHY                                                                                 \

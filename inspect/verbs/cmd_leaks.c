@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "target/client.h"
+#include "report/held.h"
 #include "report/leakcheck.h"
 #include "report/reachable.h"
 #include "report/stacks.h"
@@ -46,6 +47,7 @@ static const struct column object_columns[] = {
 static const struct column_list lists[] = {
     {"Columns of --objects", object_columns, COUNT(object_columns)},
     {"Columns of --reachable", reachable_columns, REACHABLE_COLUMNS},
+    {"Columns of --stack-held", held_columns, HELD_COLUMNS},
     {NULL, NULL, 0},
 };
 
@@ -62,7 +64,7 @@ static const struct column figure_columns[] = {
 enum { SITE, DIRECT, OBJECTS, INDIRECT, INDIRECT_OBJECTS, OLDEST, YOUNGEST };
 
 struct own {
-    bool all, objects, stacks, reachable;
+    bool all, objects, stacks, reachable, held;
     int64_t older_than; /* seconds, 0: any */
     const char *suppressions;
     const char *since; /* snapshot; NULL: all leaks */
@@ -77,6 +79,7 @@ enum {
     OPT_OBJECTS,
     OPT_STACKS,
     OPT_REACHABLE,
+    OPT_HELD,
     OPT_IN_PLACE,
     OPT_FIRST_BYTES,
     OPT_UNALIGNED,
@@ -95,6 +98,10 @@ static const struct argp_option options[] = {
     {"objects", OPT_OBJECTS, NULL, 0, "a row for each object, direct or indirect", 1},
     {"reachable", OPT_REACHABLE, NULL, 0,
      "what has not leaked instead, by site, each with an example for \"goinspect why\"", 1},
+    {"stack-held", OPT_HELD, NULL, 0,
+     "what only words on stacks and in registers keep instead: some may be left over, and hide "
+     "leaks",
+     1},
     {"all", OPT_ALL, NULL, 0, "all rows, also on a terminal", 1},
     {"first-bytes", OPT_FIRST_BYTES, NULL, 0, "an address within an object does not keep it", 2},
     {"unaligned", OPT_UNALIGNED, NULL, 0, "look for addresses at any place, not multiples of 8", 2},
@@ -138,6 +145,9 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
         break;
     case OPT_REACHABLE:
         own->reachable = true;
+        break;
+    case OPT_HELD:
+        own->held = true;
         break;
     case OPT_IN_PLACE:
         own->ask |= GOMALLOC_ASK_LEAK_IN_PLACE;
@@ -257,13 +267,15 @@ static enum status show(const struct command_line *line, const struct target *ta
         return status;
     if (own->reachable)
         status = reachable_show(line, target, own->all ? 0 : TERMINAL_ROWS, failure);
+    else if (own->held)
+        status = held_show(line, target, own->all ? 0 : TERMINAL_ROWS, failure);
     else if (totals.direct || !people)
         status = own->objects ? show_objects(line, target, filter, failure)
                               : show_sites(line, target, filter, failure);
     if (status != STATUS_DONE)
         return status;
     if (line->output.watch <= 0)
-        leakcheck_say(target, filter, &totals);
+        leakcheck_say(target, filter, &totals, own->held);
     return totals.direct ? STATUS_FINDINGS : STATUS_DONE;
 }
 
@@ -303,9 +315,12 @@ static enum status run(struct command_line *line) {
         say("--stacks has a row for each site, and does not go with --objects");
         return STATUS_USAGE;
     }
-    if (own->reachable &&
-        (own->stacks || own->objects || own->since || own->older_than || own->suppressions)) {
-        say("--reachable shows what has not leaked, and does not go with options about leaks");
+    if ((own->reachable || own->held) &&
+        (own->stacks || own->objects || own->since || own->older_than || own->suppressions ||
+         (own->reachable && own->held))) {
+        say("--%s shows what has not leaked, and does not go with options about %s",
+            own->reachable ? "reachable" : "stack-held",
+            own->reachable && own->held ? "other such objects" : "leaks");
         return STATUS_USAGE;
     }
     if (own->suppressions)

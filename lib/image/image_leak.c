@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Sections "leak", "leak_check" and "root": what a leak check has found.  Written where the check
- * was made, in a copy of the process or with its threads stopped: nothing moves.
+ * Sections "leak", "leak_check", "root" and "held": what a leak check has found.  Written where the
+ * check was made, in a copy of the process or with its threads stopped: nothing moves.
  */
 #include <string.h>
 
@@ -39,6 +39,8 @@ static void gather_check(struct image_writer *w, const struct leak_findings *f) 
         .unknown_ranges = f->roots.unknown,
         .ignored_objects = f->ignored.objects,
         .spared_objects = f->ignored.spared,
+        .held_objects = f->held.objects,
+        .held_bytes = f->held.bytes,
     };
     static_assert(sizeof r->missing_tids == sizeof f->pause.missing, "as many are named");
     memcpy(r->missing_tids, f->pause.missing, sizeof r->missing_tids);
@@ -81,10 +83,39 @@ static void fill_leak(struct gomalloc_leak *r, const struct leaks *l, size_t i) 
                                 .born = recorded.born};
 }
 
+static void fill_held(struct gomalloc_held *r, const struct held_word *h) {
+    const struct mspan *s = mheap_span_covering(h->object);
+    const struct image_recorded recorded = image_recorded_at(h->object);
+    const uint64_t pc = h->place.pc + 1; /* as if it were a return address */
+    *r = (struct gomalloc_held){.address = h->object,
+                                .size = s != NULL ? mspan_elem_bytes(s) : 1,
+                                .requested = recorded.requested,
+                                .objects = h->objects,
+                                .bytes = h->bytes,
+                                .word = h->place.word,
+                                .site = recorded.site,
+                                .born = recorded.born,
+                                .frame = h->place.pc != 0 ? prof_intern_stack(&pc, 1) : 0,
+                                .tid = h->place.tid,
+                                .kind = h->place.kind};
+    static_assert(sizeof r->reg == sizeof h->place.reg, "a name fits");
+    memcpy(r->reg, h->place.reg, sizeof r->reg);
+}
+
+static void gather_held(struct image_writer *w, const struct held *h) {
+    for (size_t i = 0; i < h->n && image_wants(w, GOMALLOC_SECTION_HELD); i++) {
+        struct gomalloc_held *r = image_add(w, GOMALLOC_SECTION_HELD, sizeof(struct gomalloc_held));
+        if (r == NULL)
+            return;
+        fill_held(r, &h->all[i]);
+    }
+}
+
 void image_gather_leaks(struct image_writer *w) {
     const struct leak_findings *f = w->leaks;
     gather_check(w, f);
     gather_roots(w, &f->roots);
+    gather_held(w, &f->held);
     for (size_t i = 0; i < f->leaks.n && image_wants(w, GOMALLOC_SECTION_LEAK); i++) {
         struct gomalloc_leak *r = image_add(w, GOMALLOC_SECTION_LEAK, sizeof(struct gomalloc_leak));
         if (r == NULL)

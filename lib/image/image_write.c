@@ -16,7 +16,7 @@
 #include "sys/mem.h"
 
 #define BIT(id) (UINT64_C(1) << GOMALLOC_SECTION_##id)
-#define LEAKS   (BIT(LEAK) | BIT(LEAK_CHECK) | BIT(ROOT))
+#define LEAKS   (BIT(LEAK) | BIT(LEAK_CHECK) | BIT(ROOT) | BIT(HELD))
 #define WHY     (BIT(WHY) | BIT(WHY_STEP) | BIT(REFERRER))
 #define PAGES   (BIT(RESIDENT) | BIT(BACKING))
 #define ALL     ((((uint64_t)1 << GOMALLOC_NSECTIONS) - 1) & ~(LEAKS | PAGES | WHY | BIT(CRASH)))

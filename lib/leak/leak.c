@@ -99,8 +99,7 @@ static bool follow(const struct leak_options *o, const struct roots *roots,
     if (f->why != NULL)
         return why_ask(&f->mark, roots, o->why, f->why, &f->roots, &f->leaks);
     newborn_mark(&f->mark, roots->threads, roots->nthreads);
-    return roots_mark(&f->mark, roots, &f->roots) && mark_all(&f->mark) &&
-           ignore_mark(&f->mark, &f->ignored);
+    return held_mark(&f->mark, roots, &f->roots, &f->held) && ignore_mark(&f->mark, &f->ignored);
 }
 
 static bool mark_from_roots(const struct leak_options *o, struct leak_findings *f) {
@@ -139,6 +138,7 @@ static int examine(struct begin *b, struct leak_findings *f, int fd) {
     unlock(b);
     int result = ok ? b->report->run(b->report->arg, f, fd) : LEAK_CHECK_FAILED;
     leaks_free(&f->leaks);
+    held_free(&f->held);
     mark_end(&f->mark);
     return result;
 }

@@ -21,6 +21,7 @@
 #define GM_LEAK_LEAK_H
 
 #include "leak/fork_copy.h"
+#include "leak/held.h"
 #include "leak/ignore.h"
 #include "leak/leaks.h"
 #include "leak/roots.h"
@@ -56,6 +57,7 @@ struct leak_findings {
     struct leaks leaks; /* with why: none, unless the object has leaked */
     struct why *why;    /* NULL: was not asked */
     struct roots_report roots;
+    struct held held; /* with why: none */
     struct ignored ignored;
     struct leak_pause pause;
     uint64_t mark_ns;

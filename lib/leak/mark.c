@@ -234,7 +234,9 @@ static inline void reach(struct mark *m, uintptr_t object) {
         return;
     a->unseen[bit / 64] = word & ~(UINT64_C(1) << bit % 64);
     m->nreached++;
-    if ((a->pages[object % HEAP_ARENA_BYTES / GM_PAGE_SIZE] & NOSCAN) == 0)
+    unsigned page = a->pages[object % HEAP_ARENA_BYTES / GM_PAGE_SIZE];
+    m->reached_bytes += object_bytes(object, page);
+    if ((page & NOSCAN) == 0)
         todo_push(&m->todo, &a->todo[object % HEAP_ARENA_BYTES / TODO_REGION], object);
 }
 

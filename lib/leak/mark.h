@@ -70,7 +70,8 @@ struct mark {
 
     uint64_t nlive; /* objects in all */
     uint64_t nreached;
-    uint64_t nwords; /* looked at, those of roots included */
+    uint64_t reached_bytes; /* given to these, but for those of mark_take */
+    uint64_t nwords;        /* looked at, those of roots included */
 };
 
 /* mark_begin sets up a mark of mheap_, which is at rest, with nothing reached.  False: no memory.

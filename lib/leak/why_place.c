@@ -11,8 +11,6 @@
 #include <string.h>
 #include <ucontext.h>
 
-#include "unwind/walk.h"
-
 #define RED_ZONE  128
 #define MAX_WALK  65536 /* frames */
 #define MAX_STACK ((uintptr_t)1 << 40)
@@ -34,10 +32,8 @@ static const struct root_thread *thread_of_registers(const struct roots *r, uint
     return NULL;
 }
 
-/* thread_of_stack returns the thread whose stack pointer is the next below the word: stacks of
- * several threads may be one range. */
-static const struct root_thread *thread_of_stack(const struct roots *r,
-                                                 const struct root_place *range, uintptr_t word) {
+const struct root_thread *why_place_thread(const struct roots *r, const struct root_place *range,
+                                           uintptr_t word) {
     const struct root_thread *best = NULL;
     for (size_t i = 0; i < r->nthreads; i++) {
         const struct root_thread *t = &r->threads[i];
@@ -96,29 +92,39 @@ static void begin_walk(struct walk *w, const ucontext_t *uc) {
     w->interrupted = true;
 }
 
+bool why_frames_begin(struct why_frames *f, const struct root_thread *t, uintptr_t end) {
+    *f = (struct why_frames){.end = end, .step = WALK_LOST};
+    f->walk.memory = &f->memory;
+    if (t->regs_lo == 0 || !cfi_ready())
+        return false;
+    begin_walk(&f->walk, (const ucontext_t *)t->regs_lo);
+    stackmem_here(&f->memory, f->walk.regs[CFI_RSP]);
+    return true;
+}
+
+bool why_frames_next(struct why_frames *f) {
+    struct walk *w = &f->walk;
+    uint64_t sp = w->regs[CFI_RSP];
+    f->pc = walk_lookup_pc(w->regs[CFI_RIP], w->interrupted);
+    f->step = walk_out(w);
+    f->limit = w->regs[CFI_RSP];
+    return f->step == WALK_ON && f->limit > sp && f->limit <= f->end && ++f->n <= MAX_WALK;
+}
+
 /* find_frame returns an instruction of the function whose frame holds the word, 0: none does, on a
  * stack that ends at `end`: a signal's handler, or a coroutine, may be on another than what it has
  * interrupted.  *ret_sp is where the walk has ended then, UINTPTR_MAX: it was lost. */
 static uintptr_t find_frame(const struct root_thread *t, uintptr_t word, uintptr_t end,
                             uintptr_t *ret_sp) {
-    struct stackmem memory = {0};
-    struct walk w = {.memory = &memory};
-    enum walk_step step = WALK_LOST;
+    struct why_frames f;
     *ret_sp = UINTPTR_MAX;
-    if (t->regs_lo == 0 || word + RED_ZONE < t->sp || !cfi_ready())
+    if (word + RED_ZONE < t->sp || !why_frames_begin(&f, t, end))
         return 0;
-    begin_walk(&w, (const ucontext_t *)t->regs_lo);
-    stackmem_here(&memory, w.regs[CFI_RSP]);
-    for (unsigned i = 0; i < MAX_WALK; i++) {
-        uint64_t pc = walk_lookup_pc(w.regs[CFI_RIP], w.interrupted), sp = w.regs[CFI_RSP];
-        step = walk_out(&w);
-        if (step != WALK_ON || w.regs[CFI_RSP] <= sp || w.regs[CFI_RSP] > end)
-            break;
-        if (word < w.regs[CFI_RSP])
-            return pc;
-    }
-    if (step == WALK_END)
-        *ret_sp = w.regs[CFI_RSP];
+    while (why_frames_next(&f))
+        if (word < f.limit)
+            return f.pc;
+    if (f.step == WALK_END)
+        *ret_sp = f.limit;
     return 0;
 }
 
@@ -138,7 +144,7 @@ uintptr_t why_place_tls(const struct roots *r) {
 }
 
 uintptr_t why_place_variables(const struct roots *r, const struct root_place *range) {
-    const struct root_thread *on = thread_of_stack(r, range, range->end);
+    const struct root_thread *on = why_place_thread(r, range, range->end);
     const struct root_thread *t = thread_of_variables(r, range);
     if (t == NULL)
         return on != NULL ? range->end : range->start; /* of a thread that has ended */
@@ -150,7 +156,7 @@ uintptr_t why_place_variables(const struct roots *r, const struct root_place *ra
 static void place_on_stack(struct why_place *p, const struct roots *r,
                            const struct root_place *range) {
     const struct root_thread *t = thread_of_variables(r, range);
-    const struct root_thread *on = thread_of_stack(r, range, p->word);
+    const struct root_thread *on = why_place_thread(r, range, p->word);
     uintptr_t sp;
     p->variable = p->word >= why_place_variables(r, range);
     if (p->variable || on == NULL) {

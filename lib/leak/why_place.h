@@ -7,6 +7,7 @@
 #define GM_LEAK_WHY_PLACE_H
 
 #include "leak/roots.h"
+#include "unwind/walk.h"
 
 #define WHY_REGISTER 8 /* bytes of a register's name */
 
@@ -39,5 +40,26 @@ uintptr_t why_place_variables(const struct roots *r, const struct root_place *ra
  */
 struct why_place why_place_root(const struct roots *r, const struct root_place *range,
                                 uintptr_t word);
+
+/* why_place_thread returns the thread on whose stack, in a range of ROOT_STACK, the word is: its
+ * stack pointer is the next below, as stacks of several threads may be one range.  NULL: none. */
+const struct root_thread *why_place_thread(const struct roots *r, const struct root_place *range,
+                                           uintptr_t word);
+
+/* The frames of a thread that is stopped, from the innermost outwards. */
+struct why_frames {
+    uint64_t pc;     /* an instruction of the function */
+    uintptr_t limit; /* the frame ends here, and that of its caller begins */
+    uintptr_t end;   /* of the stack */
+    unsigned n;      /* so far */
+    enum walk_step step;
+    struct stackmem memory;
+    struct walk walk;
+};
+
+/* why_frames_begin is for a stack that ends at `end`; false: the thread's frames cannot be told.
+ * why_frames_next goes on to the next frame; false: there is none. */
+bool why_frames_begin(struct why_frames *f, const struct root_thread *t, uintptr_t end);
+bool why_frames_next(struct why_frames *f);
 
 #endif

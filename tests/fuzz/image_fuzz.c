@@ -54,6 +54,7 @@ static const char *const queries[] = {
     "SELECT max(points), max(bytes_per_hour) FROM v1_site_trend",
     "SELECT max(age_s), max(function) FROM v1_leak",
     "SELECT max(incomplete), max(kind), sum(bytes) FROM v1_leak_check, v1_root, v1_leak_site",
+    "SELECT max(kind), max(holder), max(function), sum(bytes) FROM v1_held",
     "SELECT sum(bytes), max(function) FROM v1_pin",
     "SELECT sum(bytes), max(function) FROM v1_pin_arena, v1_pin_huge",
     "SELECT sum(bytes), max(share_percent) FROM v1_resident",

@@ -6,7 +6,8 @@
  *      a table (100 s after the start) -> a table        site 2
  *      an object that is not recorded
  *
- * The process had been started ten minutes before.
+ * The process had been started ten minutes before.  Words of thread 4711 alone keep two nodes, one
+ * of which leads to four more objects.
  */
 #include "maker.h"
 
@@ -16,6 +17,30 @@ static void add_leak(struct maker *m, uint64_t offset, uint64_t head, struct gom
     l.address = DEMO_ARENA + offset;
     l.head = DEMO_ARENA + head;
     maker_add(m, GOMALLOC_SECTION_LEAK, &l);
+}
+
+static void add_held(struct maker *m, uint32_t node) {
+    struct gomalloc_held h = {.address = DEMO_ARENA + 72,
+                              .size = 24,
+                              .requested = 20,
+                              .objects = 1,
+                              .bytes = 24,
+                              .word = 0x7ffe00000010,
+                              .site = node,
+                              .born = 11,
+                              .tid = 4711,
+                              .kind = GOMALLOC_ROOT_REGISTER,
+                              .reg = "rbx"};
+    maker_add(m, GOMALLOC_SECTION_HELD, &h);
+    h = (struct gomalloc_held){.address = DEMO_ARENA + 96,
+                               .size = 24,
+                               .objects = 5,
+                               .bytes = 5 * 24,
+                               .word = 0x7ffe00000800,
+                               .frame = 1,
+                               .tid = 4711,
+                               .kind = GOMALLOC_ROOT_STACK};
+    maker_add(m, GOMALLOC_SECTION_HELD, &h);
 }
 
 void demo_make_leak(struct maker *m, uint32_t node, uint32_t table) {
@@ -47,6 +72,8 @@ void demo_make_leak(struct maker *m, uint32_t node, uint32_t table) {
                                         .unknown_ranges = 1,
                                         .ignored_objects = 2,
                                         .spared_objects = 7,
+                                        .held_objects = 6,
+                                        .held_bytes = 6 * 24,
                                         .missing_tids = {4712, 4713}};
     maker_add(m, GOMALLOC_SECTION_LEAK_CHECK, &check);
     for (uint32_t kind = 0; kind <= GOMALLOC_ROOT_REGION; kind++) {
@@ -54,4 +81,5 @@ void demo_make_leak(struct maker *m, uint32_t node, uint32_t table) {
             .kind = kind, .ranges = kind, .bytes = 4096 * kind, .objects = kind};
         maker_add(m, GOMALLOC_SECTION_ROOT, &r);
     }
+    add_held(m, node);
 }

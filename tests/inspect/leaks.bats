@@ -36,7 +36,22 @@ check() {
     grep -q "incomplete: 4096 bytes of the program's memory could not be read" err
     grep -q "incomplete: 1 ranges of the library's own memory" err
     grep -qx "goinspect: ignored, as the program asks: 2 objects; with what only they lead to, 7 are no leaks" err
-    [ "$(wc -l <err)" -eq 8 ]
+    grep -qx "goinspect: held by words on thread stacks and in registers alone: 144 B in 6 objects; some of the words may be left over: --stack-held lists them" err
+    [ "$(wc -l <err)" -eq 9 ]
+}
+
+@test "leaks: what words on stacks and in registers alone keep, of an image and of a database" {
+    leaks leaks.gmi --stack-held -o json >out
+    jq -e '.rows | map([.held, .objects, .address, .kind, .tid, .holder, .site, .size, .age]) ==
+        [[120, 5, "0xc000000060", "stack", 4711, "demo+0x1400", 0, 24, null],
+         [24, 1, "0xc000000048", "register rbx", 4711, null, 1, 20, 590000000000]]' out
+    grep -qx "goinspect: held by .*: 144 B in 6 objects; some of the words may be left over" err
+    "$GOINSPECT" snapshot leaks.gmi -o leaks.db
+    leaks leaks.db --stack-held -o json >stored
+    cmp out stored
+    [ "$(sqlite3 leaks.db "SELECT held_objects, held_bytes FROM v1_leak_check")" = "6|144" ]
+    run -64 "$GOINSPECT" leaks leaks.gmi --stack-held --objects
+    run -64 "$GOINSPECT" leaks leaks.gmi --stack-held --reachable
 }
 
 @test "leaks: objects, each with its head" {
@@ -164,7 +179,16 @@ lost_by() {
 @test "leaks: words at odd addresses, and words that are left over on a stack" {
     check -- "$BUILD_DIR/tests/inspect/leak_edge" aligned
     check --unaligned -- "$BUILD_DIR/tests/inspect/leak_edge" unaligned
-    check --stale 5 -- "$BUILD_DIR/tests/inspect/leak_edge" stale
+    check --stale 5 --held stale -- "$BUILD_DIR/tests/inspect/leak_edge" stale
+}
+
+@test "leaks: what stacks and registers alone keep is told, and nothing that a variable keeps" {
+    for program in leak_cases_O0 leak_cases_O2; do
+        check --held main-stack,on-coroutine-stack,register,thread-stack -- \
+            "$BUILD_DIR/tests/inspect/$program" "$BUILD_DIR/tests/inspect/leak_plugin.so"
+    done
+    check --in-place --held main-stack,on-coroutine-stack,register,thread-stack -- \
+        "$BUILD_DIR/tests/inspect/leak_cases_O2" "$BUILD_DIR/tests/inspect/leak_plugin.so"
 }
 
 @test "leaks: roots that the program names, and objects that it ignores" {

@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# leaks_check.py [-v] [--stale N] [OPTION...] -- PROGRAM ARGUMENT...
+# leaks_check.py [-v] [--stale N] [--held NAME,...] [OPTION...] -- PROGRAM ARGUMENT...
 # leaks_check.py [-v] --seeds A-B -- PROGRAM PLUGIN
 #
 # Starts a program with planted leaks (leak_world.h) under the library, asks for its leaks, and
 # compares: every object that it says it has lost must be there, and nothing else.  A lost object that
 # a word on a stack or in a register leads to, of which nobody can know that it is left over, is
-# counted apart, as stale; there must be N (0).  Options are passed on to "goinspect leaks".  With
+# counted apart, as stale; there must be N (0).  With --held, "leaks --stack-held" must tell of all
+# objects that are so named, each by itself, of none else, and of the same sums.  Options are passed on to "goinspect leaks".  With
 # --seeds, it is run once for each seed.
 
 import csv
@@ -51,6 +52,22 @@ def ask(pid, options):
     return rows, done.stderr
 
 
+def check_held(pid, planted_objects, names, options):
+    """Compares what only stacks and registers keep with the objects of these names."""
+    done = subprocess.run([os.environ["GOINSPECT"], "leaks", str(pid), "--stack-held", "-o", "csv"] + options,
+                          capture_output=True, text=True)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    told = {int(r["address"], 16) for r in rows}
+    want = {a for a, name in planted_objects.items() if name in names}
+    for address in told ^ want:
+        print("%s: %s 0x%x" % ("not held" if address in want else "held, not expected",
+                               planted_objects.get(address, "?"), address))
+    objects = sum(int(r["objects"]) for r in rows)
+    if told != want or len(rows) != len(want) or objects != len(want) or \
+            " in %d object%s; " % (objects, "" if objects == 1 else "s") not in done.stderr:
+        sys.exit("--stack-held: %s\n%s" % (rows, done.stderr))
+
+
 def root_of(pid, address, options):
     """The kind of root that leads to an object that the program has lost."""
     done = subprocess.run([os.environ["GOINSPECT"], "why", str(pid), hex(address), "-o", "csv"] + options,
@@ -61,7 +78,7 @@ def root_of(pid, address, options):
     return "nothing"
 
 
-def check(command, options, verbose):
+def check(command, options, verbose, held):
     """Returns lost, found, stale, false alarms."""
     environment = dict(os.environ, LD_PRELOAD=os.environ["LIBGOMALLOC"],
                        GOMALLOC=os.environ.get("LEAKS_OPTIONS", "rate=1"))
@@ -69,6 +86,8 @@ def check(command, options, verbose):
     try:
         lost, kept, pid = planted(program)
         found, said = ask(pid, options)
+        if held:
+            check_held(pid, {**lost, **kept}, held, options)
         roots = {a: root_of(pid, a, options) for a in lost.keys() - found.keys()}
     finally:
         program.kill()
@@ -90,7 +109,11 @@ def main():
     verbose = "-v" in options
     options = [o for o in options if o != "-v"]
     runs = [command]
-    want = 0
+    want, held = 0, None
+    if "--held" in options:
+        i = options.index("--held")
+        held = options[i + 1].split(",")
+        options = options[:i] + options[i + 2:]
     if "--stale" in options:
         i = options.index("--stale")
         want = int(options[i + 1])
@@ -102,7 +125,7 @@ def main():
         options = options[:i] + options[i + 2:]
     lost = found = stale = false = 0
     for run in runs:
-        n, hits, left, alarms = check(run, options, verbose)
+        n, hits, left, alarms = check(run, options, verbose, held)
         if hits < n or alarms:
             print("%s: %d of %d found, %d stale, %d false alarms" % (" ".join(run), hits, n, left, alarms))
         lost, found, stale, false = lost + n, found + hits, stale + left, false + alarms

@@ -389,16 +389,17 @@ static void make_old(int version) {
                                  " FROM sqlite_schema WHERE type = 'view'"));
     assert_int_equal(sqlite3_exec(db, drops, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
-    plain("DROP TABLE crash; DROP TABLE pin; DROP TABLE span_figure; DROP TABLE arena_figure; DROP "
-          "TABLE free_run; "
-          "DROP TABLE resident; DROP TABLE root; DROP TABLE leak_check; DROP TABLE "
-          "leak; DROP TABLE "
-          "history; DROP TABLE "
-          "tick; DROP TABLE handover; DROP TABLE outlived;"
-          "DROP TABLE verdict; ALTER TABLE symbol DROP COLUMN col;"
-          "ALTER TABLE snapshot DROP COLUMN stored_objects; ALTER TABLE object DROP COLUMN weight;"
-          "CREATE VIEW v1_snapshot AS SELECT snapshot_id, captured_ns FROM snapshot;"
-          "PRAGMA user_version = 2");
+    plain(
+        "DROP TABLE crash; DROP TABLE pin; DROP TABLE span_figure; DROP TABLE arena_figure; DROP "
+        "TABLE free_run; "
+        "DROP TABLE resident; DROP TABLE root; DROP TABLE held; DROP TABLE leak_check; DROP TABLE "
+        "leak; DROP TABLE "
+        "history; DROP TABLE "
+        "tick; DROP TABLE handover; DROP TABLE outlived;"
+        "DROP TABLE verdict; ALTER TABLE symbol DROP COLUMN col;"
+        "ALTER TABLE snapshot DROP COLUMN stored_objects; ALTER TABLE object DROP COLUMN weight;"
+        "CREATE VIEW v1_snapshot AS SELECT snapshot_id, captured_ns FROM snapshot;"
+        "PRAGMA user_version = 2");
     if (version == 1)
         plain("DROP TABLE mcache_class; DROP TABLE mcache; DROP TABLE mcentral; DROP TABLE mheap;"
               "DROP TABLE scavenger; DROP TABLE transition;"

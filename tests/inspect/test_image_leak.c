@@ -34,6 +34,9 @@ static void test_reads_what_was_written(void **state) {
     assert_int_equal(c->missing_tids[1], 4713);
     image_section(im, GOMALLOC_SECTION_ROOT, &n);
     assert_int_equal(n, 5);
+    const struct gomalloc_held *h = image_section(im, GOMALLOC_SECTION_HELD, &n);
+    assert_int_equal(n, 2);
+    assert_string_equal(h[0].reg, "rbx");
     image_close(im);
     maker_free(&m);
 }
@@ -44,6 +47,7 @@ static void test_sections_without_a_record_are_no_check(void **state) {
     begin(&m);
     for (int id = GOMALLOC_SECTION_LEAK; id <= GOMALLOC_SECTION_ROOT; id++)
         m.sections[id].size = 0;
+    m.sections[GOMALLOC_SECTION_HELD].size = 0;
     image_close(made_image_good(&m));
     maker_free(&m);
 }
@@ -90,7 +94,21 @@ static void test_a_cut_image_may_lack_leaks(void **state) {
     X(spared, LEAK_CHECK, gomalloc_leak_check, 0, r->spared_objects = 1001)                        \
     X(endless_pause, LEAK_CHECK, gomalloc_leak_check, 0, r->longest_ns = UINT64_MAX)               \
     X(root_twice, ROOT, gomalloc_root, 1, r->kind = 0)                                             \
-    X(root_bytes, ROOT, gomalloc_root, 1, r->bytes = UINT64_MAX)
+    X(root_bytes, ROOT, gomalloc_root, 1, r->bytes = UINT64_MAX)                                   \
+    X(held_most, LEAK_CHECK, gomalloc_leak_check, 0, r->held_objects = 1001)                       \
+    X(held_endless, LEAK_CHECK, gomalloc_leak_check, 0, r->held_bytes = UINT64_MAX)                \
+    X(held_fewer, LEAK_CHECK, gomalloc_leak_check, 0, r->held_objects = 5)                         \
+    X(held_less, LEAK_CHECK, gomalloc_leak_check, 0, r->held_bytes--)                              \
+    X(held_none, HELD, gomalloc_held, 1, r->objects = 0)                                           \
+    X(held_wraps, HELD, gomalloc_held, 1, r->objects = -1ull)                                      \
+    X(held_bytes, HELD, gomalloc_held, 1, r->bytes = 23)                                           \
+    X(held_size, HELD, gomalloc_held, 0, r->size = 0)                                              \
+    X(held_address, HELD, gomalloc_held, 0, r->address = UINT64_MAX - 16)                          \
+    X(held_asked, HELD, gomalloc_held, 0, r->requested = 25)                                       \
+    X(held_word, HELD, gomalloc_held, 0, r->word = UINT64_MAX)                                     \
+    X(held_site, HELD, gomalloc_held, 0, r->site = 77)                                             \
+    X(held_frame, HELD, gomalloc_held, 0, r->frame = 7777)                                         \
+    X(held_kind, HELD, gomalloc_held, 0, r->kind = GOMALLOC_ROOT_DATA)
 
 BREAKAGES(BREAK)
 

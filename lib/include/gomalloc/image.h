@@ -121,7 +121,8 @@ struct gomalloc_section {
     X(WHY_STEP, "why_step", struct gomalloc_holder)                                                \
     X(REFERRER, "referrer", struct gomalloc_holder)                                                \
     X(BACKING, "backing", struct gomalloc_backing)                                                 \
-    X(CRASH, "crash", struct gomalloc_crash)
+    X(CRASH, "crash", struct gomalloc_crash)                                                       \
+    X(HELD, "held", struct gomalloc_held)
 
 enum gomalloc_section_id {
 #define GOMALLOC_SECTION_ID(id, name, type) GOMALLOC_SECTION_##id,
@@ -511,8 +512,9 @@ struct gomalloc_history {
     double alloc_bytes; /* since the start */
 };
 
-/* leak, leak_check, root: a leak check.  These sections are there if they were asked for by name;
- * the whole image is then that of a copy of the process, made while its threads were stopped. */
+/* leak, leak_check, root, held: a leak check.  These sections are there if they were asked for by
+ * name; the whole image is then that of a copy of the process, made while its threads were stopped.
+ */
 
 /* leak: an object that nothing leads to, ordered by address. */
 struct gomalloc_leak {
@@ -548,6 +550,8 @@ struct gomalloc_leak_check {
     uint32_t missing_tids[16]; /* the first of them, 0 = no more */
     uint64_t ignored_objects;  /* alive, that the program has leak checks ignore */
     uint64_t spared_objects;   /* reached from these alone, and some of these: no leaks therefore */
+    uint64_t held_objects;     /* reached from words on stacks and in registers alone, see "held" */
+    uint64_t held_bytes;       /* given to these */
 };
 #define GOMALLOC_LEAK_INTERIOR  0x1u /* addresses within an object keep it */
 #define GOMALLOC_LEAK_UNALIGNED 0x2u /* words at any address do */
@@ -568,6 +572,25 @@ enum gomalloc_root_kind {
     GOMALLOC_ROOT_REGISTER = 2, /* registers of threads */
     GOMALLOC_ROOT_MAPPED = 3,   /* other memory of the program */
     GOMALLOC_ROOT_REGION = 4    /* named by the program */
+};
+
+/* held: a word on a thread's stack or in a register that was the first to lead to an object which
+ * no other root leads to.  It may be left over from a call that has ended: then it hides a leak.
+ * Stacks are in the order of addresses; the first 16384 words. */
+struct gomalloc_held {
+    uint64_t address;   /* of the object */
+    uint64_t size;      /* bytes given to it */
+    uint64_t requested; /* bytes asked for, 0 = not recorded */
+    uint64_t objects;   /* this one and what only it leads to, as far as no word before does */
+    uint64_t bytes;     /* given to these */
+    uint64_t word;      /* address of the word; a register's: where it had been stored */
+    uint32_t site;      /* 0 = not recorded */
+    uint32_t born;      /* as gomalloc_slot.born */
+    uint32_t frame; /* a node without caller: the function whose frame the word is in, 0 = none */
+    uint32_t tid;   /* the thread, 0 = not known */
+    uint32_t kind;  /* GOMALLOC_ROOT_STACK or GOMALLOC_ROOT_REGISTER */
+    char reg[8];    /* name of the register */
+    uint32_t reserved; /* 0 */
 };
 
 /* resident: what the resident set consists of, and at the end, as "kernel", the kernel's own figure
