@@ -184,10 +184,10 @@ lost_by() {
 
 @test "leaks: what stacks and registers alone keep is told, and nothing that a variable keeps" {
     for program in leak_cases_O0 leak_cases_O2; do
-        check --held main-stack,on-coroutine-stack,register,thread-stack -- \
+        check --held given-stack,main-stack,on-coroutine-stack,register,thread-stack -- \
             "$BUILD_DIR/tests/inspect/$program" "$BUILD_DIR/tests/inspect/leak_plugin.so"
     done
-    check --in-place --held main-stack,on-coroutine-stack,register,thread-stack -- \
+    check --in-place --held given-stack,main-stack,on-coroutine-stack,register,thread-stack -- \
         "$BUILD_DIR/tests/inspect/leak_cases_O2" "$BUILD_DIR/tests/inspect/leak_plugin.so"
 }
 
