@@ -6,8 +6,8 @@
  *                                       number); the image goes to FILE
  *   agent_ask SOCKET wait               waits until the agent answers, 20 s at most
  *   agent_ask SOCKET stops PID FIFO     writes a line to FIFO; then asks it to stop its threads,
- *                                       again and again, until the process is gone; connects anew where
- *                                       it must; "N answered"
+ *                                       again and again, until the process is gone; connects anew
+ *                                       where it must; "N answered"
  *   agent_ask SOCKET many N             N connections at once, each asked in turn; "N answered"
  *   agent_ask SOCKET raw HEX            these bytes; prints the reply's status, or "closed"
  *   agent_ask SOCKET random N           N connections with random bytes, then a good one
