@@ -23,11 +23,17 @@ common_teardown() {
     rm -rf "$work"
 }
 
-# start COMMAND... runs it beside the test; its pid is $pid.
+# start COMMAND... runs it beside the test; its pid is $pid.  It is that program, no shell any more,
+# when this returns.
 start() {
+    local i
     "$@" >"$work/log" 2>&1 3>&- </dev/null &
     pid=$!
     started+=("$pid")
+    for ((i = 0; i < 1200; i++)); do
+        [ "/proc/$pid/exe" -ef "/proc/$$/exe" ] || break
+        sleep 0.01
+    done
 }
 
 # wait_until COMMAND... returns when it succeeds; after a minute it fails.

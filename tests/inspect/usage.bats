@@ -111,6 +111,6 @@ verbs="run ps status sites classes spans arenas pages cache central sql snapshot
     [ "$(completes sites --lim)" = "--limit " ]
     [ "$(completes sites -o nd)" = "ndjson " ]
     [ "$(completes sites --columns call)" = "callers " ]
-    [ "$(completes status demo)" = "demo.gmi " ]
+    [ "$(completes status demo.g)" = "demo.gmi " ] # whatever else runs under such a name
     [ "$(completes help imp)" = "import " ]
 }
