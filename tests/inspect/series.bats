@@ -9,7 +9,8 @@ load helpers
 setup() { common_setup; }
 teardown() { common_teardown; }
 
-# growing starts a program that makes new call stacks all the time, until a file `stop` appears.
+# growing starts a program that makes new call stacks all the time, until a file `stop` appears;
+# it has begun when this returns.
 growing() {
     cat >growing.py <<'END'
 import os, time
@@ -19,10 +20,13 @@ i = 0
 while not os.path.exists("stop"):
     i += 1
     exec(f"def f{i % 40}():\n kept.append([b'x' * 3000])\nf{i % 40}()")
+    if i == 80:
+        open("growing", "w").close()
     del kept[:-500]
     time.sleep(0.002)
 END
     under_library /usr/bin/python3 growing.py
+    wait_until test -e growing
 }
 
 ask() { sqlite3 "$1" "$2"; }

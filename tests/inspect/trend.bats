@@ -85,11 +85,12 @@ growing() {
 
 @test "history: the ticks of a running program add up, also in the child of a fork and at its end" {
     options=rate=1,interval=1,exit=$work/end.gmi under_library /usr/bin/python3 -c '
-import os, sys, time
+import ctypes, os, sys, time
 kept = []
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept)) # not freed at the end either: a tick may fall there
 child = os.fork()
 while not os.path.exists("stop"):
-    kept.append(bytearray(10000))
+    kept.append(bytearray(50000)) # a megabyte in twenty turns, however slow they are
     time.sleep(0.01)
 if child:
     os.waitpid(child, 0)'
