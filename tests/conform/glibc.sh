@@ -128,7 +128,7 @@ reserved=$("$under" "$mode" sed -n 's/^VmSize:[[:space:]]*\([0-9]*\) kB/\1/p' /p
 sed -i "s/200 \* 1024 \* 1024/(200L << 20) + (${reserved}L << 10)/" \
     "$src/malloc/tst-malloc-thread-fail.c"
 
-flags="-std=gnu11 -O2 -w -fno-builtin -D_GNU_SOURCE -DTEST_NO_MALLOPT -DTIMEOUTFACTOR=3
+flags="-std=gnu11 -O2 -w -fno-builtin -D_GNU_SOURCE -DTEST_NO_MALLOPT -DTIMEOUTFACTOR=15
     -DMODULE_NAME=testsuite -I$src/support -I$src -I$src/malloc -Iinc -include inc/outside.h"
 
 # compile OUTPUT FLAGS SOURCES...
@@ -155,7 +155,7 @@ test_one() { # NAME
     esac
     compile "$program" "$src/malloc/$1.c" "${also[@]}" libsupport.a -pthread
     # A session of its own: what hangs is ended with its children.
-    if setsid timeout -k 5 120 "$under" "$mode" "./$program" >"$program.out" 2>&1 </dev/null; then
+    if setsid timeout -k 5 400 "$under" "$mode" "./$program" >"$program.out" 2>&1 </dev/null; then
         passed=$((passed + 1))
     else
         echo "$1 fails with status $?:"

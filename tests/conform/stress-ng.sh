@@ -45,7 +45,7 @@ run() {
     shift
     local who=()
     [ "$1" != --exec ] || who=("${as_nobody[@]}")
-    setsid timeout -k 5 60 "${who[@]}" "$under" "$mode" stress-ng --verify --timeout 5 --temp-path "$work" \
+    setsid timeout -k 5 300 "${who[@]}" "$under" "$mode" stress-ng --verify --timeout 5 --temp-path "$work" \
         "$@" >"$work/out" 2>&1 </dev/null
 }
 

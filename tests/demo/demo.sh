@@ -109,7 +109,7 @@ printf '\n%s   $ goinspect run -- redis-server --port 0 --unixsocket redis.sock%
 "$goinspect" run -- redis-server --port 0 --unixsocket "$socket" --save '' --appendonly no \
     --dir "$work" --daemonize no >"$work/server.log" 2>&1 &
 runner=$!
-for _ in $(seq 200); do
+for _ in $(seq 1200); do
     [ "$(cli ping 2>/dev/null)" = PONG ] && break
     kill -0 $runner 2>/dev/null || fail "redis-server ended"
     sleep 0.05

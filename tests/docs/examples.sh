@@ -51,7 +51,7 @@ program() {
 
 wait_for() { # a process under the library
     local i
-    for ((i = 0; i < 200; i++)); do
+    for ((i = 0; i < 1200; i++)); do
         ! goinspect status "$1" >/dev/null 2>&1 || return 0
         sleep 0.05
     done

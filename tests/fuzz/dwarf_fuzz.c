@@ -21,7 +21,7 @@
 
 #define MOST_SECTIONS 64
 #define STEP          7  /* bytes between the places that are looked up */
-#define PATIENCE      30 /* s a mutation may take; a healthy one takes a millisecond */
+#define PATIENCE      60 /* s a mutation may take; a healthy one takes a millisecond */
 
 struct piece {
     size_t at, size;

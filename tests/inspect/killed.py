@@ -138,7 +138,7 @@ def main():
         [PYTHON, "-c", "import time\nkept = [bytes(700) for _ in range(2000)]\ntime.sleep(10000)"],
         env=under("rate=1"), stdout=server_log, stderr=server_log)
     try:
-        for _ in range(400):
+        for _ in range(1200):
             if goinspect("status", str(server.pid)).returncode == 0:
                 break
             time.sleep(0.05)

@@ -247,7 +247,7 @@ LIST
         "eval rm $file && mkfifo $file" "eval rm -f $file && ln -s $work/good $file" "eval rm -f $file && mkdir $file"; do
         [ -d "$file" ] || cp --remove-destination good "$file"
         $damage 2>/dev/null
-        timeout 20 "$namer" "$work/prog" "$call" 2>err >frames
+        timeout 120 "$namer" "$work/prog" "$call" 2>err >frames
         [ ! -s err ]
         awk '{ print $2 ":" $3 }' frames | diff first -
     done
@@ -323,6 +323,6 @@ LIST
     ! grep -q AF_INET trace
     ldconfig -p | grep -q libdebuginfod || skip "no libdebuginfod"
     export GOINSPECT_DEBUGINFOD=1 GOINSPECT_CACHE=off
-    timeout 60 strace -f -e trace=connect -o trace "$namer" "$work/prog" "$call" >/dev/null 2>&1
+    timeout 300 strace -f -e trace=connect -o trace "$namer" "$work/prog" "$call" >/dev/null 2>&1
     grep -q 'AF_INET.*port=htons(1)\|htons(1).*AF_INET' trace
 }

@@ -180,7 +180,7 @@ PYTHON
 
 @test "--watch repeats, and ends with its target" {
     fake good
-    timeout 20 "$GOINSPECT" classes "$pid" --watch=0.2 -o ndjson --limit 1 >out 2>err &
+    timeout 120 "$GOINSPECT" classes "$pid" --watch=0.2 -o ndjson --limit 1 >out 2>err &
     watcher=$!
     started+=("$watcher")
     wait_until sh -c "[ \$(wc -l <$work/out) -ge 3 ]"

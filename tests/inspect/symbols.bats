@@ -124,7 +124,7 @@ names() {
     record ./prog
     rm prog
     mkfifo prog
-    timeout 20 "$GOINSPECT" sites heap.gmi >out
+    timeout 120 "$GOINSPECT" sites heap.gmi >out
     grep -q "prog+0x" out
 }
 

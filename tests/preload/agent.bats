@@ -23,10 +23,10 @@ teardown() {
     rm -rf "$work"
 }
 
-# patiently COMMAND... repeats it until it succeeds, for 20 s.
+# patiently COMMAND... repeats it until it succeeds, for a minute.
 patiently() {
     local i
-    for ((i = 0; i < 1000; i++)); do
+    for ((i = 0; i < 3000; i++)); do
         ! "$@" || return 0
         sleep 0.02
     done

@@ -4,7 +4,7 @@
  *
  *   agent_ask SOCKET VERB [ARG [FILE]]  one request; prints "STATUS VALUE MESSAGE" (statuses by
  *                                       number); the image goes to FILE
- *   agent_ask SOCKET wait               waits until the agent answers, 20 s at most
+ *   agent_ask SOCKET wait               waits until the agent answers, a minute at most
  *   agent_ask SOCKET stops PID FIFO     writes a line to FIFO; then asks it to stop its threads,
  *                                       again and again, until the process is gone; connects anew
  *                                       where it must; "N answered"
@@ -27,7 +27,7 @@
 #include "check.h"
 #include "gomalloc/agent.h"
 
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 60000
 
 static int try_connect(const char *path) {
     struct sockaddr_un a = {.sun_family = AF_UNIX};

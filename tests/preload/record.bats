@@ -29,7 +29,7 @@ begin() {
 }
 
 at_rest() {
-    for _ in $(seq 600); do
+    for _ in $(seq 1200); do
         [ "$(grep -c '^ready$' out)" -ge "${1:-1}" ] && return
         kill -0 "$pid" || return
         sleep 0.05

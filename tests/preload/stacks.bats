@@ -23,13 +23,13 @@ begin() {
     GOMALLOC=$1 LD_PRELOAD=$LIBGOMALLOC "$BUILD_DIR/tests/preload/stacks" "${@:2}" <in >out 2>err 3>&- &
     started=$!
     exec 9>in
-    for _ in $(seq 600); do
+    for _ in $(seq 1200); do
         [ -s out ] && break
         kill -0 "$started" || return
         sleep 0.05
     done
     read -r pid _ <out
-    for _ in $(seq 200); do
+    for _ in $(seq 1200); do
         "$GOINSPECT" status "$pid" >/dev/null 2>&1 && return
         sleep 0.05
     done

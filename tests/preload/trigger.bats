@@ -22,7 +22,7 @@ for word in sys.argv[2:]:
     name = word.removeprefix("-")
     if word == name:
         kept.append(b"x" * (24 << 20))
-    for _ in range(1000):
+    for _ in range(3000):
         if os.path.exists(name) == (word == name):
             break
         time.sleep(0.02)

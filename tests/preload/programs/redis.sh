@@ -13,7 +13,7 @@ under redis-server --port 0 --unixsocket "$socket" --save '' --appendonly no --d
 server=$!
 trap 'kill $server; wait $server' EXIT
 cli() { redis-cli -s "$socket" "$@"; }
-for _ in $(seq 300); do
+for _ in $(seq 1200); do
     cli ping 2>/dev/null | grep -q PONG && break
     kill -0 $server 2>/dev/null || exit 1
     sleep 0.05
