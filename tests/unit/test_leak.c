@@ -304,7 +304,10 @@ static void test_in_place_a_thread_that_does_not_stop_does_no_harm(void **state)
     pthread_t thread;
     (void)state;
     over = false;
+    turns = 0;
     assert_int_equal(pthread_create(&thread, NULL, work_unstopped, NULL), 0);
+    while (turns == 0) /* until it has blocked its signals */
+        sched_yield();
     for (int round = 0; round < UNSTOPPED_ROUNDS; round++) {
         struct request q = {.options = usual};
         uint64_t before = turns;
