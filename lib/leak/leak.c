@@ -14,6 +14,7 @@
 #include "leak/registers.h"
 #include "leak/region.h"
 #include "leak/stop_signal.h"
+#include "leak/withheld.h"
 #include "prof/locks.h"
 #include "sys/rawcall.h"
 #include "unwind/cfi.h"
@@ -29,7 +30,8 @@ struct begin {
     const struct leak_options *options;
     const struct leak_report *report;
     struct leak_check *check;
-    bool locked; /* all locks are held, see unlock */
+    bool locked;           /* all locks are held, see unlock */
+    struct withheld *give; /* memory that the copy is to have, too; NULL: none */
 };
 
 /* unlock lets go of the locks, if that has not been done. */
@@ -176,10 +178,14 @@ static int in_copy(void *arg, int fd) {
 static void make_copy(struct begin *b) {
     struct leak_check *c = b->check;
     uint64_t begin = stop_now_ns();
+    if (b->give != NULL)
+        withheld_give(b->give);
     /* The copy begins when the threads run again: they need the processors more. */
     const struct fork_copy_job job = {
         .run = in_copy, .arg = b, .keep = b->report->keep, .go = &c->shared->known};
     int error = fork_copy_start(&c->copy, &job);
+    if (b->give != NULL)
+        withheld_keep(b->give);
     c->pause.copying_ns = stop_now_ns() - begin;
     if (error != 0) {
         c->error = LEAK_COPY;
@@ -219,6 +225,37 @@ static void tell_pause(struct leak_check *c, const struct stop_result *r) {
     sys_call3(SYS_futex, (long)&c->shared->known, FUTEX_WAKE, 1);
 }
 
+static struct stop_result stop_and_copy(struct begin *b) {
+    stop_look();
+    locks_take_all(); /* nobody else holds any, or the copy could not go on */
+    b->locked = true;
+    struct stop_result r = stop_all(while_stopped, b);
+    if (r.error != STOP_OK) {
+        unlock(b);
+        b->check->error = LEAK_STOP;
+        b->check->detail = (int)r.error;
+    }
+    return r;
+}
+
+/* copy_again makes another copy if the one that there is lacks memory.  `r` is what stopping the
+ * threads has cost; returns what it has in all. */
+static struct stop_result copy_again(struct begin *b, struct withheld *w, struct stop_result r) {
+    struct leak_check *c = b->check;
+    int status;
+    if (w == NULL || c->error != LEAK_OK || !withheld_from(w, c->copy.pid))
+        return r;
+    fork_copy_finish(&c->copy, true, &status);
+    c->copy = (struct fork_copy){.fd = -1};
+    b->give = w;
+    struct stop_result again = stop_and_copy(b);
+    if (again.longest_ns < r.longest_ns) {
+        again.longest_ns = r.longest_ns;
+        again.longest_tid = r.longest_tid;
+    }
+    return again;
+}
+
 struct leak_check leak_begin(const struct leak_options *o, const struct leak_report *report) {
     struct leak_check c = {.copy = {.fd = -1}, .shared = new_shared()};
     struct begin b = {.options = o, .report = report, .check = &c};
@@ -229,15 +266,9 @@ struct leak_check leak_begin(const struct leak_options *o, const struct leak_rep
     /* To tell of frames, and of libc's; a library that takes no stacks has not done it. */
     if (cfi_init())
         registers_know((uintptr_t)&syscall);
-    stop_look();
-    locks_take_all(); /* nobody else holds any, or the copy could not go on */
-    b.locked = true;
-    struct stop_result r = stop_all(while_stopped, &b);
-    if (r.error != STOP_OK) {
-        unlock(&b);
-        c.error = LEAK_STOP;
-        c.detail = (int)r.error;
-    }
+    struct withheld *w = o->in_place ? NULL : withheld_begin();
+    struct stop_result r = copy_again(&b, w, stop_and_copy(&b));
+    withheld_end(w);
     if (c.error != LEAK_OK)
         free_shared(&c);
     else

@@ -13,8 +13,9 @@
  *      go on         and then the copy begins:
  *      in the copy   mark from the roots, group what is left, report
  *
- * Where the copy is refused (memory may not be committed twice, or no process made), nothing is
- * done and the reason is told; who asks for it has the check made in place, with the threads
+ * A copy that lacks memory, which the program keeps from its children (withheld.h), is made once
+ * more.  Where the copy is refused (memory may not be committed twice, or no process made), nothing
+ * is done and the reason is told; who asks for it has the check made in place, with the threads
  * stopped all the while.
  */
 #ifndef GM_LEAK_LEAK_H

@@ -10,8 +10,9 @@
  * further keys, are objects of the heap that these lead to.
  *
  * Of a stack only what is in use counts: what is below the stack pointer (and the 128 bytes of the
- * red zone) is over, as far as the stack is known to reach (stack_extent.h).  libc keeps stacks of threads that have ended for new ones; nothing in them is
- * alive but libc's descriptor at their end, by which they are known: no living thread has it.
+ * red zone) is over, as far as the stack is known to reach (stack_extent.h).  libc keeps stacks of
+ * threads that have ended for new ones; nothing in them is alive but libc's descriptor at their
+ * end, by which they are known: no living thread has it.
  *
  * Memory is read as it is in the process that calls: a forked child reads its copy.  Pages that are
  * not there (never touched, or of a file and not changed) are passed over: they hold no pointers.

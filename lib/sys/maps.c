@@ -29,9 +29,13 @@ static bool is_ours(const struct maps_reader *r) {
 }
 
 bool maps_open(struct maps_reader *r) {
+    return maps_open_file(r, "/proc/self/maps");
+}
+
+bool maps_open_file(struct maps_reader *r, const char *path) {
     r->have = r->done = 0;
     r->failed = false;
-    r->fd = (int)sys_call4(SYS_openat, AT_FDCWD, (long)"/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+    r->fd = (int)sys_call4(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0);
     if (r->fd >= 0 && !identify(r->fd, &r->dev, &r->ino))
         r->fd = -1;
     r->failed = r->fd < 0;
@@ -96,7 +100,8 @@ static void take_flags(struct cursor *c, struct maps_line *l) {
     c->p += c->p < c->end;
 }
 
-static struct maps_line parse(struct cursor c) {
+struct maps_line maps_parse(const char *text, size_t n) {
+    struct cursor c = {text, text + n};
     struct maps_line l = {0};
     l.start = take_number(&c, 16);
     l.end = take_number(&c, 16);
@@ -112,14 +117,24 @@ static struct maps_line parse(struct cursor c) {
     return l;
 }
 
-bool maps_next(struct maps_reader *r, struct maps_line *ret) {
+bool maps_next_text(struct maps_reader *r, const char **ret, size_t *ret_n) {
     const char *nl;
     while ((nl = memchr(r->buf + r->done, '\n', r->have - r->done)) == NULL)
         if (!fill(r))
             return false;
-    *ret = parse((struct cursor){r->buf + r->done, nl});
-    r->done = (size_t)(nl + 1 - r->buf);
+    *ret = r->buf + r->done;
+    *ret_n = (size_t)(nl - *ret);
+    r->done += *ret_n + 1;
     return true;
+}
+
+bool maps_next(struct maps_reader *r, struct maps_line *ret) {
+    const char *text;
+    size_t n;
+    bool more = maps_next_text(r, &text, &n);
+    if (more)
+        *ret = maps_parse(text, n);
+    return more;
 }
 
 bool maps_find(struct maps_reader *r, uint64_t addr, struct maps_line *ret) {

@@ -35,6 +35,14 @@ struct maps_reader {
 /* maps_open begins to read.  False: it can't be opened, and the reader is closed. */
 bool maps_open(struct maps_reader *r);
 
+/* maps_open_file reads another list: that of another process, or one with more lines a mapping. */
+bool maps_open_file(struct maps_reader *r, const char *path);
+
+/* maps_next_text returns the next line as it stands there, without its end; it lasts until the next
+ * one is read.  maps_parse is for those that begin with an address. */
+bool maps_next_text(struct maps_reader *r, const char **ret, size_t *ret_n);
+struct maps_line maps_parse(const char *text, size_t n);
+
 /* maps_next returns the next line; false: there is none, or it could not be read (r->failed). */
 bool maps_next(struct maps_reader *r, struct maps_line *ret);
 void maps_close(struct maps_reader *r);

@@ -4,6 +4,7 @@
  *
  *      copy_demo rest      has much to look through, so that the copy lives for a moment
  *      copy_demo filter    may make no process from now on, by a filter of system calls
+ *      copy_demo withheld  keeps memory from its children that leads to the only object
  *      copy_demo sparse    has a terabyte mapped, of which three pages are touched; one of them
  * leads to the only object that is not lost
  *
@@ -59,6 +60,16 @@ static int map_much(void) {
     return 1;
 }
 
+static int map_withheld(void) {
+    enum { SIZE_OF_MAPPING = 12 << 12 };
+    void **p =
+        mmap(NULL, SIZE_OF_MAPPING, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED || madvise(p, SIZE_OF_MAPPING, MADV_DONTFORK) != 0)
+        return 0;
+    p[5000] = malloc(1000);
+    return 1;
+}
+
 int main(int argc, char **argv) {
     int ok = 1;
     if (argc != 2)
@@ -69,6 +80,8 @@ int main(int argc, char **argv) {
         ok = forbid_processes();
     else if (strcmp(argv[1], "sparse") == 0)
         ok = map_much();
+    else if (strcmp(argv[1], "withheld") == 0)
+        ok = map_withheld();
     if (!ok)
         return 77;
     printf("ready\n");

@@ -99,3 +99,15 @@ is_gone() { ! kill -0 "$1" 2>/dev/null; }
     grep -q "no leaks among" err
     "$GOINSPECT" leaks "$pid" --no-mapped >out 2>err || [ $? -eq 1 ]
 }
+
+# withheld lists the mappings that the process keeps from its children.
+withheld() { awk '/^[0-9a-f]+-/ { at = $1 } /^VmFlags:.* dc/ { print at }' "/proc/$pid/smaps"; }
+
+@test "a leak check's copy: has what the process keeps from its children, who still do not get it" {
+    demo withheld
+    withheld >before
+    [ "$(wc -l <before)" -eq 1 ]
+    "$GOINSPECT" leaks "$pid" >out 2>err
+    grep -q "no leaks among" err
+    withheld | cmp - before
+}
