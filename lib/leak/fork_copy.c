@@ -23,6 +23,8 @@
 
 #define AWAIT_TRIES 300 /* to hear that it may begin, at a distance of at most: */
 #define AWAIT_STEP  ((struct timespec){.tv_nsec = 10000000})
+/* Left to those who have been told to go on: who is to run competes with them for processors. */
+#define LEFT_ALONE ((struct timespec){.tv_nsec = 1000000})
 
 static int close_range_raw(unsigned from, unsigned to) {
     return from <= to ? (int)sys_call3(SYS_close_range, from, to, 0) : 0;
@@ -50,17 +52,17 @@ static void be_killed_first(void) {
 
 /* await has the copy wait until the process says that it may begin. */
 static void await(const _Atomic uint32_t *go) {
-    const struct timespec step = AWAIT_STEP;
-    for (int i = 0; i < AWAIT_TRIES; i++) {
-        if (atomic_load_explicit(go, memory_order_acquire) != 0)
-            return;
+    const struct timespec step = AWAIT_STEP, alone = LEFT_ALONE;
+    for (int i = 0; i < AWAIT_TRIES && atomic_load_explicit(go, memory_order_acquire) == 0; i++)
         sys_call4(SYS_futex, (long)go, FUTEX_WAIT, 0, (long)&step);
-    }
+    sys_call3(SYS_nanosleep, (long)&alone, 0, 0);
 }
 
 static _Noreturn void live(const struct fork_copy_job *job, int fd, long parent) {
     int status = 255;
     sys_call6(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0, 0);
+    if (job->at_once != NULL)
+        job->at_once(job->arg);
     if (job->go != NULL)
         await(job->go);
     sys_call6(SYS_prctl, PR_SET_NAME, (long)"gomalloc-copy", 0, 0, 0, 0);

@@ -33,10 +33,11 @@ enum fork_copy_end {
 
 struct fork_copy_job {
     int (*run)(void *arg, int fd); /* with a pipe to write to; its result is the copy's */
+    void (*at_once)(void *arg);    /* done in the copy before it waits; NULL: nothing */
     void *arg;
     int keep;                   /* one more descriptor that it has, or -1 */
     const _Atomic uint32_t *go; /* in shared memory: the copy waits, 3 s at most, until it is not 0
-                                   (a futex); NULL: it begins at once */
+                                   (a futex), and a moment more; NULL: it begins at once */
 };
 
 /* fork_copy_start makes a copy that does the job.  From a thread with a descriptor table of its

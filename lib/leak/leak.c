@@ -14,6 +14,7 @@
 #include "leak/registers.h"
 #include "leak/region.h"
 #include "leak/stop_signal.h"
+#include "leak/unshare.h"
 #include "leak/withheld.h"
 #include "prof/locks.h"
 #include "sys/rawcall.h"
@@ -21,6 +22,7 @@
 
 /* Between the process and its copy: how long the pause was is known after it only. */
 struct leak_shared {
+    _Atomic uint32_t unshared; /* see unshare_pages */
     _Atomic uint32_t known;
     struct leak_pause pause;
 };
@@ -167,6 +169,12 @@ static int examine_new(struct begin *b, int fd) {
     return result;
 }
 
+/* unshare is what the process and the copy do before the threads go on. */
+static void unshare(void *arg) {
+    const struct begin *b = arg;
+    unshare_pages(&b->check->shared->unshared);
+}
+
 /* in_copy is what the copy does. */
 static int in_copy(void *arg, int fd) {
     unlock(arg);
@@ -181,8 +189,11 @@ static void make_copy(struct begin *b) {
     if (b->give != NULL)
         withheld_give(b->give);
     /* The copy begins when the threads run again: they need the processors more. */
-    const struct fork_copy_job job = {
-        .run = in_copy, .arg = b, .keep = b->report->keep, .go = &c->shared->known};
+    const struct fork_copy_job job = {.run = in_copy,
+                                      .at_once = unshare,
+                                      .arg = b,
+                                      .keep = b->report->keep,
+                                      .go = &c->shared->known};
     int error = fork_copy_start(&c->copy, &job);
     if (b->give != NULL)
         withheld_keep(b->give);
@@ -190,6 +201,8 @@ static void make_copy(struct begin *b) {
     if (error != 0) {
         c->error = LEAK_COPY;
         c->detail = error;
+    } else {
+        unshare(b);
     }
 }
 

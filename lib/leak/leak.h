@@ -9,6 +9,7 @@
  *      lock          the heap: nobody is amid a change, and the copy can go on with it
  *      stop          the threads: pointers on their way are seen here or there
  *      copy          the page tables, nothing else
+ *      unshare       what each thread writes to first (unshare.h)
  *      unlock        who goes on may need the heap
  *      go on         and then the copy begins:
  *      in the copy   mark from the roots, group what is left, report

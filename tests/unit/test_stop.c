@@ -26,6 +26,7 @@
 
 #include "leak/fork_copy.h"
 #include "leak/stop.h"
+#include "leak/unshare.h"
 #include "sanitized.h"
 #include "thread_state.h"
 
@@ -413,7 +414,7 @@ static int copy_error;
 static volatile uint64_t shared_word;
 
 static int start_copy(int (*run)(void *arg, int fd), void *arg, int keep) {
-    return fork_copy_start(&copy, &(struct fork_copy_job){run, arg, keep, NULL});
+    return fork_copy_start(&copy, &(struct fork_copy_job){.run = run, .arg = arg, .keep = keep});
 }
 
 struct told {
@@ -479,6 +480,57 @@ static int sleep_long(void *arg, int fd) {
     for (;;)
         syscall(SYS_pause);
     return 0;
+}
+
+/* nshared counts the stopped threads whose stack pointer's page belongs to a copy as well: bit 56
+ * of an entry of pagemap says "mapped once". */
+static unsigned nshared(void) {
+    unsigned n = 0;
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    for (uint32_t i = 0; i < stop_nthreads(); i++) {
+        uint64_t entry = 0;
+        pread(fd, &entry, sizeof entry, (off_t)(stop_thread(i).sp / 4096 * sizeof entry));
+        n += (entry >> 56 & 1) == 0;
+    }
+    close(fd);
+    return n;
+}
+
+static int last_on(void *arg, int fd) {
+    (void)arg;
+    return poll(&(struct pollfd){.fd = fd}, 0, -1);
+}
+
+static struct {
+    _Atomic uint32_t next;
+    unsigned before, after;
+} unshared;
+
+static void copy_and_unshare(void *arg) {
+    copy_error = start_copy(last_on, arg, -1);
+    unshared.before = nshared();
+    unshare_pages(&unshared.next);
+    unshared.after = nshared();
+}
+
+static bool can_populate(void) {
+    static char page[4096] __attribute__((aligned(4096)));
+    return madvise(page, sizeof page, 23 /* MADV_POPULATE_WRITE */) == 0;
+}
+
+static void what_threads_write_first_they_need_not_copy(void **state) {
+    (void)state;
+    if (SANITIZED || !can_populate())
+        skip();
+    start(count_up, THREADS);
+    struct stop_result r = stop_all(copy_and_unshare, NULL);
+    join(THREADS);
+    assert_int_equal(r.error, STOP_OK);
+    assert_int_equal(copy_error, 0);
+    int status;
+    assert_int_equal(fork_copy_finish(&copy, true, &status), FORK_COPY_KILLED);
+    assert_int_equal(unshared.before, THREADS);
+    assert_int_equal(unshared.after, 0);
 }
 
 static void a_copy_can_be_given_up(void **state) {
@@ -562,6 +614,7 @@ int main(void) {
         cmocka_unit_test(forks_meanwhile_make_whole_children),
         cmocka_unit_test(setuid_meanwhile_is_done),
         cmocka_unit_test(a_copy_shows_the_process_as_it_stood),
+        cmocka_unit_test(what_threads_write_first_they_need_not_copy),
         cmocka_unit_test(a_copy_can_be_given_up),
         cmocka_unit_test(a_copy_ends_with_its_thread),
         cmocka_unit_test(a_copy_keeps_what_it_is_to_keep),
