@@ -329,9 +329,15 @@ static void test_a_thread_local_variable_is_one(void **state) {
     uintptr_t target = make(96, false);
     put(&thread_variable, target);
     assert_int_equal(ask(target, 0), WHY_REACHABLE);
-    assert_true(is_root(&y->steps[0], ROOT_STACK, &thread_variable));
-    assert_true(y->steps[0].place.variable);
-    assert_int_equal(y->steps[0].place.tp, thread_pointer());
+    /* Where libraries are mapped upwards, the kernel may make one mapping of libc's data and the
+     * first thread's variables behind it. */
+    if (is_root(&y->steps[0], ROOT_DATA, &thread_variable)) {
+        print_message("the first thread's variables are in libc's mapping\n");
+    } else {
+        assert_true(is_root(&y->steps[0], ROOT_STACK, &thread_variable));
+        assert_true(y->steps[0].place.variable);
+        assert_int_equal(y->steps[0].place.tp, thread_pointer());
+    }
     thread_variable = NULL;
     drop(target);
 }
