@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define NTHREADS 50
@@ -47,8 +48,15 @@ static char *map(size_t n, int flags) {
     return p;
 }
 
-static void fill(void) {
+static void make_objects(void) {
     static char *objects[NOBJECTS];
+    for (size_t i = 0; i < NOBJECTS; i++)
+        memset(objects[i] = malloc(OBJECT), 1, OBJECT);
+    for (size_t i = 0; i < NOBJECTS; i += 3)
+        free(objects[i]);
+}
+
+static void fill_mappings(void) {
     size_t read_only = 40 << 20;
     volatile char *p = map(read_only, MAP_PRIVATE);
     unsigned sum = 0;
@@ -58,10 +66,6 @@ static void fill(void) {
         abort();
     memset(map(24 << 20, MAP_PRIVATE), 1, 24 << 20);
     memset(map(8 << 20, MAP_SHARED), 1, 8 << 20);
-    for (size_t i = 0; i < NOBJECTS; i++)
-        memset(objects[i] = malloc(OBJECT), 1, OBJECT);
-    for (size_t i = 0; i < NOBJECTS; i += 3)
-        free(objects[i]);
 }
 
 /* touch_some writes 100 pages of n bytes. */
@@ -93,7 +97,10 @@ int main(int argc, char **argv) {
     char name[4096];
     if (argc < 2)
         return 2;
-    fill();
+    make_objects();
+    /* From now on what is touched is resident, and no more of two MiB than that. */
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    fill_mappings();
     start_threads();
     if (argc > 2 && strcmp(argv[2], "sparse") == 0)
         make_sparse();
