@@ -135,7 +135,8 @@ static void print_extent(const struct command_line *line, const struct extent *e
         return;
     text_moment(first, e->first_ns);
     text_moment(last, e->last_ns);
-    fprintf(line->output.out, "%lld ticks, from %s to %s\n\n", (long long)e->ticks, first, last);
+    fprintf(line->output.out, "%lld tick%s, from %s to %s\n\n", (long long)e->ticks,
+            e->ticks == 1 ? "" : "s", first, last);
 }
 
 enum status trend_show(const struct command_line *line, const struct target *target,
@@ -149,8 +150,8 @@ enum status trend_show(const struct command_line *line, const struct target *tar
         return fail(failure, STATUS_FAILURE, "%s", sqlite3_errmsg(target->db));
     print_extent(line, &extent);
     if (extent.ticks < MIN_TICKS && rows == TREND_GROWING)
-        say("%s has %lld ticks of history: which sites grow can be said from %d on", target->word,
-            (long long)extent.ticks, MIN_TICKS);
+        say("%s has %lld tick%s of history: which sites grow can be said from %d on", target->word,
+            (long long)extent.ticks, extent.ticks == 1 ? "" : "s", MIN_TICKS);
     const struct view_binding bindings[] = {{":site", site, NULL}};
     const char *where = rows == TREND_GROWING ? "grows" : NULL;
     if (site)

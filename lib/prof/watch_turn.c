@@ -9,6 +9,10 @@
  * A watch that is silent stays.  Only if another is asked for, and there is no room in the process,
  * the thread or the bound, the one that was not used for longest goes: soon if it has never been of
  * use, late if objects are out whose end it may yet prove.
+ *
+ * At the start it looks for requests after 20 ms, then after twice as long each time, up to a
+ * second: else nothing would be proved of a program that is over by then.  Later it looks whenever
+ * the thread is awake.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -37,6 +41,7 @@ struct own_stack {
 /* Of the library's own thread.  A forked child's knows of nothing here but the generation. */
 static struct {
     struct watch_table *table;   /* that the rest is about */
+    uint64_t begun_ns;           /* CLOCK_MONOTONIC: of the first turn, 0: none yet */
     uint64_t busy_until;         /* CLOCK_MONOTONIC: watches have been asked for lately */
     uint64_t events[WATCH_RATE]; /* when the last hits and new watches were; a ring */
     uint32_t nevents;            /* ever */
@@ -315,6 +320,7 @@ void watch_start(void) {
     for (uint32_t i = 0; i < NSTACKS; i++)
         turn.stacks[i].life = 0;
     turn.nevents = 0;
+    turn.begun_ns = 0;
     turn.busy_until = 0;
     turn.look_up_ns = 0;
     turn.table = t;
@@ -330,5 +336,10 @@ uint64_t watch_turn(uint64_t now_ns) {
     close_ended(t, now_ns);
     if (serve(t, now_ns))
         turn.busy_until = now_ns + SECOND_NS;
-    return now_ns < turn.busy_until ? now_ns + TURN_NS : UINT64_MAX;
+    if (turn.begun_ns == 0)
+        turn.begun_ns = now_ns;
+    uint64_t past_ns = now_ns - turn.begun_ns;
+    if (now_ns < turn.busy_until || past_ns < TURN_NS)
+        return now_ns + TURN_NS;
+    return past_ns < SECOND_NS ? now_ns + past_ns : UINT64_MAX;
 }
