@@ -127,10 +127,11 @@ static enum status fail_not_found(const struct proc *proc, struct failure *failu
                     "process %d (%s) has ended; its parent has not noticed", (int)proc->pid,
                     proc->comm);
     if (proc_has_library(proc->pid) == 1)
-        return fail(failure, STATUS_NO_TARGET,
-                    "process %d (%s) runs under gomalloc but has no socket: it was started with "
-                    "agent=off, or GOMALLOC_DIR names a directory that is not there",
-                    (int)proc->pid, proc->comm);
+        return fail(
+            failure, STATUS_NO_TARGET,
+            "process %d (%s) runs under gomalloc but has no socket: it was started with "
+            "agent=off, or GOMALLOC_DIR names a directory that is not there, or not private",
+            (int)proc->pid, proc->comm);
     return fail(
         failure, STATUS_NO_TARGET,
         "process %d (%s) does not run under gomalloc: start it with \"goinspect run -- %s\", "
