@@ -336,7 +336,6 @@ SELECT snapshot_id, 1 AS ord, 'process.rss' AS item, rss_bytes AS value, 'bytes'
 UNION ALL SELECT snapshot_id, 2, 'process.threads', nthreads, 'threads',
        'threads, the library''s own included' FROM snapshot
 UNION ALL SELECT snapshot_id, 3, 'rss.' || item, bytes, 'bytes', meaning FROM v1_resident
-       WHERE item <> 'rss'
 UNION ALL SELECT snapshot_id, 10, 'heap.reserved', sum(reserved_bytes), 'bytes',
        'arenas: address space only' FROM arena GROUP BY snapshot_id
 UNION ALL SELECT snapshot_id, 11, 'heap.prepared', sum(prepared_bytes), 'bytes',

@@ -129,6 +129,9 @@ time.sleep(600)"
     sqlite3 -csv now.db "SELECT item, bytes FROM v1_resident ORDER BY ord" | tr -d '\r' | cmp - parts.csv
     run -0 --separate-stderr "$GOINSPECT" status now.db
     [[ "$output" =~ live\ .*metadata\ .*difference\ .*rss\ .*100\.0% ]]
+    "$GOINSPECT" status now.db -o json |
+        jq -e '.rows | map(select(.item | startswith("rss."))) | length > 10
+            and (map(if .item == "rss.rss" then -.value else .value end) | add) == 0'
 }
 
 @test "it is only made when asked for, and at the program's end" {
