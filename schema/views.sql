@@ -109,63 +109,26 @@ SELECT s.snapshot_id,
 FROM snapshot p JOIN span s ON s.snapshot_id = p.snapshot_id
 LEFT JOIN span_figure f ON f.snapshot_id = s.snapshot_id AND f.base = s.base;
 
--- One row for each size class; class 0 is the large objects, a span each.  Those that have spans and
--- those that have none are found each for itself: a LEFT JOIN from the classes to the spans would read
--- all spans once for each class over an image, and those of all snapshots in a file.
+-- One row for each size class; class 0 is the large objects, a span each.
 CREATE VIEW v1_class AS
-SELECT g.snapshot_id, c.size_class, c.bytes AS slot_bytes, c.npages AS span_pages,
-       c.nelems AS span_slots, g.spans, g.live_objects, g.live_bytes, g.free_objects,
-       g.external_bytes AS free_bytes, g.tail_bytes, g.span_bytes, g.noscan_spans,
-       round(100.0 * g.live_bytes / g.span_bytes, 1) AS used_percent,
-       g.internal_bytes, g.recorded_bytes, g.resident_bytes, g.swapped_bytes, g.empty_spans,
-       g.cached_bytes
-FROM class_figure g
-JOIN size_class c ON c.snapshot_id = g.snapshot_id AND c.size_class = g.size_class
-UNION ALL
-SELECT snapshot_id, size_class, bytes, npages, nelems, 0, 0, 0, 0, 0, 0, 0, 0, NULL,
-       NULL, 0, NULL, NULL, 0, 0
-FROM size_class
-WHERE (snapshot_id, size_class) NOT IN (SELECT snapshot_id, size_class FROM span WHERE state = 1);
-
--- The part of each span that lies in one arena: large spans may reach over several.  A page is 8192
--- bytes, an arena 67108864.
-CREATE VIEW span_piece AS
-WITH RECURSIVE piece(snapshot_id, base, npages, state, live_bytes) AS (
-    SELECT s.snapshot_id, s.base, s.npages, s.state, s.live * s.elem_size FROM span s
-    UNION ALL
-    SELECT p.snapshot_id, a.base, p.npages - (67108864 - p.base % 67108864) / 8192, p.state, 0
-    FROM piece p
-    JOIN arena a ON a.snapshot_id = p.snapshot_id
-         AND a.base = p.base - p.base % 67108864 + 67108864
-    WHERE p.base % 67108864 + p.npages * 8192 > 67108864
-)
-SELECT snapshot_id, base - base % 67108864 AS arena, live_bytes,
-       min(npages, (67108864 - base % 67108864) / 8192) AS npages
-FROM piece WHERE state <> 0;
+SELECT snapshot_id, size_class, slot_bytes, span_pages, span_slots, spans, live_objects, live_bytes,
+       free_objects, external_bytes AS free_bytes, tail_bytes, span_bytes, noscan_spans,
+       round(100.0 * live_bytes / nullif(span_bytes, 0), 1) AS used_percent,
+       internal_bytes, recorded_bytes, resident_bytes, swapped_bytes, empty_spans, cached_bytes
+FROM class_figure;
 
 -- One row for each arena.  in_use_pages is the library's count, span_pages is counted from the
 -- spans; what a span that reaches over several arenas consists of stands in its first.
 CREATE VIEW v1_arena AS
-SELECT a.snapshot_id, printf('0x%x', a.base) AS address, a.size,
+SELECT c.snapshot_id, printf('0x%x', a.base) AS address, a.size,
        a.reserved_bytes, a.prepared_bytes, a.ready_bytes,
        a.in_use_pages, a.free_pages, a.scavenged_pages,
-       coalesce(s.span_pages, 0) AS span_pages,
-       coalesce(s.live_bytes, 0) AS live_bytes,
-       a.zeroed_base, a.base,
-       coalesce(c.live_objects, 0) AS live_objects,
-       coalesce(c.free_objects, 0) AS free_objects,
-       coalesce(c.external_bytes, 0) AS external_bytes,
-       coalesce(c.tail_bytes, 0) AS tail_bytes,
-       coalesce(c.recorded_bytes, 0) AS recorded_bytes,
-       c.recorded_bytes - c.requested_bytes AS internal_bytes,
-       coalesce((SELECT max(r.longest) FROM free_run r
-                 WHERE r.snapshot_id = a.snapshot_id AND r.arena = a.base), 0) AS longest_run,
+       c.span_pages, c.live_bytes, a.zeroed_base, a.base, c.live_objects, c.free_objects,
+       c.external_bytes, c.tail_bytes, c.recorded_bytes,
+       c.recorded_bytes - c.requested_bytes AS internal_bytes, c.longest_run,
        g.resident_bytes, g.swapped_bytes, g.huge_bytes, g.huge_exact, g.free_resident_bytes
-FROM arena a
-LEFT JOIN (SELECT snapshot_id, arena, sum(npages) AS span_pages, sum(live_bytes) AS live_bytes
-           FROM span_piece GROUP BY snapshot_id, arena) s
-     ON s.snapshot_id = a.snapshot_id AND s.arena = a.base
-LEFT JOIN arena_content c ON c.snapshot_id = a.snapshot_id AND c.arena = a.base
+FROM arena_content c
+JOIN arena a ON a.snapshot_id = c.snapshot_id AND a.base = c.base
 LEFT JOIN arena_figure g ON g.snapshot_id = a.snapshot_id AND g.base = a.base;
 
 -- One row for each entry of the radix tree that is not all zero.
@@ -209,18 +172,12 @@ SELECT s.snapshot_id, s.site_id,
 FROM site_figure s JOIN stack_name n ON n.stack_id = s.stack_id;
 
 -- One row for each function on the stack of each site, from the innermost outwards.  frame counts
--- frames; functions inlined into one frame have the same frame and count in inline_depth.
+-- frames; functions inlined into one frame have the same frame and count in inline_depth.  A stack is
+-- followed for the sites that are asked about only: json_each() makes rows of what a subquery found.
 CREATE VIEW v1_stack AS
-WITH RECURSIVE walk(site_stack_id, frame, stack_id) AS (
-    SELECT DISTINCT stack_id, 0, stack_id FROM site WHERE stack_id <> 0
-    UNION ALL
-    SELECT w.site_stack_id, w.frame + 1, k.parent_id
-    FROM walk w JOIN stack k ON k.stack_id = w.stack_id
-    WHERE k.parent_id <> 0
-)
-SELECT s.snapshot_id, s.site_id, w.frame, y.inline_depth, y.function, y.file, y.line,
+SELECT s.snapshot_id, s.site_id, w.key AS frame, y.inline_depth, y.function, y.file, y.line,
        f.module, f.module_offset, y.inlined, y.allocator,
-       printf('#%d %s', w.frame, coalesce(y.function, '??'))
+       printf('#%d %s', w.key, coalesce(y.function, '??'))
        || coalesce(' at ' || y.file || ':' || y.line, '')
        || CASE WHEN f.module = '' THEN printf(' (0x%x)', f.module_offset)
                ELSE printf(' (%s+0x%x)',
@@ -229,10 +186,16 @@ SELECT s.snapshot_id, s.site_id, w.frame, y.inline_depth, y.function, y.file, y.
        || CASE y.inlined WHEN 1 THEN ' inlined' ELSE '' END AS text,
        y.col
 FROM site s
-JOIN walk w ON w.site_stack_id = s.stack_id
-JOIN stack k ON k.stack_id = w.stack_id
-JOIN frame f ON f.frame_id = k.frame_id
-JOIN symbol y ON y.frame_id = f.frame_id;
+CROSS JOIN json_each((
+    WITH RECURSIVE up(stack_id) AS (
+        SELECT s.stack_id WHERE s.stack_id <> 0
+        UNION ALL
+        SELECT k.parent_id FROM up CROSS JOIN stack k ON k.stack_id = up.stack_id
+        WHERE k.parent_id <> 0)
+    SELECT '[' || group_concat(stack_id) || ']' FROM up)) w
+CROSS JOIN stack k ON k.stack_id = w.value
+CROSS JOIN frame f ON f.frame_id = k.frame_id
+CROSS JOIN symbol y ON y.frame_id = f.frame_id;
 
 -- One row for each live object that is stored: those of an image are all there, in a file those
 -- that the import was asked to store (v1_snapshot.stored_objects).  sum(weight) is the number of
@@ -417,52 +380,73 @@ SELECT snapshot_id, base,
        - 4 * length(replace(h, 'F', '')) AS bits
 FROM (SELECT snapshot_id, base, hex(bitmap) AS h FROM span WHERE state = 1);
 
+-- Figures for v1_balance: see heap_balance.  b is what the spans say.
+CREATE VIEW balance_part AS
+SELECT snapshot_id, 1 AS ord, sum(bits) AS a, NULL AS b FROM span_bits GROUP BY snapshot_id
+UNION ALL
+SELECT t.snapshot_id, i.value, NULL,
+       CASE WHEN i.value IN (1, 2, 4) THEN t.live_objects WHEN i.value IN (3, 5) THEN t.live_bytes
+            ELSE t.span_pages END
+FROM span_total t CROSS JOIN json_each('[1,2,3,4,5,6,7]') i
+UNION ALL
+SELECT c.snapshot_id, i.value, CASE i.value WHEN 2 THEN c.live_objects ELSE c.live_bytes END, NULL
+FROM class_figure c CROSS JOIN json_each('[2,3]') i
+UNION ALL
+SELECT s.snapshot_id, i.value, CASE i.value WHEN 4 THEN s.live_objects ELSE s.live_given_bytes END,
+       NULL
+FROM site_figure s JOIN snapshot p ON p.snapshot_id = s.snapshot_id
+CROSS JOIN json_each('[4,5]') i
+WHERE p.rate <= 1
+UNION ALL
+SELECT a.snapshot_id, i.value,
+       CASE i.value WHEN 6 THEN a.in_use_pages WHEN 8 THEN a.free_pages ELSE a.scavenged_pages END,
+       NULL
+FROM arena a CROSS JOIN json_each('[6,8,9]') i
+UNION ALL
+SELECT c.snapshot_id, i.value, CASE i.value WHEN 7 THEN c.in_use_pages END,
+       CASE i.value WHEN 8 THEN c.free_pages WHEN 9 THEN c.scavenged_pages END
+FROM v1_chunk c CROSS JOIN json_each('[7,8,9]') i
+UNION ALL
+SELECT snapshot_id, ord, a, b FROM heap_balance;
+
+-- What each ord of balance_part is: a JSON array, the first being 1.
+CREATE VIEW balance_pair AS
+SELECT key + 1 AS ord, value AS what FROM json_each('[
+    "live objects: bitmaps, spans",
+    "live objects: classes, spans",
+    "live bytes: classes, spans",
+    "live objects: sites, spans",
+    "live bytes: sites, spans",
+    "pages: arenas, spans",
+    "pages: chunks in use, spans",
+    "free pages: arenas, chunks",
+    "scavenged pages: arenas, chunks",
+    "",
+    "current spans: caches, spans",
+    "listed spans: caches, spans",
+    "partial swept spans: central lists, spans",
+    "partial unswept spans: central lists, spans",
+    "full swept spans: central lists, spans",
+    "full unswept spans: central lists, spans",
+    "spans: caches, central lists and heap, all",
+    "free slots: caches, central lists and heap, spans",
+    "large spans kept: caches, spans",
+    "large bytes kept: caches, spans",
+    "cached pages: caches, chunks",
+    "pages in use: heap, spans",
+    "pages taken: heap, spans and page caches",
+    "free pages below the search address: chunks, none",
+    "reserved bytes: transitions, purposes",
+    "prepared bytes: transitions, purposes",
+    "ready bytes: transitions, purposes",
+    "reserved bytes: arenas, heap",
+    "prepared bytes: arenas, heap",
+    "ready bytes: arenas, heap"]');
+
 -- One row for each pair of figures that must be equal in a process at rest; holds is 1 if they are.
 CREATE VIEW v1_balance AS
-SELECT snapshot_id, what, a, b, a = b AS holds
-FROM (
-    SELECT t.snapshot_id, 'live objects: bitmaps, spans' AS what,
-           (SELECT sum(bits) FROM span_bits i WHERE i.snapshot_id = t.snapshot_id) AS a,
-           t.live_objects AS b
-    FROM span_total t
-    UNION ALL
-    SELECT t.snapshot_id, 'live objects: classes, spans',
-           (SELECT sum(live_objects) FROM v1_class c WHERE c.snapshot_id = t.snapshot_id),
-           t.live_objects
-    FROM span_total t
-    UNION ALL
-    SELECT t.snapshot_id, 'live bytes: classes, spans',
-           (SELECT sum(live_bytes) FROM v1_class c WHERE c.snapshot_id = t.snapshot_id),
-           t.live_bytes
-    FROM span_total t
-    UNION ALL
-    SELECT t.snapshot_id, 'live objects: sites, spans',
-           (SELECT sum(live_objects) FROM site_figure s WHERE s.snapshot_id = t.snapshot_id),
-           t.live_objects
-    FROM span_total t JOIN snapshot p ON p.snapshot_id = t.snapshot_id WHERE p.rate <= 1
-    UNION ALL
-    SELECT t.snapshot_id, 'live bytes: sites, spans',
-           (SELECT sum(live_given_bytes) FROM site_figure s WHERE s.snapshot_id = t.snapshot_id),
-           t.live_bytes
-    FROM span_total t JOIN snapshot p ON p.snapshot_id = t.snapshot_id WHERE p.rate <= 1
-    UNION ALL
-    SELECT t.snapshot_id, 'pages: arenas, spans',
-           (SELECT sum(in_use_pages) FROM arena a WHERE a.snapshot_id = t.snapshot_id),
-           t.span_pages
-    FROM span_total t
-    UNION ALL
-    SELECT t.snapshot_id, 'pages: chunks in use, spans',
-           (SELECT sum(in_use_pages) FROM v1_chunk c WHERE c.snapshot_id = t.snapshot_id),
-           t.span_pages
-    FROM span_total t
-    UNION ALL
-    SELECT a.snapshot_id, 'free pages: arenas, chunks', sum(a.free_pages),
-           (SELECT sum(free_pages) FROM v1_chunk c WHERE c.snapshot_id = a.snapshot_id)
-    FROM arena a GROUP BY a.snapshot_id
-    UNION ALL
-    SELECT a.snapshot_id, 'scavenged pages: arenas, chunks', sum(a.scavenged_pages),
-           (SELECT sum(scavenged_pages) FROM v1_chunk c WHERE c.snapshot_id = a.snapshot_id)
-    FROM arena a GROUP BY a.snapshot_id
-    UNION ALL
-    SELECT snapshot_id, what, a, b FROM heap_balance
-);
+SELECT f.snapshot_id, i.what, f.a, f.b, f.a = f.b AS holds
+FROM (SELECT DISTINCT snapshot_id, ord, sum(a) OVER w AS a, sum(b) OVER w AS b FROM balance_part
+      WINDOW w AS (PARTITION BY snapshot_id, ord)) f
+CROSS JOIN balance_pair i ON i.ord = f.ord
+WHERE f.a IS NOT NULL AND f.b IS NOT NULL;

@@ -36,23 +36,23 @@ FROM crash c;
 -- One row for each function on the stack of the thread that a signal came to; frame 0 is the
 -- innermost.
 CREATE VIEW v1_crash_stack AS
-WITH RECURSIVE walk(snapshot_id, frame, stack_id) AS (
-    SELECT snapshot_id, 0, stack_id FROM crash WHERE stack_id <> 0
-    UNION ALL
-    SELECT w.snapshot_id, w.frame + 1, k.parent_id
-    FROM walk w JOIN stack k ON k.stack_id = w.stack_id
-    WHERE k.parent_id <> 0
-)
-SELECT w.snapshot_id, w.frame, y.inline_depth, y.function, y.file, y.line, f.module,
+SELECT c.snapshot_id, w.key AS frame, y.inline_depth, y.function, y.file, y.line, f.module,
        f.module_offset, y.inlined,
-       printf('#%d %s', w.frame, coalesce(y.function, '??'))
+       printf('#%d %s', w.key, coalesce(y.function, '??'))
        || coalesce(' at ' || y.file || ':' || y.line, '')
        || CASE WHEN f.module = '' THEN printf(' (0x%x)', f.module_offset)
                ELSE printf(' (%s+0x%x)',
                            replace(f.module, rtrim(f.module, replace(f.module, '/', '')), ''),
                            f.module_offset) END
        || CASE y.inlined WHEN 1 THEN ' inlined' ELSE '' END AS text
-FROM walk w
-JOIN stack k ON k.stack_id = w.stack_id
-JOIN frame f ON f.frame_id = k.frame_id
-JOIN symbol y ON y.frame_id = f.frame_id;
+FROM crash c
+CROSS JOIN json_each((
+    WITH RECURSIVE up(stack_id) AS (
+        SELECT c.stack_id WHERE c.stack_id <> 0
+        UNION ALL
+        SELECT k.parent_id FROM up CROSS JOIN stack k ON k.stack_id = up.stack_id
+        WHERE k.parent_id <> 0)
+    SELECT '[' || group_concat(stack_id) || ']' FROM up)) w
+CROSS JOIN stack k ON k.stack_id = w.value
+CROSS JOIN frame f ON f.frame_id = k.frame_id
+CROSS JOIN symbol y ON y.frame_id = f.frame_id;

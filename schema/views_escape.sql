@@ -59,15 +59,50 @@ SELECT snapshot_id, site_id, max(objects) AS objects, to_comm, to_tid, count(*) 
 FROM handover WHERE site_id > 0
 GROUP BY snapshot_id, site_id;
 
+-- What is known of each site beside its verdict, one below the other, and then together: see
+-- views_fragmentation.sql.  Each half has one row of a site at most, so max() is its figure.
+CREATE VIEW escape_part AS
+SELECT snapshot_id, site_id, within, within_proved, outlived, others, others_escape, rank,
+       usual_objects, usual_proved, usual_frames, NULL AS recorded, NULL AS to_comm,
+       NULL AS to_tid, NULL AS pairs, NULL AS leaked
+FROM escape_sum
+UNION ALL
+SELECT snapshot_id, site_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, sum(objects),
+       NULL, NULL, NULL, NULL
+FROM site_live GROUP BY snapshot_id, site_id
+UNION ALL
+SELECT snapshot_id, site_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+       to_comm, to_tid, pairs, NULL
+FROM escape_thread
+UNION ALL
+SELECT snapshot_id, site_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+       NULL, NULL, NULL, count(*)
+FROM leak GROUP BY snapshot_id, site_id
+UNION ALL
+SELECT snapshot_id, site_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+       NULL, NULL, NULL
+FROM verdict;
+
+-- A row is a site of which anything is known; those without a verdict are of no use.
+CREATE VIEW escape_whole AS
+SELECT DISTINCT snapshot_id, site_id, max(within) OVER w AS within,
+       max(within_proved) OVER w AS within_proved, max(outlived) OVER w AS outlived,
+       max(others) OVER w AS others, max(others_escape) OVER w AS others_escape,
+       max(rank) OVER w AS rank, max(usual_objects) OVER w AS usual_objects,
+       max(usual_proved) OVER w AS usual_proved, max(usual_frames) OVER w AS usual_frames,
+       max(recorded) OVER w AS recorded, max(to_comm) OVER w AS to_comm,
+       max(to_tid) OVER w AS to_tid, max(pairs) OVER w AS pairs, max(leaked) OVER w AS leaked
+FROM escape_part WINDOW w AS (PARTITION BY snapshot_id, site_id);
+
 -- The figures of each judged site, with the stack of the frame that was still there when most of
 -- what outlived its caller was freed: 0 = none, or its frame is among those left out of the stack,
 -- whose addresses are numbers from 0x800000000000 on.
 CREATE VIEW escape_figure AS
-SELECT d.snapshot_id, d.site_id, d.stack_id, d.caller_id, d.wrappers,
+SELECT m.snapshot_id, d.site_id, d.stack_id, d.caller_id, d.wrappers,
        CAST(round(d.alloc_objects) AS INTEGER) AS objects,
        CAST(round(d.alloc_bytes) AS INTEGER) AS bytes,
        d.samples, d.sample_bytes,
-       d.samples - coalesce(l.objects, 0) AS samples_freed,
+       d.samples - coalesce(m.recorded, 0) AS samples_freed,
        d.judged, d.freed, d.judged - d.freed AS live, d.other_thread,
        CASE d.wrappers WHEN 0 THEN d.reentered ELSE 0 END AS reentered,
        coalesce(m.within, 0) AS within, coalesce(m.within_proved, 0) AS within_proved,
@@ -89,23 +124,16 @@ SELECT d.snapshot_id, d.site_id, d.stack_id, d.caller_id, d.wrappers,
                 WHERE up.n < m.usual_frames - d.wrappers AND k.parent_id > 0
                       AND f.module_offset / 17592186044416 <> 8)
             SELECT up.id FROM up WHERE up.n = m.usual_frames - d.wrappers), 0) END AS owner_id,
-       t.to_comm, t.to_tid, t.pairs AS thread_pairs,
+       m.to_comm, m.to_tid, m.pairs AS thread_pairs,
        nullif(d.life_ns_p50, 0) AS life_ns_p50, nullif(d.life_ns_p99, 0) AS life_ns_p99,
        CASE WHEN d.life_ns_p99 > 0 THEN d.life_bytes_p50 END AS life_bytes_p50,
        CASE WHEN d.life_ns_p99 > 0 THEN d.life_bytes_p99 END AS life_bytes_p99,
        d.chains, d.growths,
        nullif(d.final_size_p50, 0) AS final_size_p50, nullif(d.final_size_p99, 0) AS final_size_p99,
-       CASE WHEN c.snapshot_id IS NOT NULL THEN coalesce(k.objects, 0) END AS leaked
-FROM escape_site d
-LEFT JOIN escape_sum m ON m.snapshot_id = d.snapshot_id AND m.site_id = d.site_id
-LEFT JOIN (SELECT snapshot_id, site_id, sum(objects) AS objects FROM site_live
-           GROUP BY snapshot_id, site_id) l
-     ON l.snapshot_id = d.snapshot_id AND l.site_id = d.site_id
-LEFT JOIN escape_thread t ON t.snapshot_id = d.snapshot_id AND t.site_id = d.site_id
-LEFT JOIN leak_check c ON c.snapshot_id = d.snapshot_id
-LEFT JOIN (SELECT snapshot_id, site_id, count(*) AS objects FROM leak
-           GROUP BY snapshot_id, site_id) k
-     ON k.snapshot_id = d.snapshot_id AND k.site_id = d.site_id;
+       CASE WHEN c.snapshot_id IS NOT NULL THEN coalesce(m.leaked, 0) END AS leaked
+FROM escape_whole m
+CROSS JOIN escape_site d ON d.snapshot_id = m.snapshot_id AND d.site_id = m.site_id
+LEFT JOIN leak_check c ON c.snapshot_id = m.snapshot_id;
 
 -- The same with names: of the site, of the function that a local would be in, and of the one that an
 -- escaping object ends with.  An activation is that of a whole function, not of one inlined into it:
@@ -136,6 +164,15 @@ CROSS JOIN symbol cy ON cy.frame_id = ck.frame_id AND cy.inlined = 0
 CROSS JOIN stack ok ON ok.stack_id = e.owner_id
 CROSS JOIN frame oc ON oc.frame_id = ok.frame_id
 CROSS JOIN symbol oy ON oy.frame_id = ok.frame_id AND oy.inlined = 0;
+
+-- The same, with sums over the sites of a place whose objects escaped to one owner.  A view of its own,
+-- as SQLite hands nothing down to windows of different partitions.
+CREATE VIEW escape_owner AS
+SELECT *, min(calls_up) OVER owner AS o_calls_up, max(calls_up) OVER owner AS o_calls_up_max,
+       sum(calls_up_objects) OVER owner AS o_objects, sum(calls_up_proved) OVER owner AS o_proved
+FROM escape_named
+WINDOW owner AS (PARTITION BY snapshot_id, function, location, module, owner_function,
+                 owner_location);
 
 -- The same for places, which are lines of source or, without names, addresses: stacks that allocate at
 -- the same one are summed up.  Lifetimes and final sizes are those of the stack with the most objects
@@ -173,14 +210,10 @@ FROM (SELECT snapshot_id, rate, at_exit, age_ns, function,
              first_value(to_comm) OVER thread AS t_to_comm,
              first_value(to_tid) OVER thread AS t_to_tid,
              first_value(thread_pairs) OVER thread AS t_thread_pairs,
-             min(calls_up) OVER owner AS o_calls_up, max(calls_up) OVER owner AS o_calls_up_max,
-             sum(calls_up_objects) OVER owner AS o_objects,
-             sum(calls_up_proved) OVER owner AS o_proved,
+             o_calls_up, o_calls_up_max, o_objects, o_proved,
              site_id, owner_id, owner_function, owner_location
-      FROM escape_named
+      FROM escape_owner
       WINDOW place AS (PARTITION BY snapshot_id, function, location, module),
-             owner AS (PARTITION BY snapshot_id, function, location, module,
-                       owner_function, owner_location),
              most AS (PARTITION BY snapshot_id, function, location, module
                       ORDER BY freed DESC, objects DESC, site_id
                       ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING),

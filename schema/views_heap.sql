@@ -3,17 +3,26 @@
 -- The v1_* views of the allocator's structures, as views.sql's of the rest: a stable interface.  The
 -- words are Go's (mcache, mcentral, mheap, pallocSum, searchAddr, scavenger).
 
+-- Spans of each cache by what they are to it; a cache that has none has a row, too.
+CREATE VIEW cache_span AS
+SELECT DISTINCT snapshot_id, mcache, sum(current_spans) OVER w AS current_spans,
+       sum(listed_spans) OVER w AS listed_spans, sum(held_spans) OVER w AS held_spans,
+       sum(hints) OVER w AS hints
+FROM (SELECT snapshot_id, mcache, 0 AS current_spans, 0 AS listed_spans, 0 AS held_spans,
+             0 AS hints FROM mcache
+      UNION ALL
+      SELECT snapshot_id, mcache, current <> 0, nlisted, nheld, nhints FROM mcache_class)
+WINDOW w AS (PARTITION BY snapshot_id, mcache);
+
 -- One row for each thread's cache: what it holds.
 CREATE VIEW v1_cache AS
 SELECT m.snapshot_id, m.mcache, t.tid,
        CASE t.tid WHEN 0 THEN '(idle)' ELSE t.comm END AS name,
        CASE WHEN m.attached THEN 'attached' WHEN m.orphan THEN 'orphan' ELSE 'idle' END AS state,
        t.nspans AS spans,
-       coalesce(c.current_spans, 0) AS current_spans,
-       coalesce(c.listed_spans, 0) AS listed_spans,
-       coalesce(c.held_spans, 0) AS held_spans,
+       c.current_spans, c.listed_spans, c.held_spans,
        t.cached_bytes AS free_bytes,
-       coalesce(c.hints, 0) AS hints,
+       c.hints,
        m.pcache_npages AS page_cache_pages,
        m.pcache_npages * 8192 AS page_cache_bytes,
        m.pcache_nscavenged AS page_cache_scavenged,
@@ -34,11 +43,8 @@ SELECT m.snapshot_id, m.mcache, t.tid,
        m.next_sample, m.nstacks AS stacks, m.stack_bytes
 FROM mcache m
 JOIN thread t ON t.snapshot_id = m.snapshot_id AND t.mcache = m.mcache
-LEFT JOIN mheap h ON h.snapshot_id = m.snapshot_id
-LEFT JOIN (SELECT snapshot_id, mcache, sum(current <> 0) AS current_spans,
-                  sum(nlisted) AS listed_spans, sum(nheld) AS held_spans, sum(nhints) AS hints
-           FROM mcache_class GROUP BY snapshot_id, mcache) c
-     ON c.snapshot_id = m.snapshot_id AND c.mcache = m.mcache;
+JOIN cache_span c ON c.snapshot_id = m.snapshot_id AND c.mcache = m.mcache
+LEFT JOIN mheap h ON h.snapshot_id = m.snapshot_id;
 
 -- One row for each span class of each cache in which there is something.
 CREATE VIEW v1_cache_class AS
@@ -173,113 +179,85 @@ GROUP BY h.snapshot_id;
 
 -- The same as the caches and the central lists count it themselves.
 CREATE VIEW structure_total AS
-SELECT h.snapshot_id,
-       coalesce(k.current, 0) AS current, coalesce(k.listed, 0) AS listed,
-       coalesce(k.held, 0) AS held, coalesce(k.free_slots, 0) AS cache_free,
-       coalesce(m.partial_swept, 0) AS partial_swept,
-       coalesce(m.partial_unswept, 0) AS partial_unswept,
-       coalesce(m.full_swept, 0) AS full_swept, coalesce(m.full_unswept, 0) AS full_unswept,
-       coalesce(m.free_slots, 0) AS central_free,
-       coalesce(c.large, 0) AS large, coalesce(c.large_bytes, 0) AS large_bytes,
-       coalesce(c.cached_pages, 0) AS cached_pages
-FROM mheap h
-LEFT JOIN (SELECT snapshot_id, sum(current <> 0) AS current, sum(nlisted) AS listed,
-                  sum(nheld) AS held, sum(current_free + listed_free + held_free) AS free_slots
-           FROM mcache_class GROUP BY snapshot_id) k ON k.snapshot_id = h.snapshot_id
-LEFT JOIN (SELECT snapshot_id, sum(partial_swept) AS partial_swept,
-                  sum(partial_unswept) AS partial_unswept, sum(full_swept) AS full_swept,
-                  sum(full_unswept) AS full_unswept,
-                  sum(partial_swept_free + partial_unswept_free + full_swept_free
-                      + full_unswept_free) AS free_slots
-           FROM mcentral GROUP BY snapshot_id) m ON m.snapshot_id = h.snapshot_id
-LEFT JOIN (SELECT snapshot_id, sum(nlarge) AS large, sum(large_bytes) AS large_bytes,
-                  sum(pcache_npages) AS cached_pages
-           FROM mcache GROUP BY snapshot_id) c ON c.snapshot_id = h.snapshot_id;
+SELECT DISTINCT snapshot_id,
+       sum(current) OVER w AS current, sum(listed) OVER w AS listed, sum(held) OVER w AS held,
+       sum(cache_free) OVER w AS cache_free, sum(partial_swept) OVER w AS partial_swept,
+       sum(partial_unswept) OVER w AS partial_unswept, sum(full_swept) OVER w AS full_swept,
+       sum(full_unswept) OVER w AS full_unswept, sum(central_free) OVER w AS central_free,
+       sum(large) OVER w AS large, sum(large_bytes) OVER w AS large_bytes,
+       sum(cached_pages) OVER w AS cached_pages
+FROM (SELECT snapshot_id, current <> 0 AS current, nlisted AS listed, nheld AS held,
+             current_free + listed_free + held_free AS cache_free, 0 AS partial_swept,
+             0 AS partial_unswept, 0 AS full_swept, 0 AS full_unswept, 0 AS central_free,
+             0 AS large, 0 AS large_bytes, 0 AS cached_pages
+      FROM mcache_class
+      UNION ALL
+      SELECT snapshot_id, 0, 0, 0, 0, partial_swept, partial_unswept, full_swept, full_unswept,
+             partial_swept_free + partial_unswept_free + full_swept_free + full_unswept_free,
+             0, 0, 0
+      FROM mcentral
+      UNION ALL
+      SELECT snapshot_id, 0, 0, 0, 0, 0, 0, 0, 0, 0, nlarge, large_bytes, pcache_npages FROM mcache
+      UNION ALL
+      SELECT snapshot_id, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM mheap)
+WINDOW w AS (PARTITION BY snapshot_id);
 
--- Pairs of figures for v1_balance: what the structures count themselves, against the spans, the
--- chunks and the states of address space.
+-- Figures for v1_balance, of which those with one ord are summed up: what the structures count
+-- themselves (a), against the spans, the chunks and the states of address space (b).  Each source is
+-- read once: json_each() makes as many rows of one.
 CREATE VIEW heap_balance AS
-WITH said AS MATERIALIZED (SELECT * FROM structure_total),
-     found AS MATERIALIZED (SELECT * FROM span_place)
-SELECT t.snapshot_id, 'current spans: caches, spans' AS what, t.current AS a, p.current AS b
-FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
+SELECT t.snapshot_id, i.value AS ord,
+       CASE i.value WHEN 11 THEN t.current WHEN 12 THEN t.listed WHEN 13 THEN t.partial_swept
+            WHEN 14 THEN t.partial_unswept WHEN 15 THEN t.full_swept WHEN 16 THEN t.full_unswept
+            WHEN 17 THEN t.current + t.listed + t.held + t.partial_swept + t.partial_unswept
+                         + t.full_swept + t.full_unswept
+            WHEN 18 THEN t.cache_free + t.central_free WHEN 19 THEN t.large
+            WHEN 20 THEN t.large_bytes WHEN 21 THEN t.cached_pages END AS a,
+       CASE i.value WHEN 23 THEN t.cached_pages END AS b
+FROM structure_total t CROSS JOIN json_each('[11,12,13,14,15,16,17,18,19,20,21,23]') i
 UNION ALL
-SELECT t.snapshot_id, 'listed spans: caches, spans', t.listed, p.listed
-FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
+SELECT p.snapshot_id, i.value,
+       CASE i.value WHEN 17 THEN p.heap_spans WHEN 18 THEN p.heap_free_slots END,
+       CASE i.value WHEN 11 THEN p.current WHEN 12 THEN p.listed WHEN 13 THEN p.partial_swept
+            WHEN 14 THEN p.partial_unswept WHEN 15 THEN p.full_swept WHEN 16 THEN p.full_unswept
+            WHEN 17 THEN p.spans WHEN 18 THEN p.free_slots WHEN 19 THEN p.large
+            WHEN 20 THEN p.large_bytes END
+FROM span_place p CROSS JOIN json_each('[11,12,13,14,15,16,17,18,19,20]') i
 UNION ALL
-SELECT t.snapshot_id, 'partial swept spans: central lists, spans', t.partial_swept, p.partial_swept
-FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
+SELECT snapshot_id, 21, NULL, cached_pages FROM v1_chunk
 UNION ALL
-SELECT t.snapshot_id, 'partial unswept spans: central lists, spans', t.partial_unswept,
-       p.partial_unswept
-FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
+SELECT h.snapshot_id, i.value, CASE i.value WHEN 22 THEN h.pages_in_use WHEN 23 THEN h.pages_taken END,
+       CASE i.value WHEN 24 THEN 0 END
+FROM mheap h CROSS JOIN json_each('[22,23,24]') i
 UNION ALL
-SELECT t.snapshot_id, 'full swept spans: central lists, spans', t.full_swept, p.full_swept
-FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
+SELECT t.snapshot_id, i.value, NULL, t.span_pages
+FROM span_total t CROSS JOIN json_each('[22,23]') i
 UNION ALL
-SELECT t.snapshot_id, 'full unswept spans: central lists, spans', t.full_unswept, p.full_unswept
-FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
-UNION ALL
-SELECT t.snapshot_id, 'spans: caches, central lists and heap, all',
-       t.current + t.listed + t.held + t.partial_swept + t.partial_unswept + t.full_swept
-           + t.full_unswept + p.heap_spans, p.spans
-FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
-UNION ALL
-SELECT t.snapshot_id, 'free slots: caches, central lists and heap, spans',
-       t.cache_free + t.central_free + p.heap_free_slots, p.free_slots
-FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
-UNION ALL
-SELECT t.snapshot_id, 'large spans kept: caches, spans', t.large, p.large
-FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
-UNION ALL
-SELECT t.snapshot_id, 'large bytes kept: caches, spans', t.large_bytes, p.large_bytes
-FROM said t JOIN found p ON p.snapshot_id = t.snapshot_id
-UNION ALL
-SELECT t.snapshot_id, 'cached pages: caches, chunks', t.cached_pages,
-       (SELECT coalesce(sum(cached_pages), 0) FROM v1_chunk c WHERE c.snapshot_id = t.snapshot_id)
-FROM said t
-UNION ALL
-SELECT h.snapshot_id, 'pages in use: heap, spans', h.pages_in_use, t.span_pages
-FROM mheap h JOIN span_total t ON t.snapshot_id = h.snapshot_id
-UNION ALL
-SELECT h.snapshot_id, 'pages taken: heap, spans and page caches', h.pages_taken,
-       t.span_pages + s.cached_pages
-FROM mheap h JOIN span_total t ON t.snapshot_id = h.snapshot_id
-JOIN said s ON s.snapshot_id = h.snapshot_id
-UNION ALL
-SELECT h.snapshot_id, 'free pages below the search address: chunks, none',
-       sum(2 * length(c.below) - length(replace(c.below, '.', ''))
-           - length(replace(c.below, '_', ''))), 0
-FROM mheap h
-JOIN (SELECT h.snapshot_id,
+SELECT snapshot_id, 24,
+       2 * length(below) - length(replace(below, '.', '')) - length(replace(below, '_', '')), NULL
+FROM (SELECT h.snapshot_id,
              substr(c.map, 1, min(512, max(0, (coalesce(h.search_addr, c.base + 4194304) - c.base)
                                               / 8192))) AS below
-      FROM mheap h JOIN chunk c ON c.snapshot_id = h.snapshot_id) c
-     ON c.snapshot_id = h.snapshot_id
-GROUP BY h.snapshot_id
+      FROM mheap h JOIN chunk c ON c.snapshot_id = h.snapshot_id)
 UNION ALL
-SELECT t.snapshot_id, 'reserved bytes: transitions, purposes', sum(t.reserved_bytes),
-       sum(m.reserved_bytes)
-FROM transition_total t JOIN memstat m ON m.snapshot_id = t.snapshot_id AND m.name = t.purpose
-GROUP BY t.snapshot_id
+SELECT t.snapshot_id, i.value,
+       CASE i.value WHEN 25 THEN t.reserved_bytes WHEN 26 THEN t.prepared_bytes
+            WHEN 27 THEN t.ready_bytes END, NULL
+FROM transition_total t CROSS JOIN json_each('[25,26,27]') i
 UNION ALL
-SELECT t.snapshot_id, 'prepared bytes: transitions, purposes', sum(t.prepared_bytes),
-       sum(m.prepared_bytes)
-FROM transition_total t JOIN memstat m ON m.snapshot_id = t.snapshot_id AND m.name = t.purpose
-GROUP BY t.snapshot_id
+SELECT m.snapshot_id, i.value, NULL,
+       CASE i.value WHEN 25 THEN m.reserved_bytes WHEN 26 THEN m.prepared_bytes
+            WHEN 27 THEN m.ready_bytes END
+FROM memstat m CROSS JOIN json_each('[25,26,27]') i
+WHERE EXISTS (SELECT 1 FROM transition t
+              WHERE t.snapshot_id = m.snapshot_id AND t.purpose = m.name)
 UNION ALL
-SELECT t.snapshot_id, 'ready bytes: transitions, purposes', sum(t.ready_bytes), sum(m.ready_bytes)
-FROM transition_total t JOIN memstat m ON m.snapshot_id = t.snapshot_id AND m.name = t.purpose
-GROUP BY t.snapshot_id
+SELECT h.snapshot_id, i.value,
+       CASE i.value WHEN 28 THEN a.reserved_bytes WHEN 29 THEN a.prepared_bytes
+            WHEN 30 THEN a.ready_bytes END, NULL
+FROM mheap h JOIN arena a ON a.snapshot_id = h.snapshot_id CROSS JOIN json_each('[28,29,30]') i
 UNION ALL
-SELECT h.snapshot_id, 'reserved bytes: arenas, heap', sum(a.reserved_bytes), min(m.reserved_bytes)
-FROM mheap h JOIN arena a ON a.snapshot_id = h.snapshot_id
-JOIN memstat m ON m.snapshot_id = h.snapshot_id AND m.name = 'heap' GROUP BY h.snapshot_id
-UNION ALL
-SELECT h.snapshot_id, 'prepared bytes: arenas, heap', sum(a.prepared_bytes), min(m.prepared_bytes)
-FROM mheap h JOIN arena a ON a.snapshot_id = h.snapshot_id
-JOIN memstat m ON m.snapshot_id = h.snapshot_id AND m.name = 'heap' GROUP BY h.snapshot_id
-UNION ALL
-SELECT h.snapshot_id, 'ready bytes: arenas, heap', sum(a.ready_bytes), min(m.ready_bytes)
-FROM mheap h JOIN arena a ON a.snapshot_id = h.snapshot_id
-JOIN memstat m ON m.snapshot_id = h.snapshot_id AND m.name = 'heap' GROUP BY h.snapshot_id;
+SELECT m.snapshot_id, i.value, NULL,
+       CASE i.value WHEN 28 THEN m.reserved_bytes WHEN 29 THEN m.prepared_bytes
+            WHEN 30 THEN m.ready_bytes END
+FROM memstat m CROSS JOIN json_each('[28,29,30]') i WHERE m.name = 'heap';

@@ -18,6 +18,8 @@
 #include "db/vtab.h"
 
 #define BUSY_MS 10000 /* how long to wait for another program's transaction */
+#define LEAST_PAGE                                                                                 \
+    512 /* bytes of SQLite's smallest page, the first of which begins with a header */
 
 static const char sqlite_magic[16] = "SQLite format 3";
 
@@ -195,11 +197,20 @@ static int readable(const struct db_fault *f, sqlite3 *db, const char *schema) {
     return rc == SQLITE_OK ? 0 : db_fault_sqlite(f, db);
 }
 
+/* within_header: a file that ends so early has no application_id, nor anything that tells of whom
+ * it is. */
+static bool within_header(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && st.st_size > 0 && st.st_size < LEAST_PAGE;
+}
+
 int db_verify(const struct db_fault *f, sqlite3 *db, const char *schema) {
     int64_t application = pragma(db, schema, "application_id");
     if (sqlite3_errcode(db) != SQLITE_OK && sqlite3_errcode(db) != SQLITE_DONE)
         return db_fault_sqlite(f, db);
     int64_t version = pragma(db, schema, "user_version");
+    if (application != DB_APPLICATION_ID && within_header(f->path))
+        return db_fault(f, IMAGE_DAMAGED, "is damaged or not a database: cut short");
     if (application != DB_APPLICATION_ID)
         return db_fault(f, IMAGE_VERSION,
                         "is a database of another application (application_id 0x%llx)",

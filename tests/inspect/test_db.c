@@ -377,6 +377,8 @@ static void test_refuses_a_file_cut_short(void **state) {
         assert_int_equal(truncate(path, size), 0);
         assert_int_equal(open_fails(), IMAGE_DAMAGED);
     }
+    assert_int_equal(truncate(path, 43), 0); /* within the header, before the application_id */
+    assert_int_equal(open_fails(), IMAGE_DAMAGED);
 }
 
 /* make_old turns the file into one of version 1 or 2: without the tables and views that came later.

@@ -117,7 +117,7 @@ static void test_tables_of_file_and_image_have_the_same_columns(void **state) {
 /* For every table and view, the rows: what a snapshot holds is what the image shows. */
 static void test_every_view_says_the_same_over_file_and_image(void **state) {
     const struct world *w = *state;
-    char names[4096];
+    char names[8192];
     strcpy(names, query_text(w->file, "SELECT name FROM sqlite_schema WHERE type = 'view'"
                                       " AND name <> 'v1_balance'"));
     assert_non_null(strstr(names, "v1_site_growth"));
@@ -129,10 +129,13 @@ static void test_every_view_says_the_same_over_file_and_image(void **state) {
         snprintf(sql, sizeof sql, "SELECT * FROM %s ORDER BY 1, 2, 3", name);
         if (strcmp(name, "stack_name") == 0)
             strcpy(sql, "SELECT stack_id, function, location FROM stack_name ORDER BY 1");
+        if (strcmp(name, "balance_pair") == 0)
+            strcpy(sql, "SELECT * FROM balance_pair");
         if (strcmp(name, "v1_object") == 0)
             strcpy(sql, "SELECT count(*), sum(given), max(address) FROM v1_object");
         strcpy(live, query_text(w->live, sql));
-        assert_true(strncmp(live, "error", 5) != 0);
+        if (strncmp(live, "error", 5) == 0)
+            fail_msg("%s: %s", name, live);
         query_assert(w->file, sql, live);
     }
 }
