@@ -183,7 +183,7 @@ PYTHON
     timeout 120 "$GOINSPECT" classes "$pid" --watch=0.2 -o ndjson --limit 1 >out 2>err &
     watcher=$!
     started+=("$watcher")
-    wait_until sh -c "[ \$(wc -l <$work/out) -ge 3 ]"
+    wait_until sh -c "[ \$(wc -l <'$work/out') -ge 3 ]"
     kill "$pid"
     status=0
     wait "$watcher" || status=$?
