@@ -164,7 +164,7 @@ static void turn(void) {
     work(now_ns);
     uint64_t watch_ns = watch_turn(now_ns);
     uint64_t next_ns = watch_ns < agent.work_ns ? watch_ns : agent.work_ns;
-    uint64_t trigger_ns = trigger_turn(now_ns);
+    uint64_t trigger_ns = trigger_turn(now_ns, agent.private_table);
     next_ns = trigger_ns < next_ns ? trigger_ns : next_ns;
     if (serve(now_ns, next_ns, -1)) {
         agent.idle_turns = 0; /* a new rate is to reach all threads soon */

@@ -6,18 +6,26 @@
  * in another thread, or may have died of.  The environment is the one that the process was started
  * with, from the kernel, without what would put goinspect under this library.
  *
- * By way of a child that ends at once, so that goinspect is init's: a child that executes sends
- * SIGCHLD at its end, however it was made, and wait() finds it.
+ * The program must not see it: a child that executes sends SIGCHLD at its end, however it was made,
+ * and wait() finds it.  So there is a child between, the keeper, that does not: its own end sends
+ * no signal, and only __WALL finds it.  It waits for goinspect, whose parent thus is there to the
+ * end; an orphan would be the child of init or of a subreaper, which the program may be itself.
+ * The keeper runs in this memory, so that nothing is copied, on a stack of its own, and makes
+ * system calls only.  With the thread that started it it is ended, so that it keeps no memory of a
+ * program that is no more.
  */
 #include "agent/importer.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,6 +37,9 @@
 #define ENVIRON_MAX ((size_t)256 << 10) /* bytes; what does not fit is not handed on */
 #define STRINGS_MAX 4096                /* of it */
 #define KERNEL_SET  8                   /* bytes of a set of signals */
+#define STACK_BYTES ((size_t)16 << 10)  /* the keeper's */
+#define OLD_FDS     1024                /* closed one by one by an old kernel */
+#define STEP        ((struct timespec){.tv_nsec = 100000000})
 
 /* As the kernel has it. */
 struct kernel_sigaction {
@@ -190,39 +201,100 @@ static gm_noinline long bare_vfork(void (*run)(void *arg), void *arg) {
     return pid;
 }
 
-struct start {
+/* The keeper, and what it and its starter share; one at a time. */
+static struct {
     const char *image, *database;
     const struct environment *environment;
-    long pid;  /* of the importer, or a negative errno */
-    int error; /* why it could not be executed, 0 */
-};
+    long starter; /* pid */
+    int pid;      /* the keeper's; 0: none, or it has been waited for.  Starter */
+    _Atomic uint32_t
+        told;  /* 1: error is there, and the environment not needed any more (a futex) */
+    int error; /* why goinspect could not be executed, 0 */
+    char stack[STACK_BYTES] __attribute__((aligned(16)));
+} keeper;
 
-static void grandchild(void *arg) {
-    struct start *s = arg;
-    s->error = become(s->image, s->database, s->environment);
+static void execute(void *arg) {
+    (void)arg;
+    keeper.error = become(keeper.image, keeper.database, keeper.environment);
 }
 
-static void child(void *arg) {
-    struct start *s = arg;
-    s->pid = bare_vfork(grandchild, arg);
+/* close_all closes the keeper's copies of descriptors: a pipe held open would not end for its
+ * reader. */
+static void close_all(void) {
+    if (sys_call3(SYS_close_range, 0, ~0u, 0) == 0)
+        return;
+    for (int fd = 0; fd < OLD_FDS; fd++)
+        raw_close(fd);
+}
+
+static int keep(void *arg) {
+    (void)arg;
+    sys_call6(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0, 0);
+    sys_call6(SYS_prctl, PR_SET_NAME, (long)"gomalloc-import", 0, 0, 0, 0);
+    if (sys_call3(SYS_getppid, 0, 0, 0) != keeper.starter)
+        leave(1); /* has ended before it was said */
+    long pid = bare_vfork(execute, NULL);
+    if (pid < 0)
+        keeper.error = (int)pid;
+    atomic_store_explicit(&keeper.told, 1, memory_order_release);
+    sys_call3(SYS_futex, (long)&keeper.told, FUTEX_WAKE_PRIVATE, 1);
+    close_all();
+    while (pid > 0 && sys_call4(SYS_wait4, pid, 0, __WALL, 0) == -EINTR) {
+    }
+    leave(0);
+}
+
+bool importer_has_ended(void) {
+    if (keeper.pid == 0)
+        return true;
+    if (sys_call4(SYS_wait4, keeper.pid, 0, WNOHANG | __WALL, 0) == 0)
+        return false;
+    keeper.pid = 0;
+    return true;
+}
+
+void importer_fork_child(void) {
+    keeper.pid = 0;
+}
+
+/* await waits until goinspect has been executed, or could not be. */
+static int await(void) {
+    const struct timespec step = STEP;
+    while (atomic_load_explicit(&keeper.told, memory_order_acquire) == 0) {
+        if (importer_has_ended())
+            return -ESRCH; /* somebody has killed it */
+        sys_call4(SYS_futex, (long)&keeper.told, FUTEX_WAIT_PRIVATE, 0, (long)&step);
+    }
+    return keeper.error;
+}
+
+static int start(void) {
+    atomic_store_explicit(&keeper.told, 0, memory_order_relaxed);
+    keeper.error = 0;
+    keeper.starter = raw_getpid();
+    int saved = errno;
+    int pid = clone(keep, keeper.stack + STACK_BYTES, CLONE_VM | CLONE_UNTRACED, NULL);
+    int error = pid < 0 ? -errno : 0;
+    errno = saved;
+    if (error != 0)
+        return error;
+    keeper.pid = pid;
+    return await();
 }
 
 int importer_start(const char *image, const char *database) {
-    struct start s = {.image = image, .database = database};
     if (importer.program[0] == '\0')
         return -ENOENT;
+    if (!importer_has_ended())
+        return -EBUSY;
     struct environment *e = mem_alloc(ENVIRONMENT_BYTES, MEM_AGENT);
     if (e == NULL)
         return -ENOMEM;
     read_environment(e);
-    s.environment = e;
-    long pid = bare_vfork(child, &s);
-    if (pid > 0)
-        sys_call4(SYS_wait4, pid, 0, __WALL, 0);
+    keeper.image = image;
+    keeper.database = database;
+    keeper.environment = e;
+    int error = start();
     mem_free(e, ENVIRONMENT_BYTES, MEM_AGENT, 0, 0);
-    return pid < 0 ? (int)pid : s.error != 0 ? s.error : (int)s.pid;
-}
-
-bool importer_has_ended(int pid) {
-    return sys_call3(SYS_kill, pid, 0, 0) == -ESRCH;
+    return error;
 }

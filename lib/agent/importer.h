@@ -19,11 +19,12 @@ void importer_prepare(uint64_t keep);
  * copy of the process; returns only if that can't be. */
 void importer_exec(const char *image, const char *database);
 
-/* importer_start starts it as nobody's child, and returns its pid or a negative errno.  For the
- * agent's thread. */
+/* importer_start starts it so that the program does not see it; 0 or a negative errno, -EBUSY: one
+ * is at work.  importer_has_ended tells whether none is.  For the agent's thread. */
 int importer_start(const char *image, const char *database);
+bool importer_has_ended(void);
 
-/* importer_has_ended tells whether it has, as far as its pid tells: init may leave a zombie. */
-bool importer_has_ended(int pid);
+/* importer_fork_child: what is at work is the parent's. */
+void importer_fork_child(void);
 
 #endif

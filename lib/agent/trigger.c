@@ -6,6 +6,11 @@
  * is used of the limit are a few small files of the kernel, some microseconds.  Limits are looked
  * for anew every LIMIT_NS, as they may be set while the process runs.
  *
+ * Where the thread shares the program's descriptor table, a file that is opened takes a number that
+ * the program may count on: once for a snapshot, but not five times a second.  So what counts there
+ * is what is known without: the library's own memory, and the largest resident set that there ever
+ * was; and limits are not watched.
+ *
  * No storm: two snapshots are at least GAP_NS apart.  After each the resident set counts from the
  * new level; the trigger of the limit waits until less is used by REARM_PERCENT.  A snapshot takes
  * memory itself, near the limit too, so its cost is said in gomalloc(7).
@@ -19,6 +24,7 @@
 #include <limits.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "image/agent_stats.h"
 #include "image/image_private.h"
@@ -41,6 +47,9 @@
 #define NTIMES        (2 * TRIGGER_MAX_KEEP) /* those that stay, and after failures a few more */
 #define LIMIT_BYTES   align_up(sizeof(struct memory_limit), 4096)
 
+/* What may have grown, bytes; 0: is not looked at. */
+enum level { LEVEL_RESIDENT, LEVEL_OWN, LEVEL_PEAK, NLEVELS };
+
 static struct {
     struct trigger_options o;
     _Atomic uint64_t number; /* of the last snapshot; a crashing thread takes one, too */
@@ -50,12 +59,12 @@ static struct {
     /* The rest is the agent's thread's. */
     uint64_t look_ns;           /* CLOCK_MONOTONIC: when to look next */
     uint64_t not_before_ns;     /* no snapshot before */
-    uint64_t base_rss;          /* at the last snapshot, 0: not known yet */
+    uint64_t base[NLEVELS];     /* bytes at the last snapshot, 0: not known yet */
     struct memory_limit *limit; /* NULL: not needed, or no memory */
     uint64_t limit_ns;          /* when to look for it anew */
     bool above;                 /* the limit's share has been met, and not been left since */
     bool complained;            /* that a snapshot failed; the next one that does not clears it */
-    int importer;               /* pid, 0: none runs */
+    bool importing;             /* goinspect is at work, or has been given up */
     uint64_t import_until_ns;   /* when it is given up */
     char image[NAME_BYTES];     /* that it imports */
     char database[NAME_BYTES];
@@ -75,9 +84,10 @@ void trigger_configure(const struct trigger_options *o) {
 void trigger_fork_child(void) {
     atomic_store_explicit(&trigger.number, 0, memory_order_relaxed);
     trigger.removed = 0;
-    trigger.look_ns = trigger.not_before_ns = trigger.limit_ns = trigger.base_rss = 0;
-    trigger.above = trigger.complained = false;
-    trigger.importer = 0; /* is another one's child */
+    trigger.look_ns = trigger.not_before_ns = trigger.limit_ns = 0;
+    memset(trigger.base, 0, sizeof trigger.base);
+    trigger.above = trigger.complained = trigger.importing = false;
+    importer_fork_child();
 }
 
 /* ---- the file ----------------------------------------------------------------------------- */
@@ -150,9 +160,8 @@ static void write_database(const struct fmt *path) {
     memcpy(trigger.database, path->buf, path->len + 1);
     if (f.cut || !write_image(trigger.image))
         return;
-    int pid = importer_start(trigger.image, trigger.database);
-    if (pid > 0) {
-        trigger.importer = pid;
+    if (importer_start(trigger.image, trigger.database) == 0) {
+        trigger.importing = true;
         trigger.import_until_ns = raw_clock_ns(CLOCK_MONOTONIC) + IMPORT_NS;
     } else
         complain("goinspect can't be run; by hand: goinspect import --remove ", trigger.image);
@@ -176,12 +185,12 @@ static void take(void) {
 /* ask_importer asks whether it is done. */
 static void ask_importer(uint64_t now_ns) {
     struct stat st;
-    if (trigger.importer == 0)
+    if (!trigger.importing)
         return;
-    bool done = raw_lstat(trigger.image, &st) == -ENOENT;
-    if (!done && now_ns < trigger.import_until_ns && !importer_has_ended(trigger.importer))
+    bool ended = importer_has_ended(), done = raw_lstat(trigger.image, &st) == -ENOENT;
+    if (!ended && now_ns < trigger.import_until_ns)
         return;
-    trigger.importer = 0;
+    trigger.importing = false;
     if (!done) {
         complain("goinspect could not import a snapshot; by hand: goinspect import --remove ",
                  trigger.image);
@@ -205,10 +214,42 @@ static uint64_t resident(void) {
     return pages * PHYS_PAGE_SIZE;
 }
 
-static bool has_grown(uint64_t rss) {
-    if (trigger.base_rss == 0)
-        trigger.base_rss = rss;
-    return rss != 0 && rss >= trigger.base_rss + trigger.o.rss;
+/* own is what the library has of the kernel and has not given back. */
+static uint64_t own(void) {
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < MEM_NPURPOSES; i++)
+        sum += atomic_load_explicit(&mem_stats[i].ready, memory_order_relaxed);
+    return sum;
+}
+
+/* peak may be that of the program that this process was before, or was forked for: then it says
+ * nothing until that is exceeded. */
+static uint64_t peak(void) {
+    struct rusage r = {.ru_maxrss = 0};
+    sys_call3(SYS_getrusage, RUSAGE_SELF, (long)&r, 0);
+    return (uint64_t)r.ru_maxrss << 10;
+}
+
+static void measure(uint64_t now[NLEVELS], bool own_table) {
+    memset(now, 0, NLEVELS * sizeof now[0]);
+    if (trigger.o.rss == 0)
+        return;
+    if (own_table) {
+        now[LEVEL_RESIDENT] = resident();
+    } else {
+        now[LEVEL_OWN] = own();
+        now[LEVEL_PEAK] = peak();
+    }
+}
+
+static bool has_grown(const uint64_t now[NLEVELS]) {
+    bool grown = false;
+    for (unsigned i = 0; i < NLEVELS; i++) {
+        if (trigger.base[i] == 0)
+            trigger.base[i] = now[i];
+        grown |= now[i] != 0 && now[i] >= trigger.base[i] + trigger.o.rss;
+    }
+    return grown;
 }
 
 static void find_limit(uint64_t now_ns) {
@@ -234,18 +275,30 @@ static bool is_near_limit(uint64_t now_ns) {
     return percent >= trigger.o.cgroup && !trigger.above;
 }
 
-uint64_t trigger_turn(uint64_t now_ns) {
+/* forgo_limit says that the limit is not watched. */
+static void forgo_limit(void) {
+    trigger.o.cgroup = 0;
+    complain(
+        "trigger=cgroup% is off: this process's kernel or filter allows no thread descriptors ",
+        "of its own (close_range)");
+    trigger.complained = false;
+}
+
+uint64_t trigger_turn(uint64_t now_ns, bool own_table) {
+    uint64_t now[NLEVELS];
+    if (trigger.o.cgroup != 0 && !own_table)
+        forgo_limit();
     if (trigger.o.rss == 0 && trigger.o.cgroup == 0)
         return UINT64_MAX;
     if (now_ns < trigger.look_ns)
         return trigger.look_ns;
     ask_importer(now_ns);
-    uint64_t rss = trigger.o.rss != 0 ? resident() : 0;
-    bool grown = has_grown(rss), near = is_near_limit(now_ns);
-    if ((grown || near) && now_ns >= trigger.not_before_ns && trigger.importer == 0) {
+    measure(now, own_table);
+    bool grown = has_grown(now), near = is_near_limit(now_ns);
+    if ((grown || near) && now_ns >= trigger.not_before_ns && !trigger.importing) {
         trigger.above |= near;
         take();
-        trigger.base_rss = rss; /* before it: the program may have grown meanwhile */
+        memcpy(trigger.base, now, sizeof now); /* before it: it may have grown meanwhile */
         now_ns = raw_clock_ns(CLOCK_MONOTONIC);
         trigger.not_before_ns = now_ns + GAP_NS;
     }

@@ -23,8 +23,8 @@ struct trigger_options {
 void trigger_configure(const struct trigger_options *o);
 
 /* trigger_turn takes a snapshot if it is time for one; returns when it wants to be called again,
- * CLOCK_MONOTONIC.  For the agent's thread. */
-uint64_t trigger_turn(uint64_t now_ns);
+ * CLOCK_MONOTONIC.  For the agent's thread; own_table: which has descriptors of its own. */
+uint64_t trigger_turn(uint64_t now_ns, bool own_table);
 
 /* trigger_fork_child begins anew, in the forked child. */
 void trigger_fork_child(void);

@@ -86,10 +86,11 @@ static void sync_dir_of(const char *path) {
     struct fmt f = fmt_on(dir, sizeof dir);
     dir_of(path, &f);
     int fd = raw_open(dir, O_RDONLY | O_DIRECTORY, 0);
+    struct file_id id = file_id_of(fd);
     if (fd < 0)
         return;
     sys_call3(SYS_fsync, fd, 0, 0);
-    raw_close(fd);
+    raw_close_own(fd, id);
 }
 
 /* may_replace tells whether path is a regular file or free: not a device or a directory, which

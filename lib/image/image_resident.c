@@ -13,6 +13,10 @@
  * has too much in a mapping is taken off its kinds in proportion to the pages that may be such:
  * without a child this is exact, and the sum of a mapping always is.
  *
+ * A copy of the process (a leak check's) asks for the process's own mappings and pages, and takes
+ * from itself what the memory is: what the process maps or unmaps meanwhile may be of a wrong kind.
+ * There all pages are shared with the copy.
+ *
  * The kernel's own figure is taken afterwards.  Where that is not the sum, memory has come or gone
  * meanwhile, and the walk is made again, a few times.  All this takes the kernel some 10 ms a GiB
  * for each walk, in which mmap and munmap may have to wait: so it is only done when asked for.
@@ -87,6 +91,7 @@ struct walk {
     uint64_t own_end;              /* where the library's own code and data end */
     uint64_t file_end; /* where the last mapping of a file's data ended: bss may follow */
     unsigned tcb_lookups;
+    bool read;   /* the list of mappings was, to its end */
     int pagemap; /* -1: can't be read */
     struct file_id pagemap_id;
     uint64_t entries_start; /* address that entries[0] tells of; 0 = nothing */
@@ -346,15 +351,34 @@ static void take_mapping(void *arg, const struct smaps_mapping *m) {
 
 /* ---- the whole ---------------------------------------------------------------------------- */
 
+#define PROC_PATH 48
+
+/* is_copy tells whether this is a copy of the process that the image is of. */
+static bool is_copy(const struct walk *k) {
+    return k->w->pid != raw_getpid();
+}
+
+/* proc_path writes the path of what the kernel says of the process. */
+static const char *proc_path(const struct walk *k, const char *name, char buf[PROC_PATH]) {
+    struct fmt f = fmt_on(buf, PROC_PATH);
+    fmt_str(&f, "/proc/");
+    if (is_copy(k))
+        fmt_uint(&f, (uint64_t)k->w->pid);
+    else
+        fmt_str(&f, "self");
+    fmt_str(&f, name);
+    return buf;
+}
+
 /* kernel_figure returns the kernel's own sum: exact where it walks the pages for it, else the
  * counter, of which each thread may keep some pages to itself. */
-static uint64_t kernel_figure(void) {
-    char text[1024];
+static uint64_t kernel_figure(const struct walk *k) {
+    char text[1024], path[PROC_PATH];
     uint64_t bytes = 0;
-    if (raw_read_file("/proc/self/smaps_rollup", text, sizeof text) > 0)
+    if (raw_read_file(proc_path(k, "/smaps_rollup", path), text, sizeof text) > 0)
         for (const char *line = text; (line = strchr(line, '\n')) != NULL && bytes == 0;)
             smaps_figure(++line, "Rss:", &bytes);
-    return bytes != 0 ? bytes : image_resident();
+    return bytes != 0 ? bytes : is_copy(k) ? k->resident : image_resident();
 }
 
 /* take_stacks moves the resident pages of spans of stacks to a kind of their own. */
@@ -379,6 +403,7 @@ static void take_stacks(struct walk *k) {
 
 /* attempt makes one walk.  True: nothing came or went, or it could not be made. */
 static bool attempt(struct walk *k) {
+    char path[PROC_PATH];
     memset(k->sums, 0, sizeof k->sums);
     k->resident = 0;
     k->entries_start = k->file_end = 0;
@@ -389,39 +414,47 @@ static bool attempt(struct walk *k) {
     image_backing_start(k->w);
     k->smaps.take = take_mapping;
     k->smaps.arg = k;
-    bool read = smaps_read(&k->smaps, "/proc/self/smaps");
+    k->read = smaps_read(&k->smaps, proc_path(k, "/smaps", path));
     k->entries_start = 0;
     if (k->pagemap >= 0)
         take_stacks(k);
-    uint64_t after = kernel_figure();
+    uint64_t after = kernel_figure(k);
     k->sums[KERNEL].resident_bytes = after;
     uint64_t moved = after > k->resident ? after - k->resident : k->resident - after;
-    return !read || moved <= after / 1024;
+    return !k->read || moved <= after / 1024;
+}
+
+/* add_records writes what was found. */
+static void add_records(const struct walk *k) {
+    for (unsigned i = 0; i < NKINDS; i++) {
+        struct gomalloc_resident *r =
+            image_add(k->w, GOMALLOC_SECTION_RESIDENT, sizeof(struct gomalloc_resident));
+        if (r == NULL)
+            break;
+        *r = k->sums[i];
+        memcpy(r->name, names[i], sizeof r->name);
+    }
 }
 
 void image_gather_resident(struct image_writer *w) {
+    char path[PROC_PATH];
     struct walk *k = mem_alloc(WALK_BYTES, MEM_AGENT);
     if (k == NULL) {
         image_fail(w, -ENOMEM);
         return;
     }
     k->w = w;
-    k->pagemap = raw_open("/proc/self/pagemap", O_RDONLY, 0);
+    k->pagemap = raw_open(proc_path(k, "/pagemap", path), O_RDONLY, 0);
     if (k->pagemap >= 0)
         k->pagemap_id = file_id_of(k->pagemap);
     for (unsigned i = 0; i < ATTEMPTS && !attempt(k); i++) {
     }
-    if (k->pagemap < 0)
+    bool refused = is_copy(k) && !k->read; /* another process's are not for everybody */
+    if (k->pagemap < 0 || refused)
         image_backing_none(w);
     if (k->pagemap >= 0)
         raw_close_own(k->pagemap, k->pagemap_id);
-    for (unsigned i = 0; i < NKINDS; i++) {
-        struct gomalloc_resident *r =
-            image_add(w, GOMALLOC_SECTION_RESIDENT, sizeof(struct gomalloc_resident));
-        if (r == NULL)
-            break;
-        *r = k->sums[i];
-        memcpy(r->name, names[i], sizeof r->name);
-    }
+    if (!refused)
+        add_records(k);
     mem_free(k, WALK_BYTES, MEM_AGENT, 0, 0);
 }

@@ -115,8 +115,7 @@ static void gather(struct image_writer *w) {
     if (image_wants(w, GOMALLOC_SECTION_SIZE_CLASS))
         image_gather_size_classes(w);
     gather_heap(w);
-    if (image_wants(w, GOMALLOC_SECTION_RESIDENT) &&
-        (w->leaks == NULL || w->leaks->in_place)) /* a copy has other pages */
+    if (image_wants(w, GOMALLOC_SECTION_RESIDENT))
         image_gather_resident(w);
     if (image_wants(w, GOMALLOC_SECTION_MEMSTAT))
         image_gather_memstats(w);

@@ -52,8 +52,9 @@ static void unshare_mcache(const struct mcache *c) {
 
 static void unshare_one(uint32_t i, uint32_t nthreads) {
     if (i >= nthreads) {
-        if (mcaches.all[i - nthreads]->attached)
-            unshare_mcache(mcaches.all[i - nthreads]);
+        const struct mcache *c = mcaches.all[i - nthreads];
+        if (c != NULL && c->attached)
+            unshare_mcache(c);
         return;
     }
     struct stop_thread t = stop_thread(i);

@@ -4,12 +4,14 @@
  *
  *      copy_demo rest      has much to look through, so that the copy lives for a moment
  *      copy_demo filter    may make no process from now on, by a filter of system calls
- *      copy_demo withheld  keeps memory from its children that leads to the only object
- *      copy_demo sparse    has a terabyte mapped, of which three pages are touched; one of them
- * leads to the only object that is not lost
+ *      copy_demo memory    is refused one for want of memory, as where it may not be committed
+ * twice copy_demo limit     is refused one by a limit on processes copy_demo withheld  keeps memory
+ * from its children that leads to the only object copy_demo sparse    has a terabyte mapped, of
+ * which three pages are touched; one of them leads to the only object that is not lost
  *
  * It says "ready" and waits for signals, so that it ends if a call of its own is interrupted.
  */
+#include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -36,13 +38,13 @@ static int make_much(void) {
     return root != NULL;
 }
 
-/* Of all threads: the agent's is among them. */
-static int forbid_processes(void) {
+/* forbid_processes has clone fail with that errno, in all threads: the agent's is among them. */
+static int forbid_processes(int error) {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 1, 0),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 1 /* EPERM */),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
     };
     const struct sock_fprog filter = {.len = sizeof code / sizeof *code, .filter = code};
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
@@ -77,7 +79,11 @@ int main(int argc, char **argv) {
     if (strcmp(argv[1], "rest") == 0)
         ok = make_much();
     else if (strcmp(argv[1], "filter") == 0)
-        ok = forbid_processes();
+        ok = forbid_processes(EPERM);
+    else if (strcmp(argv[1], "memory") == 0)
+        ok = forbid_processes(ENOMEM);
+    else if (strcmp(argv[1], "limit") == 0)
+        ok = forbid_processes(EAGAIN);
     else if (strcmp(argv[1], "sparse") == 0)
         ok = map_much();
     else if (strcmp(argv[1], "withheld") == 0)

@@ -93,6 +93,19 @@ is_gone() { ! kill -0 "$1" 2>/dev/null; }
     kill -0 "$pid"
 }
 
+@test "a leak check's copy: if memory or a limit forbids it, that is said, and the program goes on" {
+    [ -e "$LIBGOMALLOC" ] || skip "libgomalloc.so is not built in this configuration"
+    for why in "memory no memory may be committed for a copy of the process" \
+        "limit the limit on processes allows no copy \(ulimit -u, pids.max\)"; do
+        demo "${why%% *}"
+        refuses 2 "${why#* }; --in-place checks without one" leaks "$pid"
+        refuses 2 "${why#* }; --in-place" snapshot "$pid" --leaks -o none.gmi
+        [ ! -e none.gmi ]
+        "$GOINSPECT" leaks --in-place "$pid" >out 2>err
+        grep -q "no leaks among" err
+    done
+}
+
 @test "a leak check's copy: passes over what was never touched of a terabyte" {
     demo sparse
     "$GOINSPECT" leaks "$pid" >out 2>err

@@ -9,10 +9,10 @@ load helpers
 setup() { common_setup; }
 teardown() { common_teardown; }
 
-# account TARGET leaves the parts in parts.csv (item,bytes) and checks that they add up: exactly, to
+# account TARGET [OPTION] leaves the parts in parts.csv (item,bytes) and checks that they add up: exactly, to
 # within 1 % of the kernel's figure, and that to within 2 % to what the kernel says a moment later.
 account() {
-    "$GOINSPECT" snapshot "$1" -o now.gmi
+    "$GOINSPECT" snapshot "$1" -o now.gmi "${@:2}"
     "$GOINSPECT" sql now.gmi "SELECT item, bytes FROM v1_resident ORDER BY ord" -o csv --no-header >parts.csv
     awk -F, -v now="$(awk '/^Rss:/ { print $2 * 1024 }' "/proc/$1/smaps_rollup")" '
         { part[$1] = $2; if ($1 != "rss") sum += $2 }
@@ -50,6 +50,18 @@ known() {
     # In the 30 MiB of objects: nothing is lost or told twice.
     awk -F, '$1 ~ /^(live|slack|free_slots|thread_caches|tails)$/ { s += $2 }
         END { exit !(s > 30e6 && s < 33e6) }' parts.csv
+}
+
+@test "the same of a snapshot with a leak check, which a copy of the process writes" {
+    known
+    account "$pid" --leaks
+    part stacks 3200 6000
+    part anonymous 24576 25600
+    part live 19531 20000
+    part metadata 100 4000
+    "$GOINSPECT" sql now.gmi "SELECT (SELECT count(*) FROM leak_check), (SELECT sum(resident_bytes) > 30e6 FROM v1_arena)" \
+        -o csv --no-header >also
+    [ "$(cat also)" = 1,1 ]
 }
 
 @test "after a fork, in the child and in the parent" {

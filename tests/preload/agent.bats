@@ -283,6 +283,14 @@ has_thread() {
     finish
 }
 
+@test "a shared descriptor table: growth is noticed without a descriptor, and limits are not watched" {
+    options="trigger=rss+20M,trigger=cgroup90%,snapshot=$work/a-%n.gmi" start shared grow
+    patiently grep -q "no snapshot: .*Too many open files" "$work/err"
+    grep -q "trigger=cgroup% is off: .* allows no thread descriptors of its own" "$work/err"
+    [ "$(wc -l <"$work/err")" -eq 2 ]
+    finish
+}
+
 @test "a shared descriptor table works without closing, too" {
     start shared fork
     "$ask" "$sock" wait

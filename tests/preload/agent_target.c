@@ -9,6 +9,7 @@
  *     fork        goes on in a forked child, too; says "PID child"
  *     daemon      goes on in a grandchild, as daemon(3) has it; says "PID ready" there
  *     quiet       allocates nothing while it waits
+ *     grow        leaves the process no free descriptor, and keeps what it allocates
  *     shared      first, and once: executes itself where the kernel refuses a thread a descriptor
  *                 table of its own
  */
@@ -20,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -96,11 +98,31 @@ static void allocate(void) {
         free(p[i]);
 }
 
+static void leave_no_descriptor(void) {
+    int free_number = dup(0);
+    CHECK(free_number > 0 && close(free_number) == 0);
+    const struct rlimit none = {(rlim_t)free_number, (rlim_t)free_number};
+    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+}
+
+/* 1 MiB more, 1000 times at most. */
+static void grow(void) {
+    enum { MOST = 1000, SIZE = 1 << 20 };
+    static char *kept[MOST];
+    static int n;
+    if (n == MOST)
+        return;
+    CHECK((kept[n] = malloc(SIZE)) != NULL);
+    memset(kept[n++], 1, SIZE);
+}
+
+static void (*idle)(void) = allocate; /* done again and again */
+
 static void live(bool quiet) {
     struct pollfd p = {.fd = 0, .events = POLLIN};
     char byte;
     while (poll(&p, 1, quiet ? -1 : 20) == 0 || read(0, &byte, 1) > 0)
-        allocate();
+        idle();
 }
 
 static void say(const char *what) {
@@ -134,6 +156,9 @@ int main(int argc, char **argv) {
             setsid();
             if (fork() != 0)
                 _exit(0);
+        } else if (strcmp(argv[i], "grow") == 0) {
+            leave_no_descriptor();
+            idle = grow;
         } else if (strcmp(argv[i], "quiet") == 0) {
             quiet = true;
         }

@@ -189,6 +189,30 @@ while not os.path.exists("a.db"):
     [ -e a.db ]
 }
 
+@test "nor does a subreaper, or the first process of a container, whose orphans end" {
+    under 'trigger=rss+20M,snapshot=a.db' "$python" -c '
+import ctypes, os, signal, time
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) # PR_SET_CHILD_SUBREAPER
+signals = []
+signal.signal(signal.SIGCHLD, lambda *_: signals.append(1))
+kept = b"x" * (24 << 20)
+def children(options):
+    try:
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | options) or True
+    except ChildProcessError:
+        return False
+seen = False
+for _ in range(6000):
+    assert not children(0)
+    now = children(0x40000000) # __WALL: those too that end without a signal
+    seen |= now is not False
+    if os.path.exists("a.db") and not now:
+        break
+    time.sleep(0.01)
+assert seen and not signals, (seen, signals)'
+    [ "$(sqlite3 a.db "SELECT count(*) FROM snapshot")" = 1 ]
+}
+
 @test "cgroup: near the limit of its control group" {
     group=/sys/fs/cgroup/memory/gomalloc-test-$$-$BATS_TEST_NUMBER
     limit=memory.limit_in_bytes
