@@ -314,6 +314,42 @@ static bool mark_mappings(struct work *w) {
     return !w->maps.failed;
 }
 
+/* ---- stacks of the heap's -------------------------------------------------------------------- */
+
+/* mark_coroutine marks from one that the program has: the part in use, if a thread is on it.  Of
+ * one at rest that is not known. */
+static void mark_coroutine(struct work *w, uintptr_t start, uintptr_t end) {
+    uintptr_t live = 0;
+    for (size_t i = 0; i < w->roots->nthreads; i++) {
+        uintptr_t sp = w->roots->threads[i].sp;
+        if (sp >= start && sp < end && (live == 0 || sp < live))
+            live = sp;
+    }
+    if (live == 0)
+        mark_range(w, ROOT_MAPPED, start, end);
+    else
+        mark_range(w, ROOT_STACK,
+                   align_up(live - start > RED_ZONE ? live - RED_ZONE : start, sizeof(uint64_t)),
+                   end);
+}
+
+/* mark_coroutines marks from stacks of gomalloc_stack_alloc, which no object leads to. */
+static void mark_coroutines(struct work *w) {
+    uint32_t n = atomic_load_explicit(&mheap_.nallspans, memory_order_acquire);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct mspan *s = mheap_.allspans[i];
+        if (atomic_load_explicit(&s->state, memory_order_relaxed) != GOMALLOC_SPAN_MANUAL)
+            continue;
+        size_t bytes = mspan_elem_bytes(s); /* a guard's, too: then there is one stack */
+        uint64_t live = mspan_live_word(s, 0);
+        for (size_t slot = 0; slot < s->nelems && slot < 64; slot++)
+            if ((live >> slot & 1) != 0)
+                mark_coroutine(w, s->base + slot * bytes + s->guard, s->base + (slot + 1) * bytes);
+    }
+}
+
+/* ---- threads --------------------------------------------------------------------------------- */
+
 /* mark_dtv keeps a thread's table of dynamic thread-local variables: libc has the address of its
  * second entry, whatever the program's pointers are. */
 static void mark_dtv(struct work *w, uintptr_t tp) {
@@ -355,6 +391,7 @@ bool roots_mark(struct mark *m, const struct roots *r, struct roots_report *ret)
     w->nowned = owned_list(w->owned, OWNED_MAX);
     present_open(&w->present);
     mark_threads(w);
+    mark_coroutines(w);
     bool ok = mark_mappings(w);
     ret->no_mappings = !ok;
     present_close(&w->present);

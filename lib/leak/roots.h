@@ -4,10 +4,11 @@
  *
  * That is what is, or was, writable in the process and not the library's own: data and bss of every
  * object, what the program has mapped for itself (an interpreter's arenas, coroutine stacks) and
- * perhaps protected since, what it has named (region.h), the threads' registers and stacks, and
- * with a thread's stack or the loader's memory its static thread-local variables and the first keys
- * of pthread_setspecific.  What else libc keeps for a thread, dynamic thread-local variables and
- * further keys, are objects of the heap that these lead to.
+ * perhaps protected since, what it has named (region.h), stacks that it has from the heap, the
+ * threads' registers and stacks, and with a thread's stack or the loader's memory its static
+ * thread-local variables and the first keys of pthread_setspecific.  What else libc keeps for a
+ * thread, dynamic thread-local variables and further keys, are objects of the heap that these lead
+ * to.
  *
  * Of a stack only what is in use counts: what is below the stack pointer (and the 128 bytes of the
  * red zone) is over, as far as the stack is known to reach (stack_extent.h).  libc keeps stacks of

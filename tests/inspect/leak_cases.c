@@ -155,7 +155,7 @@ static NOINLINE void keep_by_keys(void) {
 }
 
 /* A register that calls preserve, and one that only this code has. */
-static volatile uint64_t holds[5];
+static volatile uint64_t holds[6];
 static uintptr_t held[2];
 
 static void *hold_register(void *arg) {
@@ -269,6 +269,29 @@ static void coroutine_below(void) {
     swapcontext(&resting_below, &back);
 }
 
+/* The library's own stacks, which are no objects. */
+static ucontext_t resting_given, running_given;
+
+static void coroutine_given(void) {
+    volatile uintptr_t on_stack[4] = {0};
+    kept("coroutine-given", (void *)&on_stack[1]);
+    world_wipe();
+    swapcontext(&resting_given, &back);
+}
+
+static void run_given(void) {
+    volatile uintptr_t on_stack[4] = {0};
+    kept("on-given-stack", (void *)&on_stack[1]);
+    stay(&holds[5]);
+}
+
+static void *leave_for_given(void *arg) {
+    static ucontext_t left;
+    world_wipe();
+    swapcontext(&left, &running_given);
+    return arg;
+}
+
 static void run_elsewhere(void) {
     volatile uintptr_t on_stack[4] = {0};
     kept("on-coroutine-stack", (void *)&on_stack[1]);
@@ -294,6 +317,20 @@ static void *leave_stack(void *arg) {
     world_wipe();
     leave();
     return arg;
+}
+
+static NOINLINE void keep_by_given_stacks(void) {
+    enum { GUARD = 0x100 };
+    pthread_t t;
+    void *(*stack_alloc)(size_t, unsigned) =
+        (void *(*)(size_t, unsigned))dlsym(RTLD_DEFAULT, "gomalloc_stack_alloc");
+    start(&resting_given, stack_alloc(STACK_BYTES, 0), coroutine_given);
+    swapcontext(&back, &resting_given);
+    memset(&back, 0, sizeof back);
+    start(&running_given, stack_alloc(STACK_BYTES, GUARD), run_given);
+    pthread_create(&t, NULL, leave_for_given, NULL);
+    while (!holds[5])
+        sched_yield();
 }
 
 static NOINLINE void keep_by_coroutines(void) {
@@ -332,6 +369,7 @@ static NOINLINE void do_all(void) {
     keep_by_keys();
     keep_by_threads();
     keep_by_coroutines();
+    keep_by_given_stacks();
 }
 
 int main(int argc, char **argv) {
