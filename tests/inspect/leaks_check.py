@@ -45,8 +45,11 @@ def ask(pid, options):
     for _ in range(20):
         done = subprocess.run([os.environ["GOINSPECT"], "leaks", str(pid), "--objects", "-o", "csv"] + options,
                               capture_output=True, text=True)
-        if "incomplete" not in done.stderr:
-            break  # else a thread did not stop in time, as it may on a machine that is busy
+        # A machine that is busy may stop the agent between giving its socket a name and listening, or keep
+        # a thread from stopping in time.
+        if "no longer listens" not in done.stderr and "incomplete" not in done.stderr:
+            break
+        time.sleep(0.05)
     if done.returncode not in (0, 1) or "incomplete" in done.stderr:
         sys.exit("goinspect leaks: %d\n%s" % (done.returncode, done.stderr))
     rows = {int(r["address"], 16): r for r in csv.DictReader(io.StringIO(done.stdout))}

@@ -244,7 +244,7 @@ LIST
     size=$(stat -c %s good)
     for damage in "truncate -s 10 $file" "truncate -s $((size - 1)) $file" "truncate -s 0 $file" \
         "printf x >>$file" "cp prog $file" "eval printf '\\377' | dd of=$file bs=1 seek=$((size / 2)) conv=notrunc" \
-        "eval rm $file && mkfifo $file" "eval rm -f $file && ln -s $work/good $file" "eval rm -f $file && mkdir $file"; do
+        "eval rm $file && mkfifo $file" "eval rm -f $file && ln -s ../../good $file" "eval rm -f $file && mkdir $file"; do
         [ -d "$file" ] || cp --remove-destination good "$file"
         $damage 2>/dev/null
         timeout 120 "$namer" "$work/prog" "$call" 2>err >frames
