@@ -4,12 +4,16 @@
  * whether that place counts.  Not for sanitizers: their shadows are terabytes of what would be the
  * program's.
  */
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -210,6 +214,41 @@ static void test_shared_memory_keeps_only_where_the_program_has_named_it(void **
     munmap(p, 2 * PAGE);
     assert_false(is_kept_by_region(p, p + 3 * PAGE));
     free_hidden();
+}
+
+/* From now on, and for good. */
+static bool forbid(uint32_t call) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog filter = {.len = sizeof code / sizeof *code, .filter = code};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+static void test_memory_is_read_where_a_filter_refuses_the_call_for_it(void **state) {
+    (void)state;
+    int status;
+    char *p = map(PAGE);
+    make_hidden();
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (!forbid(SYS_process_vm_readv))
+            _exit(77);
+        bool before = is_kept_by_memory();
+        reveal(p + 80);
+        _exit(!before && is_kept_by_memory() ? 7 : 8);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    munmap(p, PAGE);
+    free_hidden();
+    if (WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 7);
 }
 
 /* The copy of a process has none of its shared pages in its page table. */
@@ -463,6 +502,7 @@ int main(void) {
         cmocka_unit_test(test_what_was_written_and_then_protected_keeps),
         cmocka_unit_test(test_a_files_read_only_pages_keep_if_the_process_has_changed_them),
         cmocka_unit_test(test_shared_memory_keeps_only_where_the_program_has_named_it),
+        cmocka_unit_test(test_memory_is_read_where_a_filter_refuses_the_call_for_it),
         cmocka_unit_test(test_named_shared_memory_keeps_in_a_copy_of_the_process),
         cmocka_unit_test(test_a_mapping_right_behind_the_librarys_data_keeps),
         cmocka_unit_test(test_the_librarys_own_memory_does_not_keep),
