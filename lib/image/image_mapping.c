@@ -9,9 +9,9 @@
 #include <elf.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 
 #include "image/image_private.h"
+#include "leak/peek.h"
 
 #define MAX_MAPPINGS 65536
 #define MAX_PHDRS    64
@@ -125,10 +125,7 @@ static void read_maps(struct image_writer *w) {
 
 /* read_self copies n bytes of our own memory; false if they are not all there. */
 static bool read_self(uint64_t addr, void *buf, size_t n) {
-    struct iovec to = {buf, n};
-    struct iovec from = {(void *)addr, n};
-    return sys_call6(SYS_process_vm_readv, raw_getpid(), (long)&to, 1, (long)&from, 1, 0) ==
-           (long)n;
+    return peek(buf, addr, n) == n;
 }
 
 /* find_build_id looks through notes: a header, the owner's name, the contents, each padded to 4. */

@@ -24,11 +24,11 @@
 #include <elf.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 
 #include "image/image_private.h"
 #include "image/smaps.h"
 #include "heap/mheap.h"
+#include "leak/peek.h"
 #include "sys/owned.h"
 
 #define ATTEMPTS  4
@@ -274,17 +274,15 @@ static void add_mapping(struct walk *k, size_t i, bool ours) {
  * own address: then it is the thread's stack. */
 static bool has_descriptor(struct walk *k, const struct smaps_mapping *v) {
     uint64_t from = v->end - v->start > TCB_SPAN ? v->end - TCB_SPAN : v->start;
-    struct iovec to = {k->entries, sizeof k->entries};
     k->entries_start = 0;
     if (k->tcb_lookups++ > TCB_LOOKUPS)
         return false;
     for (uint64_t at = v->end; at > from;) {
         at = at - from > sizeof k->entries ? at - sizeof k->entries : from;
-        struct iovec what = {(void *)at, sizeof k->entries};
-        long n = sys_call6(SYS_process_vm_readv, raw_getpid(), (long)&to, 1, (long)&what, 1, 0);
-        for (long j = 0; j + TCB_ALIGN <= n; j += TCB_ALIGN) {
-            const uint64_t *word = &k->entries[(size_t)j / sizeof(uint64_t)];
-            if (word[0] == at + (uint64_t)j && word[2] == word[0])
+        size_t n = peek(k->entries, at, sizeof k->entries);
+        for (size_t j = 0; j + TCB_ALIGN <= n; j += TCB_ALIGN) {
+            const uint64_t *word = &k->entries[j / sizeof(uint64_t)];
+            if (word[0] == at + j && word[2] == word[0])
                 return true;
         }
     }
