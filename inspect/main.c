@@ -30,6 +30,7 @@ static void close_output(void) {
     bool failed = ferror(stdout) != 0;
     if (fclose(stdout) == 0 && !failed)
         return;
+    errno = say_output_error() ? say_output_error() : errno;
     if (errno != EPIPE)
         fprintf(stderr, "goinspect: cannot write to standard output: %s\n",
                 strerror(errno ? errno : EIO));

@@ -5,10 +5,14 @@
  * fsync, and a name for it.  If there is a file of that name, by way of PATH.tmp~, which is whole
  * while it exists, and which the next writer takes over.  Where the file system or /proc has no
  * part in this, a temporary name is used all the time.
+ *
+ * A device or a pipe (/dev/stdout, /dev/null) is written to as it is, not replaced; of a symbolic
+ * link it is the file behind it that is replaced.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,7 +92,18 @@ static int write_named(const char *path, const void *bytes, size_t size, mode_t 
     return error;
 }
 
-static int save(const char *path, const void *bytes, size_t size, mode_t mode) {
+/* write_special writes to what is there and is neither a file nor a folder. */
+static int write_special(const char *path, const void *bytes, size_t size) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    int error = fd < 0 ? -errno : write_all(fd, bytes, size);
+    if (error == -EINVAL || error == -EROFS) /* fsync: there is nothing to wait for */
+        error = 0;
+    if (fd >= 0 && close(fd) != 0 && !error)
+        error = -errno;
+    return error;
+}
+
+static int save_file(const char *path, const void *bytes, size_t size, mode_t mode) {
     int error = write_unnamed(path, bytes, size, mode);
     if (error == NOT_POSSIBLE)
         error = write_named(path, bytes, size, mode);
@@ -97,6 +112,17 @@ static int save(const char *path, const void *bytes, size_t size, mode_t mode) {
         (void)fsync(dir); /* not every file system can */
         close(dir);
     }
+    return error;
+}
+
+static int save(const char *path, const void *bytes, size_t size, mode_t mode) {
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+        return write_special(path, bytes, size);
+    bool link = lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+    char *behind = link ? realpath(path, NULL) : NULL;
+    int error = save_file(behind ? behind : path, bytes, size, mode);
+    free(behind);
     return error;
 }
 

@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 /* savefile writes size bytes beside path, and renames the file into its place when all of it is on
- * disk.  0, or a negative errno; then path is as it was. */
+ * disk.  0, or a negative errno; then path is as it was.  A device or a pipe is just written to. */
 int savefile(const char *path, const void *bytes, size_t size);
 
 /* savefile_text does the same with a report that others may read, too, as the umask allows. */

@@ -5,14 +5,18 @@
  * Every line that goinspect prints there may carry names that another process chose (its comm, its
  * path, the text of its agent's reply), so every line is cleaned before it reaches a terminal.
  */
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "base/progress.h"
 #include "base/say.h"
 #include "base/text.h"
+#include "base/wrap.h"
 
 enum status fail(struct failure *failure, enum status status, const char *format, ...) {
     va_list ap;
@@ -23,6 +27,30 @@ enum status fail(struct failure *failure, enum status status, const char *format
     return status;
 }
 
+static int output_error; /* errno of the first flush of standard output that failed, or 0 */
+
+/* terminal_width returns that of standard error, 0: it is none. */
+static size_t terminal_width(void) {
+    const char *columns = getenv("COLUMNS");
+    struct winsize size;
+    if (!isatty(STDERR_FILENO))
+        return 0;
+    if (columns && atoi(columns) > 0)
+        return (size_t)atoi(columns);
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+/* print_line prints one line, which a terminal gets in several, broken at blanks. */
+static void print_line(const char *clean) {
+    size_t width = terminal_width();
+    if (width) {
+        char *text = must_format("goinspect: %s", clean);
+        wrap_print(stderr, text, width, 0, 2);
+        free(text);
+    } else
+        fprintf(stderr, "goinspect: %s\n", clean);
+}
+
 void say(const char *format, ...) {
     char line[1024];
     va_list ap;
@@ -30,10 +58,15 @@ void say(const char *format, ...) {
     vsnprintf(line, sizeof(line), format, ap);
     va_end(ap);
     char *clean = text_clean(line, strlen(line), text_utf8_locale());
-    fflush(stdout);
+    if (fflush(stdout) != 0 && !output_error)
+        output_error = errno;
     progress_clear();
-    fprintf(stderr, "goinspect: %s\n", clean);
+    print_line(clean);
     free(clean);
+}
+
+int say_output_error(void) {
+    return output_error;
 }
 
 enum status say_failure(const struct failure *failure) {

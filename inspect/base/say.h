@@ -36,6 +36,10 @@ enum status fail(struct failure *failure, enum status status, const char *format
 /* say prints "goinspect: ..." and a newline on standard error, without control characters. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* say_output_error returns why standard output could not be written, as far as saying something has
+ * found out; 0: not. */
+int say_output_error(void);
+
 /* say_failure says failure->text and returns its status. */
 enum status say_failure(const struct failure *failure);
 

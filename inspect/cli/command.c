@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "base/text.h"
 #include "names/wrapper.h"
+#include "base/usage.h"
 
 #define COMMANDS(X)                                                                                \
     X(run)                                                                                         \
@@ -123,11 +124,14 @@ static void parse_init(struct command_line *line, struct argp_state *state) {
 
 static void parse_end(struct command_line *line, struct argp_state *state) {
     const struct command *command = line->command;
-    if (line->nwords < command->min_words)
-        argp_error(state, "too few words; the usage is: goinspect %s %s", command->name,
-                   command->usage);
+    if (line->nwords < command->min_words) {
+        char *usage = must_dup(command->usage); /* a line for each way */
+        for (char *p = usage; (p = strchr(p, '\n')); *p = '|')
+            continue;
+        usage_error(state, "too few words: goinspect %s %s", command->name, usage);
+    }
     if (line->nwords > command->max_words)
-        argp_error(state, "too many words, from '%s' on", line->words[command->max_words]);
+        usage_error(state, "too many words, from '%s' on", line->words[command->max_words]);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state) {
@@ -274,7 +278,43 @@ static void unknown_option(const struct command *command, const struct argp_opti
     exit(STATUS_USAGE);
 }
 
-/* check_options looks for options that do not exist before argp does, to suggest a name. */
+/* check_name checks a long option, and returns whether a word of its own follows it. */
+static bool check_name(const struct command *command, const struct argp_option *const *lists,
+                       const char *name) {
+    size_t n = strcspn(name, "=");
+    bool known = false, takes_word = false;
+    for (size_t j = 0; j < NLISTS && !known; j++)
+        known = known_option(lists[j], name, n, &takes_word);
+    if (!known)
+        unknown_option(command, lists, name, n);
+    return takes_word && name[n] == '\0';
+}
+
+/* short_option returns the option of one letter; NULL: there is none. */
+static const struct argp_option *short_option(const struct argp_option *const *lists, char c) {
+    for (size_t i = 0; i < NLISTS; i++)
+        for (const struct argp_option *o = lists[i]; o && (o->name || o->key || o->doc); o++)
+            if (o->key == c)
+                return o;
+    return NULL;
+}
+
+/* check_letters checks a word of options of one letter each, such as -jw5; returns whether a word
+ * of the last one's follows. */
+static bool check_letters(const struct command *command, const struct argp_option *const *lists,
+                          const char *letters) {
+    for (; *letters; letters++) {
+        const struct argp_option *o = short_option(lists, *letters);
+        if (!o)
+            usage_error_of(command->name, "unknown option -%c", *letters);
+        if (o->arg)
+            return letters[1] == '\0' && !(o->flags & OPTION_ARG_OPTIONAL);
+    }
+    return false;
+}
+
+/* check_options looks for options that do not exist, or lack their word, before argp does: to
+ * suggest a name, and to say it in one line. */
 static void check_options(const struct command *command, int argc, char **argv) {
     const struct argp_option *lists[NLISTS] = {
         argp_own_options, command->options,
@@ -282,22 +322,18 @@ static void check_options(const struct command *command, int argc, char **argv) 
         command->takes & TAKES_WRAPPERS ? wrappers_options : NULL,
         command->takes & TAKES_FORMAT ? output_argp.options : NULL};
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--") == 0)
+        const char *word = argv[i];
+        bool takes_word;
+        if (strcmp(word, "--") == 0 || (word[0] != '-' && (command->takes & TAKES_COMMAND)))
             return;
-        if (strncmp(argv[i], "--", 2) != 0) {
-            if (argv[i][0] != '-' && (command->takes & TAKES_COMMAND))
-                return;
+        if (word[0] != '-')
             continue;
-        }
-        const char *name = argv[i] + 2;
-        size_t n = strcspn(name, "=");
-        bool known = false, takes_word = false;
-        for (size_t j = 0; j < NLISTS && !known; j++)
-            known = known_option(lists[j], name, n, &takes_word);
-        if (!known)
-            unknown_option(command, lists, name, n);
-        if (takes_word && name[n] == '\0')
-            i++;
+        if (word[1] == '-')
+            takes_word = check_name(command, lists, word + 2);
+        else
+            takes_word = check_letters(command, lists, word + 1);
+        if (takes_word && ++i == argc)
+            usage_error_of(command->name, "%s wants a word behind it", word);
     }
 }
 

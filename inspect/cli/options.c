@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "names/namecache.h"
 #include "base/text.h"
+#include "base/usage.h"
 
 enum {
     OPT_BYTES = 0x100,
@@ -48,7 +49,7 @@ static int choice(const char *arg, const char *const *names, size_t n, const cha
             return (int)i;
     char hint[TEXT_HINT_SIZE];
     text_hint(hint, arg, names, n);
-    argp_error(state, "%s: unknown '%s'%s", option, arg, hint);
+    usage_error(state, "%s: unknown '%s'%s", option, arg, hint);
     return 0;
 }
 
@@ -58,7 +59,7 @@ long long option_number(const char *arg, const char *option, long long min,
     errno = 0;
     long long n = strtoll(arg, &end, 10);
     if (errno || end == arg || *end || n < min)
-        argp_error(state, "%s: '%s' is not a whole number of at least %lld", option, arg, min);
+        usage_error(state, "%s: '%s' is not a whole number of at least %lld", option, arg, min);
     return n;
 }
 
@@ -66,7 +67,7 @@ static double seconds(const char *arg, struct argp_state *state) {
     char *end;
     double s = arg ? strtod(arg, &end) : 2;
     if (arg && (end == arg || *end || !(s >= 0.1 && s <= 86400)))
-        argp_error(state, "--watch: '%s' is not a number of seconds from 0.1 to 86400", arg);
+        usage_error(state, "--watch: '%s' is not a number of seconds from 0.1 to 86400", arg);
     return s;
 }
 

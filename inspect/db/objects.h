@@ -8,6 +8,7 @@
 #include <argp.h>
 
 #include "db/db.h"
+#include "base/usage.h"
 
 #define OBJECTS_KEY 0x301
 #define OBJECTS_OPTION                                                                             \
@@ -21,7 +22,8 @@
 static inline enum db_objects objects_parse(const char *arg, struct argp_state *state) {
     enum db_objects objects = DB_OBJECTS_RECORDED;
     if (!db_objects_named(arg, &objects))
-        argp_error(state, "--objects: '%s' is none of recorded, sample, leaked, all and none", arg);
+        usage_error(state, "--objects: '%s' is none of recorded, sample, leaked, all and none",
+                    arg);
     return objects;
 }
 

@@ -75,7 +75,9 @@ static int check_magic(struct opening *o) {
     if (im->size == 0)
         return fault(o, IMAGE_DAMAGED, "is empty, not a heap image");
     if (memcmp(im->bytes, GOMALLOC_IMAGE_MAGIC, n) != 0)
-        return fault(o, IMAGE_NOT_IMAGE, "is not a heap image");
+        return fault(o, IMAGE_NOT_IMAGE,
+                     "is not a heap image; \"goinspect snapshot PID -o "
+                     "FILE.gmi\" takes one");
     if (im->size < sizeof(struct gomalloc_image))
         return fault(o, IMAGE_DAMAGED, "damaged heap image: cut short in its header");
     return 0;
@@ -116,8 +118,9 @@ static int check_header(struct opening *o) {
                      "is a heap image of version %u, this program reads version %u",
                      im->header.version, GOMALLOC_IMAGE_VERSION);
     if (im->header.file_size != im->size)
-        return fault(o, IMAGE_DAMAGED, "damaged heap image: %zu bytes long, should be %llu",
-                     im->size, (unsigned long long)im->header.file_size);
+        return fault(o, IMAGE_DAMAGED,
+                     "damaged heap image: %zu bytes long, should be %llu; copy it again", im->size,
+                     (unsigned long long)im->header.file_size);
     if (im->header.captured_ns > INT64_MAX || im->header.capture_time_ns > INT64_MAX ||
         im->header.flags > INT64_MAX)
         return fault(o, IMAGE_DAMAGED, "damaged heap image: a senseless header");

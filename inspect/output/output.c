@@ -77,8 +77,11 @@ static int find_column(const struct output *o, const char *name, size_t n, const
     char *word = must_dup_n(name, n);
     char hint[TEXT_HINT_SIZE];
     text_hint(hint, word, names, count);
-    fail(failure, STATUS_USAGE, "%s: no column '%s'%s", option, word,
-         hint[0] ? hint : ": goinspect help VERB lists them");
+    if (hint[0])
+        fail(failure, STATUS_USAGE, "%s: no column '%s'%s", option, word, hint);
+    else
+        fail(failure, STATUS_USAGE, "%s: no column '%s'; \"goinspect help %s\" lists them", option,
+             word, o->verb);
     free(word);
     return -1;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "report/suppress.h"
+#include "target/target.h"
 #include "base/text.h"
 
 #define KIND "leak:"
@@ -84,7 +85,9 @@ static enum status read_lines(FILE *f, const char *path, struct suppressions *re
                           text);
     }
     if (status == STATUS_DONE && ferror(f))
-        status = fail(failure, STATUS_FAILURE, "%s: %s", path, strerror(errno));
+        status = fail(failure, STATUS_FAILURE,
+                      "--suppressions: %s: %s; a text with lines of leak:PATTERN is wanted", path,
+                      strerror(errno));
     free(line);
     return status;
 }
@@ -93,7 +96,9 @@ enum status suppress_read(const char *path, struct suppressions *ret, struct fai
     *ret = (struct suppressions){NULL, 0};
     FILE *f = fopen(path, "re");
     if (!f)
-        return fail(failure, STATUS_FAILURE, "%s: %s", path, strerror(errno));
+        return fail(failure, status_of_error(-errno),
+                    "--suppressions: %s: %s; a text with lines of leak:PATTERN is wanted", path,
+                    strerror(errno));
     enum status status = read_lines(f, path, ret, failure);
     fclose(f);
     if (status != STATUS_DONE)

@@ -103,6 +103,11 @@ enum status target_pid(const char *word, pid_t *ret, struct failure *failure) {
         return STATUS_DONE;
     }
     enum status status = find_named(word, ret, failure);
+    if (status == STATUS_DONE && *ret == 0 && access(word, F_OK) == 0)
+        return fail(failure, STATUS_NO_TARGET,
+                    "%s is a file, and no process is called so: this is done to a live process; "
+                    "\"goinspect ps\" lists those that can be asked",
+                    word);
     if (status == STATUS_DONE && *ret == 0)
         return fail(failure, STATUS_NO_TARGET,
                     "no process called '%s'; \"goinspect ps\" lists those that can be asked", word);
@@ -143,12 +148,15 @@ static enum status check_file(const char *path, struct failure *failure) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return fail(failure, status_of_error(-errno), "%s: %s%s", path, strerror(errno),
-                    errno == EACCES ? "; try as its owner or root" : "");
+                    errno == EACCES   ? "; try as its owner or root"
+                    : errno == ENOENT ? "; \"goinspect snapshot PID -o FILE\" makes such files"
+                                      : "");
     bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
     ssize_t n = regular ? pread(fd, head, sizeof(head), 0) : 0;
     close(fd);
     if (!regular)
-        return fail(failure, STATUS_FAILURE, "%s is not a file", path);
+        return fail(failure, STATUS_FAILURE, "%s is not a file: a FILE.gmi or FILE.db is wanted",
+                    path);
     if (n == sizeof(head) && memcmp(head, ELFMAG, SELFMAG) == 0)
         return fail(failure, STATUS_FAILURE,
                     head[16] == ET_CORE

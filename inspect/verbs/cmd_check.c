@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "cli/view.h"
 #include "base/wrap.h"
+#include "base/usage.h"
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
@@ -32,6 +33,7 @@ static const struct column columns[] = {
 struct own {
     struct limit limits[NCHECKS];
     const char *baseline, *write_baseline, *suppressions, *junit;
+    bool junit_lost;      /* it could not be written */
     char *words[NCHECKS]; /* limits from the baseline, to be freed */
 };
 
@@ -66,7 +68,7 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
         const struct check_kind *kind = &check_kinds[key - OPT_LIMIT];
         if (!limit_parse(arg, kind->allowed, kind->plain, &own->limits[key - OPT_LIMIT], error,
                          sizeof(error)))
-            argp_error(state, "--%s: %s", kind->name, error);
+            usage_error(state, "--%s: %s", kind->name, error);
     } else if (key == OPT_BASELINE)
         own->baseline = arg;
     else if (key == OPT_WRITE)
@@ -151,9 +153,10 @@ static enum status show(const struct command_line *line, const struct target *ta
 
 static enum status write_junit(const struct command_line *line, const struct junit_case *cases,
                                size_t n, struct failure *failure) {
-    const struct own *own = line->own;
+    struct own *own = line->own;
     char *suite = must_format("goinspect check %s", line->words[0]);
     int error = junit_write(own->junit, suite, cases, n);
+    own->junit_lost = error != 0;
     free(suite);
     return error ? fail(failure, status_of_error(error),
                         "%s: cannot write: %s; nothing was changed", own->junit, strerror(-error))
@@ -266,8 +269,13 @@ static enum status compare_target(const struct command_line *line, const struct 
     struct target before;
     struct diff d;
     enum status status = target_open(own->baseline, NULL, &before, failure);
-    if (status != STATUS_DONE)
+    if (status != STATUS_DONE) {
+        char *why = must_dup(failure->text);
+        fail(failure, status,
+             "--baseline: %s; a .gmi, a .db or what --write-baseline made is wanted", why);
+        free(why);
         return status;
+    }
     status = diff_open(diff_builds_differ(&before, target) ? DIFF_BY_FUNCTION : DIFF_BY_STACK, &d,
                        failure);
     if (status == STATUS_DONE) {
@@ -375,7 +383,7 @@ static enum status run(struct command_line *line) {
         status = complete(own, &failure);
     if (status == STATUS_DONE)
         status = open_and_check(line, &b, &failure);
-    if (status > STATUS_FINDINGS && status != STATUS_USAGE && own->junit)
+    if (status > STATUS_FINDINGS && status != STATUS_USAGE && own->junit && !own->junit_lost)
         junit_failure(line, &failure);
     baseline_free(&b);
     for (int i = 0; i < NCHECKS; i++) {

@@ -12,6 +12,7 @@
 #include "report/pair.h"
 #include "base/text.h"
 #include "cli/view.h"
+#include "base/usage.h"
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
@@ -122,7 +123,7 @@ static int choice(const char *arg, const char *const *names, const char *option,
             return i;
         snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i ? ", " : "", names[i]);
     }
-    argp_error(state, "%s: '%s' is none of %s", option, arg, list);
+    usage_error(state, "%s: '%s' is none of %s", option, arg, list);
     return 0;
 }
 
@@ -139,7 +140,7 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
         break;
     case OPT_MIN:
         if (!text_parse_bytes(arg, &own->min_bytes))
-            argp_error(state, "--min-bytes: '%s' is not a size such as 4096, 64k or 1M", arg);
+            usage_error(state, "--min-bytes: '%s' is not a size such as 4096, 64k or 1M", arg);
         break;
     }
 }

@@ -14,6 +14,7 @@
 #include "report/leakcheck.h"
 #include "base/text.h"
 #include "cli/view.h"
+#include "base/usage.h"
 
 #define COUNT(a)      (sizeof(a) / sizeof(*(a)))
 #define TERMINAL_ROWS 25 /* lines on a terminal, unless --limit or --all */
@@ -152,7 +153,7 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
         for (own->by = 0; own->by < 4 && strcmp(arg, names[own->by]) != 0;)
             own->by++;
         if (own->by == 4)
-            argp_error(state, "--by: '%s' is none of line, stack, function and module", arg);
+            usage_error(state, "--by: '%s' is none of line, stack, function and module", arg);
         break;
     }
 }

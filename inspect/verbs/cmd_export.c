@@ -13,6 +13,7 @@
 #include "base/savefile.h"
 #include "base/text.h"
 #include "cli/view.h"
+#include "base/usage.h"
 
 enum { AS_NOTHING, AS_PPROF, AS_FOLDED };
 
@@ -50,17 +51,17 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
     case OPT_PPROF:
     case OPT_FOLDED:
         if (own->as != AS_NOTHING)
-            argp_error(state, "--pprof and --folded: one of them");
+            usage_error(state, "--pprof and --folded: one of them");
         own->as = key == OPT_PPROF ? AS_PPROF : AS_FOLDED;
         break;
     case OPT_SAMPLE:
         own->chosen = true;
         own->value = value_named(arg);
         if (own->value < 0)
-            argp_error(state,
-                       "--sample: '%s' is none of inuse_space, inuse_objects, alloc_space "
-                       "and alloc_objects",
-                       arg);
+            usage_error(state,
+                        "--sample: '%s' is none of inuse_space, inuse_objects, alloc_space "
+                        "and alloc_objects",
+                        arg);
         break;
     default:
         own->file = arg;

@@ -15,6 +15,7 @@
 #include "report/stacks.h"
 #include "base/text.h"
 #include "cli/view.h"
+#include "base/usage.h"
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
@@ -118,7 +119,7 @@ static int64_t age(const char *arg, struct argp_state *state) {
     long long n = strtoll(arg, &end, 10);
     const char *unit = *end ? strchr(units, *end) : units;
     if (end == arg || n < 0 || n > 1000000000 || !unit || (*end && end[1]))
-        argp_error(state, "--older-than: '%s' is not a time such as 30s, 10m, 2h or 1d", arg);
+        usage_error(state, "--older-than: '%s' is not a time such as 30s, 10m, 2h or 1d", arg);
     return n * seconds[unit ? unit - units : 0];
 }
 

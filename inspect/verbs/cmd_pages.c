@@ -8,6 +8,7 @@
 #include "report/chunkmap.h"
 #include "base/text.h"
 #include "cli/view.h"
+#include "base/usage.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
@@ -94,7 +95,7 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
     struct own *own = line->own;
     if (key == OPT_LEVEL) {
         if (arg[0] < '0' || arg[0] > '4' || arg[1] != '\0')
-            argp_error(state, "--level: '%s' is none of 0, 1, 2, 3 and 4", arg);
+            usage_error(state, "--level: '%s' is none of 0, 1, 2, 3 and 4", arg);
         own->level = arg[0] - '0';
     }
     own->what = key == OPT_LEVEL ? WHAT_LEVEL

@@ -12,6 +12,7 @@
 #include "image/pins.h"
 #include "base/text.h"
 #include "cli/view.h"
+#include "base/usage.h"
 
 #define DEFAULT_UTIL 25
 
@@ -53,10 +54,10 @@ static double parse_util(const char *arg, struct argp_state *state) {
     char *end;
     double util = strtod(arg + (*arg == '<'), &end);
     if (end == arg || (*end && strcmp(end, "%") != 0) || !(util > 0))
-        argp_error(state, "--util: '%s' is not a percentage such as 25", arg);
+        usage_error(state, "--util: '%s' is not a percentage such as 25", arg);
     if (util > PINS_MOST_USED)
-        argp_error(state, "--util: blocks that are more than %d %% used are not looked at",
-                   PINS_MOST_USED);
+        usage_error(state, "--util: blocks that are more than %d %% used are not looked at",
+                    PINS_MOST_USED);
     return util;
 }
 
@@ -74,7 +75,7 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
         for (own->by = 0; own->by < PIN_NUNITS && strcmp(arg, names[own->by]) != 0;)
             own->by++;
         if (own->by == PIN_NUNITS)
-            argp_error(state, "--by: '%s' is none of span, huge and arena", arg);
+            usage_error(state, "--by: '%s' is none of span, huge and arena", arg);
         break;
     }
 }

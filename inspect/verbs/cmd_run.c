@@ -19,6 +19,7 @@
 #include "report/runleaks.h"
 #include "base/savefile.h"
 #include "report/suppress.h"
+#include "base/usage.h"
 
 struct own {
     const char *file;
@@ -50,9 +51,9 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
     } else if (key == OPT_SUPPRESSIONS) {
         own->show.suppressions = arg;
     } else if (!savefile_kind(arg))
-        argp_error(state, "-o: '%s' ends neither in .db nor in .gmi", arg);
+        usage_error(state, "-o: '%s' ends neither in .db nor in .gmi", arg);
     else if (strchr(arg, ','))
-        argp_error(state, "-o: '%s' has a comma, which separates the words of GOMALLOC", arg);
+        usage_error(state, "-o: '%s' has a comma, which separates the words of GOMALLOC", arg);
     else
         own->file = arg;
 }

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "report/trend.h"
 #include "cli/view.h"
+#include "base/usage.h"
 
 enum { BY_STACK, BY_LINE, BY_FUNCTION, BY_MODULE };
 
@@ -70,13 +71,13 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
     case OPT_GROWTH:
         own->growth = arg ? TREND_ALL : TREND_GROWING;
         if (arg && strcmp(arg, "all") != 0)
-            argp_error(state, "--growth: '%s' is not \"all\"", arg);
+            usage_error(state, "--growth: '%s' is not \"all\"", arg);
         break;
     case OPT_BY:
         for (own->by = 0; own->by < 4 && strcmp(arg, names[own->by]) != 0;)
             own->by++;
         if (own->by == 4)
-            argp_error(state, "--by: '%s' is none of stack, line, function and module", arg);
+            usage_error(state, "--by: '%s' is none of stack, line, function and module", arg);
         break;
     }
 }

@@ -17,6 +17,7 @@
 #include "report/series.h"
 #include "target/target.h"
 #include "base/text.h"
+#include "base/usage.h"
 
 struct own {
     const char *file;
@@ -52,13 +53,13 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
         own->keep = option_number(arg, "--keep", 1, state);
     else if (key == OPT_EVERY) {
         if ((own->every_ns = series_parse(arg)) == 0)
-            argp_error(state, "--every: '%s' is not a time such as 30s, 5m or 1h", arg);
+            usage_error(state, "--every: '%s' is not a time such as 30s, 5m or 1h", arg);
     } else if (key == OBJECTS_KEY)
         own->objects = objects_parse(arg, state), own->objects_chosen = true;
     else if (savefile_kind(arg))
         own->file = arg;
     else
-        argp_error(state, "-o: '%s' ends neither in .db nor in .gmi", arg);
+        usage_error(state, "-o: '%s' ends neither in .db nor in .gmi", arg);
 }
 
 /* What has been saved. */

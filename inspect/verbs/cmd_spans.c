@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "cli/view.h"
+#include "base/usage.h"
 
 static const struct column columns[] = {
     {"address", "base", KIND_ADDRESS, 0, "of its first byte"},
@@ -81,7 +82,7 @@ static void parse_util(struct own *own, const char *arg, struct argp_state *stat
     own->util_order = *arg == '<' || *arg == '>' ? *arg++ : '<';
     own->util = strtod(arg, &end);
     if (end == arg || (*end && strcmp(end, "%") != 0) || !(own->util >= 0))
-        argp_error(state, "--util: '%s' is not a percentage such as '<25%%' or '>75%%'", arg);
+        usage_error(state, "--util: '%s' is not a percentage such as '<25%%' or '>75%%'", arg);
 }
 
 static const char *known(const char *arg, const char *option, const char *const *names, size_t n,
@@ -96,7 +97,7 @@ static const char *known(const char *arg, const char *option, const char *const 
         }
     char hint[TEXT_HINT_SIZE];
     text_hint(hint, word, names, n);
-    argp_error(state, "%s: unknown '%s'%s", option, arg, hint);
+    usage_error(state, "%s: unknown '%s'%s", option, arg, hint);
     free(word);
     return NULL;
 }

@@ -228,3 +228,35 @@ END
     check 1 "$pid" --max-leaks 0
     grep -qE "paused [0-9.]+ [mu]s" err
 }
+
+@test "check: what is no baseline, and what is no file to write to, is said once" {
+    : >empty
+    echo "a text" >text
+    "$mk" leaks.gmi leaks=1
+    refuses 3 "^goinspect: --suppressions: nowhere: No such file or directory; a text with lines of leak:PATTERN is wanted$" \
+        check leaks.gmi --max-leaks 0 --suppressions nowhere
+    refuses 3 "^goinspect: --baseline: no process and no file called 'nowhere'.*; a .gmi, a .db or what --write-baseline made is wanted$" \
+        check a.gmi --max-growth 1% --baseline nowhere
+    refuses 2 "^goinspect: --baseline: text: is not a heap image.*; a .gmi, a .db or what --write-baseline made is wanted$" \
+        check a.gmi --max-growth 1% --baseline text
+    refuses 2 "^goinspect: --baseline: empty: is empty" check a.gmi --max-growth 1% --baseline empty
+    mkdir folder
+    "$GOINSPECT" check a.gmi --max-live 1GiB --junit folder >out 2>err && false
+    [ "$(grep -c "folder: cannot write: Is a directory" err)" -eq 1 ]
+}
+
+@test "check: a device or a pipe is written to, not replaced; a link stays one" {
+    ln -s /dev/full full
+    : >there.xml
+    ln -s there.xml link
+    "$GOINSPECT" check a.gmi --max-live 1GiB --junit full >out 2>err && false
+    grep -q "full: cannot write: No space left on device; nothing was changed" err
+    [ -L full ] && [ -c /dev/full ]
+    mkfifo pipe
+    cat pipe >read &
+    "$GOINSPECT" check a.gmi --max-live 1GiB --junit pipe >out 2>err
+    wait $!
+    [ -p pipe ]
+    "$GOINSPECT" check a.gmi --max-live 1GiB --junit link >out 2>err
+    [ -L link ] && cmp read there.xml
+}

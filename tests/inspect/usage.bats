@@ -52,7 +52,12 @@ verbs="run ps status sites classes spans arenas pages cache central sql snapshot
     misused "sites: unknown option --limt: did you mean --limit\?" sites demo.gmi --limt 3
     misused "spans: unknown option --clas-: did you mean --class\?" spans --clas- 3 demo.gmi
     misused "status: unknown option --xyzzy; " status demo.gmi --xyzzy
-    misused "invalid option -- 'Z'" status demo.gmi -Z
+    misused "status: unknown option -Z; \"goinspect help status\" says more" status demo.gmi -Z
+    misused "sites: unknown option -Z" sites demo.gmi -jZ
+    misused "sites: --limit wants a word behind it" sites demo.gmi --limit
+    misused "sites: -o wants a word behind it" sites demo.gmi -o
+    misused "profile: too few words: goinspect profile start TARGET\|stop TARGET" profile start
+    [ "$(wc -l <"$work/err")" -eq 1 ]
 }
 
 @test "an option may be cut short, its argument may look like an option" {
