@@ -31,10 +31,8 @@ static size_t piece_length(const char *s) {
     return n;
 }
 
-void wrap_print(FILE *out, const char *text, size_t width, size_t first, size_t others) {
-    size_t column = first;
+static void print(FILE *out, const char *text, size_t width, size_t column, size_t others) {
     bool begun = false;
-    fprintf(out, "%*s", (int)first, "");
     for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
         size_t n = piece_length(text);
         char *piece = must_dup_n(text, n);
@@ -53,4 +51,13 @@ void wrap_print(FILE *out, const char *text, size_t width, size_t first, size_t 
         text += n;
     }
     fputc('\n', out);
+}
+
+void wrap_print(FILE *out, const char *text, size_t width, size_t first, size_t others) {
+    fprintf(out, "%*s", (int)first, "");
+    print(out, text, width, first, others);
+}
+
+void wrap_rest(FILE *out, const char *text, size_t width, size_t indent) {
+    print(out, text, width, indent, indent);
 }

@@ -13,4 +13,7 @@
  * behind others. */
 void wrap_print(FILE *out, const char *text, size_t width, size_t first, size_t others);
 
+/* wrap_rest is wrap_print for a text behind what stands in the line already, `indent` cells. */
+void wrap_rest(FILE *out, const char *text, size_t width, size_t indent);
+
 #endif

@@ -32,11 +32,12 @@ struct view_query {
 /* The columns of a view that has names of call sites, and where these are. */
 /* clang-format off */
 #define VIEW_FUNCTION_COLUMNS                                                                      \
-    {"function", NULL, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE,                                        \
+    {"function", NULL, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE | COLUMN_NAME,                          \
      "innermost one that is no wrapper of malloc"},                                                \
     {"callers", VIEW_CALLERS, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE | COLUMN_OPTIONAL | COLUMN_LATE, \
      "the next three functions outwards"},                                                         \
-    {"location", NULL, KIND_TEXT, COLUMN_CUT_LEFT | COLUMN_WIDE | COLUMN_OPTIONAL,                 \
+    {"location", NULL, KIND_TEXT,                                                                  \
+     COLUMN_CUT_LEFT | COLUMN_WIDE | COLUMN_OPTIONAL | COLUMN_LATE,                                \
      "file:line, or module+offset"}
 #define VIEW_PLACE_COLUMNS                                                                         \
     {"file", NULL, KIND_TEXT, COLUMN_EXTRA, "source file with its path"},                          \

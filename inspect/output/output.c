@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -16,6 +17,7 @@
 #include "output/output_private.h"
 #include "base/progress.h"
 #include "base/text.h"
+#include "base/wrap.h"
 
 struct value value_integer(int64_t i) {
     return (struct value){.type = VALUE_INTEGER, .integer = i};
@@ -61,6 +63,27 @@ size_t output_width(const struct output_options *options) {
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
         return size.ws_col;
     return 80;
+}
+
+void output_text(const struct output_options *options, const char *format, ...) {
+    size_t width = output_width(options), n;
+    char *text = NULL;
+    va_list ap;
+    va_start(ap, format);
+    if (vasprintf(&text, format, ap) < 0)
+        text = must_dup("");
+    va_end(ap);
+    for (const char *p = text; *p; p += n + (p[n] == '\n')) {
+        size_t blanks = strspn(p, " ");
+        n = strcspn(p, "\n");
+        char *line = must_dup_n(p, n);
+        if (width && text_width(line) > width)
+            wrap_print(options->out, line, width, blanks, blanks + 2);
+        else
+            fprintf(options->out, "%s%s", line, p[n] ? "\n" : "");
+        free(line);
+    }
+    free(text);
 }
 
 /* find_column returns the index of the column called by the n bytes at name, or -1 with a failure

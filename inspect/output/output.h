@@ -33,14 +33,15 @@ enum column_kind {
 };
 
 /* column.flags */
-#define COLUMN_EXTRA    0x1u  /* not in the table unless --columns names it; always in JSON, CSV */
-#define COLUMN_OPTIONAL 0x2u  /* left out of a table that is wider than the terminal */
-#define COLUMN_LATE     0x20u /* with OPTIONAL: left out after all others */
-#define COLUMN_MEASURED 0x40u /* a process takes the time to find it out only if it is shown */
-#define COLUMN_CUT      0x4u  /* text whose end may be cut off to fit the terminal */
-#define COLUMN_CUT_LEFT 0x8u  /* text whose beginning may be: paths */
-#define COLUMN_WIDE     0x10u /* not cut to less than 20 cells, rather than 12 */
-#define COLUMN_FAINT    0x80u /* a text that ends in ? makes its row faint on a terminal */
+#define COLUMN_EXTRA    0x1u   /* not in the table unless --columns names it; always in JSON, CSV */
+#define COLUMN_OPTIONAL 0x2u   /* left out of a table that is wider than the terminal */
+#define COLUMN_LATE     0x20u  /* with OPTIONAL: there is room for it before all others */
+#define COLUMN_MEASURED 0x40u  /* a process takes the time to find it out only if it is shown */
+#define COLUMN_CUT      0x4u   /* text whose end may be cut off to fit the terminal */
+#define COLUMN_NAME     0x100u /* with CUT: a function's name, which loses what is within <>, () */
+#define COLUMN_CUT_LEFT 0x8u   /* text whose beginning may be: paths */
+#define COLUMN_WIDE     0x10u  /* not cut to less than 20 cells, rather than 12 */
+#define COLUMN_FAINT    0x80u  /* a text that ends in ? makes its row faint on a terminal */
 
 struct column {
     const char *name; /* lower case; printed in upper case over the table */
@@ -98,6 +99,11 @@ uint64_t output_close(struct output *output);
 bool output_has_color(const struct output_options *options);
 bool output_is_terminal(const struct output_options *options);
 size_t output_width(const struct output_options *options);
+
+/* output_text writes lines of prose, which are broken at blanks on a terminal: what follows begins
+ * two cells further to the right. */
+void output_text(const struct output_options *options, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* Helpers for rows that do not come from SQL. */
 struct value value_integer(int64_t i);

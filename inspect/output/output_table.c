@@ -4,15 +4,18 @@
  *
  * libsmartcols aligns and prints; which columns there is room for, and how far long names are cut,
  * is decided here, because it cuts without a mark and drops nothing.  On a terminal that is too
- * narrow, optional columns go first, the last of them before the others; then the columns that may
- * be cut share what is left, the widest losing most.  In a pipe nothing is dropped or cut.
+ * narrow, there are optional columns as far as there is room for them; then the columns that may
+ * be cut share what is left, the widest losing most.  If that is not enough, each value has a line
+ * of its own.  In a pipe nothing is dropped or cut.
  */
 #include <libsmartcols/libsmartcols.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "output/output_private.h"
+#include "base/elide.h"
 #include "base/text.h"
+#include "base/wrap.h"
 
 #define SEPARATOR     2  /* cells between two columns */
 #define SMALLEST_CUT  12 /* a name is not cut to less than this */
@@ -154,54 +157,52 @@ static size_t least_width(const struct layout *l, size_t n) {
     return total;
 }
 
-/* drop_columns takes the columns that have all of flags and none of not out until the rest fits,
- * the last first; returns how many are left. */
-static size_t drop_columns(struct layout *l, size_t n, size_t width, size_t nrows, unsigned flags,
-                           unsigned not ) {
-    for (size_t i = n; i-- > 0 && least_width(l, n) > width;) {
-        if ((l[i].column->flags & (flags | not )) != flags)
+/* keep_columns marks those of the columns with flags, and none of `not`, for which there is room
+ * beside the ones that are marked. */
+static void keep_columns(const struct layout *l, size_t n, size_t width, unsigned flags,
+                         unsigned not, bool *keep) {
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += keep[i] ? least_width(&l[i], 1) + SEPARATOR : 0;
+    for (size_t i = 0; i < n; i++) {
+        if (keep[i] || (l[i].column->flags & (flags | not )) != flags)
             continue;
-        free_layout(&l[i], nrows);
-        memmove(&l[i], &l[i + 1], (n - i - 1) * sizeof(*l));
-        n--;
+        keep[i] = total + least_width(&l[i], 1) <= width;
+        total += keep[i] ? least_width(&l[i], 1) + SEPARATOR : 0;
     }
-    return n;
 }
 
-/* cut_text shortens s to width cells and puts a mark where something is missing. */
-static void cut_text(char *s, size_t width, bool left) {
-    bool utf8 = text_utf8_locale();
-    const char *mark = utf8 ? "\xe2\x80\xa6" : "~";
-    char *copy = must_dup(s);
-    size_t n = strlen(copy), from = 0, to = 0;
-    uint32_t c;
-    if (left) {
-        while (from < n && text_width(copy + from) > width - 1)
-            from += text_decode(copy + from, n - from, &c);
-        snprintf(s, n + 1 > 4 ? n + 1 : 4, "%s%s", mark, copy + from);
-    } else {
-        for (size_t used = 0; to < n;) {
-            size_t len = text_decode(copy + to, n - to, &c);
-            char one[5] = {0};
-            memcpy(one, copy + to, len);
-            used += text_width(one);
-            if (used > width - 1)
-                break;
-            to += len;
-        }
-        strcpy(s + to, mark);
+/* drop_columns takes optional columns out for which there is no room; returns how many are left. */
+static size_t drop_columns(struct layout *l, size_t n, size_t width, size_t nrows) {
+    bool *keep = must_calloc(n, sizeof(*keep));
+    size_t left = 0;
+    for (size_t i = 0; i < n; i++)
+        keep[i] = !(l[i].column->flags & COLUMN_OPTIONAL);
+    keep_columns(l, n, width, COLUMN_OPTIONAL | COLUMN_LATE, 0, keep);
+    keep_columns(l, n, width, COLUMN_OPTIONAL, COLUMN_LATE, keep);
+    for (size_t i = 0; i < n; i++) {
+        if (keep[i])
+            l[left++] = l[i];
+        else
+            free_layout(&l[i], nrows);
     }
-    free(copy);
+    free(keep);
+    return left;
+}
+
+/* cut_cell returns a column's text in at most width cells, to be freed. */
+static char *cut_cell(const struct column *column, const char *text, size_t width) {
+    if (column->flags & COLUMN_CUT_LEFT)
+        return elide_begin(text, width);
+    return column->flags & COLUMN_NAME ? elide_name(text, width) : elide_end(text, width);
 }
 
 /* cut_column makes a column's cells no wider than width. */
 static void cut_column(struct layout *l, size_t width, size_t nrows) {
-    bool left = l->column->flags & COLUMN_CUT_LEFT;
     for (size_t i = 0; i < nrows; i++) {
-        if (text_width(l->cells[i]) <= width)
-            continue;
-        l->cells[i] = must_realloc(l->cells[i], strlen(l->cells[i]) + 4, 1);
-        cut_text(l->cells[i], width, left);
+        char *cut = cut_cell(l->column, l->cells[i], width);
+        free(l->cells[i]);
+        l->cells[i] = cut;
     }
     l->width = width;
 }
@@ -267,10 +268,56 @@ static void print_layout(struct output *o, struct layout *l, size_t n, size_t nr
     scols_unref_table(table);
 }
 
+/* squeeze takes the blanks out that align a number: "12   B  ". */
+static char *squeeze(const char *cell) {
+    char *text = must_dup(cell + strspn(cell, " ")), *to = text;
+    for (const char *p = text; *p; p++)
+        if (*p != ' ' || (p[1] != ' ' && p[1] != '\0'))
+            *to++ = *p;
+    *to = '\0';
+    return text;
+}
+
+/* print_field prints a value behind the name of its column. */
+static void print_field(struct output *o, const struct layout *l, size_t label, size_t width,
+                        const char *cell) {
+    FILE *out = o->options->out;
+    size_t room = width > label + SEPARATOR + SMALLEST_CUT ? width - label - SEPARATOR : 0;
+    char *text = squeeze(cell);
+    bool bold = output_has_color(o->options);
+    fprintf(out, "%s%s%s%*s", bold ? "\033[1m" : "", l->header, bold ? "\033[0m" : "",
+            (int)(label - text_width(l->header) + SEPARATOR), "");
+    char *cut = l->column->flags & (COLUMN_CUT | COLUMN_CUT_LEFT) && room
+                    ? cut_cell(l->column, text, room)
+                    : must_dup(text);
+    if (room && text_width(cut) > room)
+        wrap_rest(out, cut, width, label + SEPARATOR);
+    else
+        fprintf(out, "%s\n", cut);
+    free(cut);
+    free(text);
+}
+
+/* print_records prints a line for each value, and a blank one between two rows: where a row is
+ * wider than the terminal. */
+static void print_records(struct output *o, const struct layout *l, size_t n, size_t nrows,
+                          size_t width) {
+    size_t label = 0;
+    for (size_t i = 0; i < n; i++)
+        label = text_width(l[i].header) > label ? text_width(l[i].header) : label;
+    for (size_t row = 0; row < nrows; row++) {
+        if (row)
+            fputc('\n', o->options->out);
+        for (size_t i = 0; i < n; i++)
+            print_field(o, &l[i], label, width, l[i].cells[row]);
+    }
+}
+
 /* print_header_only is for no rows: libsmartcols prints nothing at all then. */
-static void print_header_only(struct output *o, const struct layout *l, size_t n) {
+static void print_header_only(struct output *o, const struct layout *l, size_t n, bool fits) {
+    const char *between = fits ? "  " : "\n";
     for (size_t i = 0; i < n && !o->options->no_header; i++)
-        fprintf(o->options->out, "%s%s", l[i].header, i + 1 < n ? "  " : "\n");
+        fprintf(o->options->out, "%s%s", l[i].header, i + 1 < n ? between : "\n");
 }
 
 void output_table(struct output *o, size_t nrows) {
@@ -278,16 +325,17 @@ void output_table(struct output *o, size_t nrows) {
     struct layout *l = must_calloc(n, sizeof(*l));
     for (size_t i = 0; i < n; i++)
         lay_out(&l[i], o, o->shown[i], nrows);
-    if (width && !o->options->columns) {
-        n = drop_columns(l, n, width, nrows, COLUMN_OPTIONAL, COLUMN_LATE);
-        n = drop_columns(l, n, width, nrows, COLUMN_OPTIONAL | COLUMN_LATE, 0);
-    }
-    if (width)
+    if (width && !o->options->columns)
+        n = drop_columns(l, n, width, nrows);
+    bool fits = !width || least_width(l, n) <= width;
+    if (width && fits)
         cut_columns(l, n, width, nrows);
-    if (nrows)
+    if (!nrows)
+        print_header_only(o, l, n, fits);
+    else if (fits)
         print_layout(o, l, n, nrows);
     else
-        print_header_only(o, l, n);
+        print_records(o, l, n, nrows, width);
     for (size_t i = 0; i < n; i++)
         free_layout(&l[i], nrows);
     free(l);

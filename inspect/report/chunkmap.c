@@ -137,17 +137,20 @@ static void put_ruler(FILE *out, const struct picture *p) {
     fputc('\n', out);
 }
 
-static void put_legend(FILE *out, const struct picture *p) {
+#define LEGEND 50 /* cells of its lines */
+
+static void put_legend(FILE *out, const struct picture *p, size_t width) {
     char group[TEXT_NUMBER_SIZE];
     text_bytes_plain(group, (double)(p->group * PAGE_BYTES));
     fputs("Pages: ", out);
     for (size_t i = SHADES; i-- > 0;)
         fputs(p->utf8 ? looks[CELL_USED].utf8[i] : looks[CELL_USED].ascii[i], out);
-    fprintf(out, " in use  %s free  %s given back  c cached\n",
-            p->utf8 ? looks[CELL_FREE].utf8[0] : looks[CELL_FREE].ascii[0],
+    const char *between = width < LEGEND ? "\n       " : " ";
+    fprintf(out, " in use  %s free %s%s given back  c cached\n",
+            p->utf8 ? looks[CELL_FREE].utf8[0] : looks[CELL_FREE].ascii[0], between,
             looks[CELL_SCAVENGED].ascii[0]);
-    fprintf(out, "%s not grown; one character is %llu page%s, %s\n",
-            p->utf8 ? "       blank" : "       -", (unsigned long long)p->group,
+    fprintf(out, "%s not grown;%sone character is %llu page%s, %s\n",
+            p->utf8 ? "       blank" : "       -", between, (unsigned long long)p->group,
             p->group == 1 ? "" : "s", group);
 }
 
@@ -171,7 +174,7 @@ static void paint(FILE *out, struct picture *p, size_t width) {
     for (p->group = 1; count_lines(p) > MOST_LINES && p->group < 1u << 20;)
         p->group *= 2;
     uint64_t covers = p->group * p->cells, next = 0;
-    put_legend(out, p);
+    put_legend(out, p, width);
     put_ruler(out, p);
     for (size_t i = 0; i < p->nchunks; i++)
         for (uint64_t page = p->chunks[i].page / covers * covers;

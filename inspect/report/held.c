@@ -12,7 +12,7 @@ const struct column held_columns[HELD_COLUMNS] = {
     {"held", "bytes", KIND_BYTES, 0, "bytes given to the object and to what only it leads to"},
     {"objects", NULL, KIND_COUNT, 0, "these"},
     {"age", "age_s * 1000000000", KIND_DURATION, 0, "of the object, since its allocation"},
-    {"holder", NULL, KIND_TEXT, COLUMN_CUT, "function in whose frame the word is"},
+    {"holder", NULL, KIND_TEXT, COLUMN_CUT | COLUMN_NAME, "function in whose frame the word is"},
     VIEW_FUNCTION_COLUMNS,
     {"address", "address_number", KIND_ADDRESS, COLUMN_OPTIONAL,
      "of the object, for \"goinspect why\""},

@@ -11,6 +11,7 @@
 #include "gomalloc/image.h"
 #include "base/progress.h"
 #include "report/stacks.h"
+#include "base/elide.h"
 #include "base/text.h"
 
 static const struct column site_columns[] = {
@@ -88,14 +89,6 @@ static char *statement(const struct shape *shape, const struct view_query *query
     return sql;
 }
 
-/* print_clean writes a column's text without controls, or other if it is NULL. */
-static void print_clean(FILE *out, sqlite3_stmt *stmt, int column, const char *other) {
-    const char *s = (const char *)sqlite3_column_text(stmt, column);
-    char *clean = text_clean(s ? s : other, strlen(s ? s : other), text_utf8_locale());
-    fputs(clean, out);
-    free(clean);
-}
-
 void stacks_bytes(const struct command_line *line, char *buf, size_t size, sqlite3_int64 bytes) {
     if (line->output.raw_bytes)
         snprintf(buf, size, "%lld bytes", bytes);
@@ -111,31 +104,49 @@ static void site_heading(const struct command_line *line, sqlite3_stmt *row) {
     stacks_bytes(line, total, sizeof(total), sqlite3_column_int64(row, TOTAL));
     text_count(objects, sqlite3_column_int64(row, OBJECTS));
     text_count(total_objects, sqlite3_column_int64(row, TOTAL_OBJECTS));
-    fprintf(line->output.out, "%s%s in %s objects%s  (since the start %s in %s)  site %lld\n",
-            bold ? "\033[1m" : "", live, objects, bold ? "\033[0m" : "", total, total_objects,
-            sqlite3_column_int64(row, SITE));
+    output_text(&line->output, "%s%s in %s objects%s  (since the start %s in %s)  site %lld\n",
+                bold ? "\033[1m" : "", live, objects, bold ? "\033[0m" : "", total, total_objects,
+                sqlite3_column_int64(row, SITE));
 }
 
 const struct stacks_figures stacks_of_sites = {
     site_columns, sizeof(site_columns) / sizeof(*site_columns), site_heading};
 
-static void print_frame(FILE *out, const struct shape *shape, sqlite3_stmt *stmt) {
+/* place_of returns where a frame is, to be freed: "file:line", or "module+0x12"; "": not known. */
+static char *place_of(const struct shape *shape, sqlite3_stmt *stmt) {
     const char *file = (const char *)sqlite3_column_text(stmt, at(shape, FILE_));
     const char *module = (const char *)sqlite3_column_text(stmt, at(shape, MODULE));
-    fputs("    ", out);
-    print_clean(out, stmt, at(shape, FUNCTION), "??");
-    if (file) {
-        fputs("  ", out);
-        print_clean(out, stmt, at(shape, FILE_), "");
-        fprintf(out, ":%lld", sqlite3_column_int64(stmt, at(shape, LINE)));
-    } else if (module && module[0]) {
-        fputs("  ", out);
-        print_clean(out, stmt, at(shape, MODULE), "");
-        fprintf(out, "+0x%llx", sqlite3_column_int64(stmt, at(shape, OFFSET)));
-    } else if (module &&
-               sqlite3_column_int64(stmt, at(shape, OFFSET)) < (int64_t)GOMALLOC_FRAME_OMITTED)
-        fprintf(out, "  0x%llx", sqlite3_column_int64(stmt, at(shape, OFFSET)));
-    fputs(sqlite3_column_int(stmt, at(shape, INLINED)) ? "  (inlined)\n" : "\n", out);
+    sqlite3_int64 offset = sqlite3_column_int64(stmt, at(shape, OFFSET));
+    if (file)
+        return must_format("%s:%lld", file, sqlite3_column_int64(stmt, at(shape, LINE)));
+    if (module && module[0])
+        return must_format("%s+0x%llx", module, (unsigned long long)offset);
+    if (module && offset < (int64_t)GOMALLOC_FRAME_OMITTED)
+        return must_format("0x%llx", (unsigned long long)offset);
+    return must_dup("");
+}
+
+/* print_frame has two lines on a terminal that is too narrow for one, and shortens what is too long
+ * even so. */
+static void print_frame(const struct command_line *line, const struct shape *shape,
+                        sqlite3_stmt *stmt) {
+    size_t width = output_width(&line->output);
+    const char *text = (const char *)sqlite3_column_text(stmt, at(shape, FUNCTION));
+    char *raw = place_of(shape, stmt);
+    char *function = text_clean(text ? text : "??", strlen(text ? text : "??"), text_utf8_locale());
+    char *place = text_clean(raw, strlen(raw), text_utf8_locale());
+    const char *inlined = sqlite3_column_int(stmt, at(shape, INLINED)) ? "  (inlined)" : "";
+    if (width && 4 + text_width(function) + 2 + text_width(place) + strlen(inlined) > width) {
+        char *name = elide_name(function, width > 24 ? width - 4 : 20);
+        char *end = elide_begin(place, width > 36 ? width - 6 - strlen(inlined) : 20);
+        fprintf(line->output.out, "    %s\n      %s%s\n", name, end, inlined);
+        free(name);
+        free(end);
+    } else
+        fprintf(line->output.out, "    %s%s%s%s\n", function, place[0] ? "  " : "", place, inlined);
+    free(raw);
+    free(function);
+    free(place);
 }
 
 static void print_end(FILE *out, int truncated, int stopped) {
@@ -160,7 +171,7 @@ static enum status print_stacks(const struct command_line *line, const struct sh
         }
         truncated = sqlite3_column_int(stmt, at(shape, TRUNCATED));
         stopped = sqlite3_column_int(stmt, at(shape, STOPPED));
-        print_frame(out, shape, stmt);
+        print_frame(line, shape, stmt);
     }
     print_end(out, truncated, stopped);
     if (step == SQLITE_DONE)

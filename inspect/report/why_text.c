@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "base/wrap.h"
 #include "cli/view.h"
 #include "report/why.h"
 #include "report/why_text.h"
@@ -102,26 +103,20 @@ static void free_items(struct items *items) {
 
 /* ---- the pieces of a line ------------------------------------------------------------------ */
 
-/* cut_to returns how many bytes of a clean text take at most so many cells. */
-static size_t cut_to(const char *s, size_t cells) {
-    size_t n = strlen(s);
-    char *copy = must_dup(s);
-    while (n && text_width(copy) > cells) {
-        do
-            n--;
-        while (n && ((unsigned char)copy[n] & 0xc0) == 0x80);
-        copy[n] = '\0';
-    }
-    free(copy);
-    return n;
-}
+#define LEAST_TEXT 36 /* cells: a text that has less behind what stands in its line gets others */
 
 /* put_text ends a line with a text; `used` cells are taken. */
 static void put_text(const struct command_line *line, const char *text, size_t used) {
-    size_t width = output_width(&line->output), n = strlen(text);
-    if (width && used + text_width(text) > width)
-        n = cut_to(text, width > used + 12 ? width - used : 12);
-    fprintf(line->output.out, "%.*s\n", (int)n, text);
+    FILE *out = line->output.out;
+    size_t width = output_width(&line->output);
+    if (!width || used + text_width(text) <= width) {
+        fprintf(out, "%s\n", text);
+    } else if (used + LEAST_TEXT <= width) {
+        wrap_rest(out, text, width, used);
+    } else {
+        fputc('\n', out);
+        wrap_print(out, text, width, 8, 10);
+    }
 }
 
 static void bytes_text(const struct command_line *line, char *buf, int64_t bytes) {
@@ -152,8 +147,8 @@ static const char *verdict(const struct item *o) {
                                            : o->kind;
 }
 
-static void print_object(const struct command_line *line, const struct item *o, bool tiny) {
-    FILE *out = line->output.out;
+static void write_object(const struct command_line *line, const struct item *o, bool tiny,
+                         FILE *out) {
     char size[TEXT_NUMBER_SIZE], age[TEXT_NUMBER_SIZE];
     bool bold = output_has_color(&line->output);
     bool asked = o->requested >= 0 && !tiny; /* of a block, the last one's are known */
@@ -172,8 +167,20 @@ static void print_object(const struct command_line *line, const struct item *o, 
         return;
     }
     fprintf(out, ", %s old, from %s\n", o->age < 0 ? "?" : age, o->text);
-    if (o->callers[0]) {
-        fputs("  called by ", out);
+}
+
+static void print_object(const struct command_line *line, const struct item *o, bool tiny) {
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return;
+    write_object(line, o, tiny, out);
+    fclose(out);
+    output_text(&line->output, "%s", text);
+    free(text);
+    if (o->site != 0 && o->callers[0]) {
+        fputs("  called by ", line->output.out);
         put_text(line, o->callers, strlen("  called by "));
     }
 }
@@ -283,8 +290,8 @@ static void print_intro(const struct command_line *line, const struct item *firs
     for (size_t i = 0; i < sizeof(intros) / sizeof(*intros); i++)
         if (strcmp(first->kind, intros[i][0]) == 0)
             text = intros[i][1];
-    fprintf(line->output.out, "\n%s\n",
-            leaked ? "It was lost with the first of these, which leads to it:" : text);
+    output_text(&line->output, "\n%s\n",
+                leaked ? "It was lost with the first of these, which leads to it:" : text);
 }
 
 static void print_chain(const struct command_line *line, const struct items *items) {

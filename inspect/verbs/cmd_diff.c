@@ -182,6 +182,25 @@ static void figure(const struct command_line *line, char *buf, sqlite3_stmt *row
         text_count(number, n);
 }
 
+static void print_pair(const struct command_line *line, const struct pair *pair) {
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return;
+    pair_print(pair, out);
+    fclose(out);
+    output_text(&line->output, "%s", text);
+    free(text);
+}
+
+#define TOTALS_WIDTH 47 /* cells of the table of totals */
+
+static bool is_narrow(const struct command_line *line) {
+    size_t width = output_width(&line->output);
+    return width && width < TOTALS_WIDTH;
+}
+
 static void print_total(const struct command_line *line, sqlite3_stmt *row) {
     char before[TEXT_NUMBER_SIZE + 1], after[TEXT_NUMBER_SIZE + 1], growth[TEXT_NUMBER_SIZE + 1],
         error[TEXT_NUMBER_SIZE], percent[24] = "";
@@ -194,6 +213,12 @@ static void print_total(const struct command_line *line, sqlite3_stmt *row) {
     figure(line, growth, row, 3, true);
     if (was > 0 && grown != 0)
         snprintf(percent, sizeof(percent), "  %+.1f%%", 100 * grown / was);
+    if (is_narrow(line)) {
+        output_text(&line->output, "%s: %s, before %s: %s%s\n",
+                    (const char *)sqlite3_column_text(row, 0), after + strspn(after, " "),
+                    before + strspn(before, " "), growth + strspn(growth, " "), percent);
+        return;
+    }
     fprintf(out, "%-10s  %10s  %10s  %11s%s", (const char *)sqlite3_column_text(row, 0), before,
             after, growth, percent);
     if (sqlite3_column_double(row, 5) > 0) {
@@ -212,7 +237,7 @@ static enum status print_totals(const struct command_line *line, const struct di
     sqlite3_stmt *stmt = NULL;
     enum status status = diff_prepare(d->target.db, "diff", sql, &stmt, failure);
     bool bold = output_has_color(&line->output);
-    if (status == STATUS_DONE)
+    if (status == STATUS_DONE && !is_narrow(line))
         fprintf(line->output.out, "%s%-10s  %10s  %10s  %11s%s\n", bold ? "\033[1m" : "", "TOTAL",
                 "BEFORE", "AFTER", "GROWTH", bold ? "\033[0m" : "");
     while (status == STATUS_DONE && sqlite3_step(stmt) == SQLITE_ROW)
@@ -265,7 +290,7 @@ static enum status show(const struct command_line *line, const struct pair *pair
     bool people =
         line->output.format == OUTPUT_TABLE && !line->output.no_header && !line->output.columns;
     if (people) {
-        pair_print(pair, line->output.out);
+        print_pair(line, pair);
         status = print_totals(line, d, failure);
         if (own->by == BY_TOTAL)
             return status;

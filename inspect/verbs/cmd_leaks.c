@@ -211,11 +211,15 @@ static void heading(const struct command_line *line, sqlite3_stmt *row) {
     text_count(objects, sqlite3_column_int64(row, OBJECTS));
     text_count(more, sqlite3_column_int64(row, INDIRECT_OBJECTS));
     times(old, sizeof(old), row);
-    fprintf(line->output.out, "%s%s in %s objects%s", bold ? "\033[1m" : "", direct, objects,
-            bold ? "\033[0m" : "");
-    if (sqlite3_column_int64(row, INDIRECT_OBJECTS))
-        fprintf(line->output.out, " and %s in %s that they lead to", indirect, more);
-    fprintf(line->output.out, "  (%s)  site %lld\n", old, sqlite3_column_int64(row, SITE));
+    char *below = must_dup("");
+    if (sqlite3_column_int64(row, INDIRECT_OBJECTS)) {
+        free(below);
+        below = must_format(" and %s in %s that they lead to", indirect, more);
+    }
+    output_text(&line->output, "%s%s in %s objects%s%s  (%s)  site %lld\n", bold ? "\033[1m" : "",
+                direct, objects, bold ? "\033[0m" : "", below, old,
+                sqlite3_column_int64(row, SITE));
+    free(below);
 }
 
 static const struct stacks_figures figures = {figure_columns, COUNT(figure_columns), heading};

@@ -148,23 +148,23 @@ static void print_heap(const struct command_line *line, const struct target *tar
     char text[4][TEXT_NUMBER_SIZE];
     struct failure ignored;
     sqlite3_stmt *stmt = NULL;
-    FILE *out = line->output.out;
     /* An older file has neither. */
     if (view_prepare(target, sql, NULL, &stmt, &ignored) == STATUS_DONE &&
         sqlite3_step(stmt) == SQLITE_ROW) {
         const char *search = (const char *)sqlite3_column_text(stmt, 0);
         for (int i = 0; i < 4; i++)
             text_bytes_plain(text[i], sqlite3_column_double(stmt, i + 2));
-        fprintf(out, "\nsearchAddr %s, grows at %s\n", search ? search : "none",
-                (const char *)sqlite3_column_text(stmt, 1));
-        fprintf(out, "scavenger  %s retained, goal %s%s\n", text[1], text[0],
-                sqlite3_column_int(stmt, 10) ? ": at work" : "");
-        fprintf(out, "           %s given back, %s used again\n", text[2], text[3]);
-        fprintf(out, "           %lld windows, %lld of them regretted\n",
-                (long long)sqlite3_column_int64(stmt, 6), (long long)sqlite3_column_int64(stmt, 7));
+        output_text(&line->output, "\nsearchAddr %s, grows at %s\n", search ? search : "none",
+                    (const char *)sqlite3_column_text(stmt, 1));
+        output_text(&line->output, "scavenger  %s retained, goal %s%s\n", text[1], text[0],
+                    sqlite3_column_int(stmt, 10) ? ": at work" : "");
+        output_text(&line->output, "           %s given back, %s used again\n", text[2], text[3]);
+        output_text(&line->output, "           %lld windows, %lld of them regretted\n",
+                    (long long)sqlite3_column_int64(stmt, 6),
+                    (long long)sqlite3_column_int64(stmt, 7));
         text_duration(text[0], sqlite3_column_int64(stmt, 8));
-        fprintf(out, "           worked %s, %.3f%% of a CPU\n", text[0],
-                sqlite3_column_double(stmt, 9));
+        output_text(&line->output, "           worked %s, %.3f%% of a CPU\n", text[0],
+                    sqlite3_column_double(stmt, 9));
     }
     sqlite3_finalize(stmt);
 }

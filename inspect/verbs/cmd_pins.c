@@ -144,8 +144,8 @@ static void print_unrecorded(const struct sums *s, FILE *out) {
     fputs(".\n", out);
 }
 
-/* print_end writes what it comes to, in a sentence or two. */
-static void print_end(const struct own *own, const struct sums *s, double util, FILE *out) {
+/* write_end writes what it comes to, in a sentence or two. */
+static void write_end(const struct own *own, const struct sums *s, double util, FILE *out) {
     static const char *const one[] = {"span", "huge page of 2 MiB", "arena"};
     static const char *const many[] = {"spans", "huge pages of 2 MiB", "arenas"};
     char bytes[TEXT_NUMBER_SIZE];
@@ -171,6 +171,18 @@ static void print_end(const struct own *own, const struct sums *s, double util, 
     }
     fputs(".\n", out);
     print_unrecorded(s, out);
+}
+
+static void print_end(const struct command_line *line, const struct sums *s, double util) {
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return;
+    write_end(line->own, s, util, out);
+    fclose(out);
+    output_text(&line->output, "%s", text);
+    free(text);
 }
 
 /* check says why there are no pins to be had, if so. */
@@ -205,7 +217,7 @@ static enum status show(const struct command_line *line, const struct target *ta
     if (status == STATUS_DONE && (!table || sums.blocks))
         status = view_show_as(line, target, &list, own->all ? 0 : 25, &query, failure);
     if (status == STATUS_DONE && table && !line->output.no_header)
-        print_end(own, &sums, util, line->output.out);
+        print_end(line, &sums, util);
     return status;
 }
 

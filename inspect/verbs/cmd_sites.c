@@ -107,6 +107,14 @@ static const char first_sites[] =
     "SELECT site_id FROM site_figure WHERE snapshot_id = :snapshot"
     " ORDER BY live_bytes DESC, alloc_bytes DESC, site_id LIMIT :limit";
 
+/* columns_by returns the columns of rows that are several stacks'. */
+static const char *columns_by(bool module, bool narrow) {
+    if (module)
+        return narrow ? "live,objects,module" : "live,percent,objects,total,total_objects,module";
+    return narrow ? "live,objects,function,location"
+                  : "live,percent,objects,total,total_objects,function,location";
+}
+
 static enum status show(struct command_line *line, const struct target *target,
                         struct failure *failure) {
     const struct own *own = line->own;
@@ -120,10 +128,9 @@ static enum status show(struct command_line *line, const struct target *target,
                                      .key = "site_id",
                                      .bindings = bindings,
                                      .nbindings = 1};
+    size_t width = output_width(&line->output);
     if (own->by != BY_STACK && line->output.format == OUTPUT_TABLE && !line->output.columns)
-        line->output.columns = own->by == BY_MODULE
-                                   ? "live,percent,objects,total,total_objects,module"
-                                   : "live,percent,objects,total,total_objects,function,location";
+        line->output.columns = columns_by(own->by == BY_MODULE, width && width < 90);
     return own->stacks ? stacks_show(line, target, &stacks_of_sites, &query, failure)
                        : view_show(line, target, &query, failure);
 }

@@ -60,7 +60,7 @@ END
     check 1 leaks.db --max-leaks 5
     check 2 a.gmi --max-leaks 0
     grep -q "a.gmi holds no leak check" err
-    check 2 leaks.gmi --max-leaks 0 --suppressions none
+    check 3 leaks.gmi --max-leaks 0 --suppressions none
 }
 
 @test "check: growth against an image and a snapshot, exact to the byte" {

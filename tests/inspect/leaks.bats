@@ -113,7 +113,7 @@ check() {
     refuses 2 "known:2: 'race:b' is no suppression: they read leak:PATTERN" leaks leaks.gmi --suppressions known
     echo "leak:" >known
     refuses 2 "known:1: " leaks leaks.gmi --suppressions known
-    refuses 2 "none: No such file" leaks leaks.gmi --suppressions none
+    refuses 3 "none: No such file" leaks leaks.gmi --suppressions none
 }
 
 # lost_by ARGUMENT... prints which functions' objects have leaked, in one line.

@@ -189,3 +189,31 @@ PYTHON
     wait "$watcher" || status=$?
     [ $status -eq 3 ]
 }
+
+@test "no line is wider than a narrow terminal, and no number is cut" {
+    local n verb
+    "$BUILD_DIR/tests/inspect/mkimage" leaks.gmi leaks=1
+    "$GOINSPECT" snapshot leaks.gmi -o leaks.db 2>/dev/null
+    for n in 40 60 80; do
+        for verb in leaks "leaks --objects" "leaks --stack-held" "leaks --stacks" "leaks --reachable" sites \
+            "sites --by function" "sites --stacks" escape pins "pins --by arena" classes spans arenas cache central \
+            "diff leaks.db" "check --max-live 1B" doctor; do
+            # shellcheck disable=SC2086
+            set -- $verb
+            LC_ALL=C COLUMNS=$n "$GOINSPECT" "$1" leaks.gmi "${@:2}" 2>/dev/null >out || [ $? -le 1 ]
+            if awk -v n=$n 'length($0) > n { print; wide = 1 } END { exit !wide }' out; then
+                echo "wider than $n: $verb"
+                return 1
+            fi
+        done
+    done
+    COLUMNS=40 "$GOINSPECT" classes leaks.gmi >out
+    [ "$(sed -n 's/^LIVE  *//p' out | head -n 1)" = "40.0 KiB" ]
+    [ "$(grep -c '^CLASS ' out)" -eq "$("$GOINSPECT" classes leaks.gmi --no-header | wc -l)" ]
+}
+
+@test "what is said on a narrow terminal is broken at blanks" {
+    on_terminal 40 "$GOINSPECT leaks demo.gmi" >out || true
+    awk 'length($0) > 40 { print; wide = 1 } END { exit wide }' out
+    grep -q '^goinspect: ' out && grep -q '^  [a-z"]' out
+}
