@@ -194,6 +194,7 @@ static void make_copy(struct begin *b) {
                                       .arg = b,
                                       .keep = b->report->keep,
                                       .go = &c->shared->known};
+    atomic_store_explicit(&c->shared->unshared, 0, memory_order_relaxed);
     int error = fork_copy_start(&c->copy, &job);
     if (b->give != NULL)
         withheld_keep(b->give);
