@@ -66,11 +66,11 @@ static void restore(const char *name, const char *value) {
 }
 
 static void become_leaks(const struct runleaks *r, const char *file, const char *snapshot) {
-    const char *argv[10] = {"goinspect", "leaks", "--stacks"};
+    const char *argv[10 + 2 * SUPPRESS_FILES] = {"goinspect", "leaks", "--stacks"};
     size_t n = 3;
-    if (r->suppressions) {
+    for (size_t i = 0; i < r->suppressions.n; i++) {
         argv[n++] = "--suppressions";
-        argv[n++] = r->suppressions;
+        argv[n++] = r->suppressions.path[i];
     }
     if (snapshot) {
         argv[n++] = "--snapshot";

@@ -10,12 +10,13 @@
 #include <sys/types.h>
 
 #include "base/say.h"
+#include "report/suppress.h"
 
 struct runleaks {
-    const char *suppressions; /* file, NULL: none */
-    char *directory;          /* of our own, for images; NULL: none */
-    char *preload;            /* LD_PRELOAD and GOMALLOC before the library was put there; NULL: not
-                                 set */
+    struct suppress_files suppressions;
+    char *directory; /* of our own, for images; NULL: none */
+    char *preload;   /* LD_PRELOAD and GOMALLOC before the library was put there; NULL: not
+                        set */
     char *options;
     int64_t begin_ns; /* CLOCK_REALTIME: what is older is not this program's */
 };

@@ -92,8 +92,7 @@ static enum status read_lines(FILE *f, const char *path, struct suppressions *re
     return status;
 }
 
-enum status suppress_read(const char *path, struct suppressions *ret, struct failure *failure) {
-    *ret = (struct suppressions){NULL, 0};
+static enum status read_file(const char *path, struct suppressions *ret, struct failure *failure) {
     FILE *f = fopen(path, "re");
     if (!f)
         return fail(failure, status_of_error(-errno),
@@ -101,6 +100,22 @@ enum status suppress_read(const char *path, struct suppressions *ret, struct fai
                     strerror(errno));
     enum status status = read_lines(f, path, ret, failure);
     fclose(f);
+    return status;
+}
+
+bool suppress_name(struct suppress_files *files, const char *path) {
+    if (files->n == SUPPRESS_FILES)
+        return false;
+    files->path[files->n++] = path;
+    return true;
+}
+
+enum status suppress_read(const struct suppress_files *files, struct suppressions *ret,
+                          struct failure *failure) {
+    enum status status = STATUS_DONE;
+    *ret = (struct suppressions){NULL, 0};
+    for (size_t i = 0; i < files->n && status == STATUS_DONE; i++)
+        status = read_file(files->path[i], ret, failure);
     if (status != STATUS_DONE)
         suppress_free(ret);
     return status;

@@ -18,13 +18,25 @@
 
 #include "base/say.h"
 
+#define SUPPRESS_FILES 16
+
+/* Files that the command line names; all of them count. */
+struct suppress_files {
+    const char *path[SUPPRESS_FILES];
+    size_t n;
+};
+
 struct suppressions {
     char **patterns;
     size_t n;
 };
 
-/* suppress_read reads a file.  STATUS_DONE, or *failure with the line that is none. */
-enum status suppress_read(const char *path, struct suppressions *ret, struct failure *failure);
+/* suppress_name notes one more file.  False: they are too many. */
+bool suppress_name(struct suppress_files *files, const char *path);
+
+/* suppress_read reads them.  STATUS_DONE, or *failure with the line that is none. */
+enum status suppress_read(const struct suppress_files *files, struct suppressions *ret,
+                          struct failure *failure);
 
 /* suppress_match tells whether any pattern is found in text; NULL is never. */
 bool suppress_match(const struct suppressions *s, const char *text);

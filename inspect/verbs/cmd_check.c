@@ -32,7 +32,8 @@ static const struct column columns[] = {
 
 struct own {
     struct limit limits[NCHECKS];
-    const char *baseline, *write_baseline, *suppressions, *junit;
+    const char *baseline, *write_baseline, *junit;
+    struct suppress_files suppressions;
     bool junit_lost;      /* it could not be written */
     char *words[NCHECKS]; /* limits from the baseline, to be freed */
 };
@@ -69,14 +70,16 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
         if (!limit_parse(arg, kind->allowed, kind->plain, &own->limits[key - OPT_LIMIT], error,
                          sizeof(error)))
             usage_error(state, "--%s: %s", kind->name, error);
-    } else if (key == OPT_BASELINE)
+    } else if (key == OPT_BASELINE) {
         own->baseline = arg;
-    else if (key == OPT_WRITE)
+    } else if (key == OPT_WRITE) {
         own->write_baseline = arg;
-    else if (key == OPT_SUPPRESSIONS)
-        own->suppressions = arg;
-    else if (key == OPT_JUNIT)
+    } else if (key == OPT_SUPPRESSIONS) {
+        if (!suppress_name(&own->suppressions, arg))
+            usage_error(state, "at most %d --suppressions", SUPPRESS_FILES);
+    } else if (key == OPT_JUNIT) {
         own->junit = arg;
+    }
 }
 
 /* ---- results ------------------------------------------------------------------------------ */
@@ -225,8 +228,7 @@ static enum status check_with_diff(const struct command_line *line, const struct
     struct check_result results[NCHECKS];
     size_t n = 0;
     enum status status = STATUS_DONE;
-    if (own->suppressions)
-        status = suppress_read(own->suppressions, &accepted, failure);
+    status = suppress_read(&own->suppressions, &accepted, failure);
     if (status == STATUS_DONE && own->limits[CHECK_LEAKS].word)
         status = leakcheck_there(target, failure);
     if (status == STATUS_DONE && own->limits[CHECK_LEAKS].word)

@@ -67,7 +67,7 @@ enum { SITE, DIRECT, OBJECTS, INDIRECT, INDIRECT_OBJECTS, OLDEST, YOUNGEST };
 struct own {
     bool all, objects, stacks, reachable, held;
     int64_t older_than; /* seconds, 0: any */
-    const char *suppressions;
+    struct suppress_files suppressions;
     const char *since; /* snapshot; NULL: all leaks */
     uint64_t ask;      /* GOMALLOC_ASK_LEAK_* */
 };
@@ -133,7 +133,8 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
         own->since = arg;
         break;
     case OPT_SUPPRESSIONS:
-        own->suppressions = arg;
+        if (!suppress_name(&own->suppressions, arg))
+            usage_error(state, "at most %d --suppressions", SUPPRESS_FILES);
         break;
     case OPT_ALL:
         own->all = true;
@@ -313,23 +314,21 @@ static enum status open_and_show(struct command_line *line, const struct suppres
 
 static enum status run(struct command_line *line) {
     const struct own *own = line->own;
-    struct suppressions accepted = {NULL, 0};
+    struct suppressions accepted;
     struct failure failure = {.status = STATUS_DONE};
-    enum status status = STATUS_DONE;
     if (own->stacks && own->objects) {
         say("--stacks has a row for each site, and does not go with --objects");
         return STATUS_USAGE;
     }
     if ((own->reachable || own->held) &&
-        (own->stacks || own->objects || own->since || own->older_than || own->suppressions ||
+        (own->stacks || own->objects || own->since || own->older_than || own->suppressions.n ||
          (own->reachable && own->held))) {
         say("--%s shows what has not leaked, and does not go with options about %s",
             own->reachable ? "reachable" : "stack-held",
             own->reachable && own->held ? "other such objects" : "leaks");
         return STATUS_USAGE;
     }
-    if (own->suppressions)
-        status = suppress_read(own->suppressions, &accepted, &failure);
+    enum status status = suppress_read(&own->suppressions, &accepted, &failure);
     if (status == STATUS_DONE)
         status = open_and_show(line, &accepted, &failure);
     suppress_free(&accepted);

@@ -49,7 +49,8 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
     } else if (key == OPT_LEAKS) {
         own->leaks = true;
     } else if (key == OPT_SUPPRESSIONS) {
-        own->show.suppressions = arg;
+        if (!suppress_name(&own->show.suppressions, arg))
+            usage_error(state, "at most %d --suppressions", SUPPRESS_FILES);
     } else if (!savefile_kind(arg))
         usage_error(state, "-o: '%s' ends neither in .db nor in .gmi", arg);
     else if (strchr(arg, ','))
@@ -263,9 +264,9 @@ static enum status run_and_wait(struct command_line *line, pid_t *ret_pid, bool 
 }
 
 /* check_suppressions finds out before the program runs that they can't be read. */
-static enum status check_suppressions(const char *path, struct failure *failure) {
-    struct suppressions accepted = {NULL, 0};
-    enum status status = path ? suppress_read(path, &accepted, failure) : STATUS_DONE;
+static enum status check_suppressions(const struct suppress_files *files, struct failure *failure) {
+    struct suppressions accepted;
+    enum status status = suppress_read(files, &accepted, failure);
     suppress_free(&accepted);
     return status;
 }
@@ -277,7 +278,7 @@ static enum status run_with_leaks(struct command_line *line) {
     struct failure failure = {.status = STATUS_DONE};
     bool ran;
     pid_t pid;
-    if (check_suppressions(own->show.suppressions, &failure) != STATUS_DONE)
+    if (check_suppressions(&own->show.suppressions, &failure) != STATUS_DONE)
         return say_failure(&failure);
     char *file = own->file ? absolute(own->file) : NULL;
     if (runleaks_begin(&own->show, &file, &failure) != STATUS_DONE)
@@ -303,7 +304,7 @@ static enum status run(struct command_line *line) {
         say("--leaks has to find the file again: -o without %%");
         return STATUS_USAGE;
     }
-    if (!own->leaks && own->show.suppressions) {
+    if (!own->leaks && own->show.suppressions.n) {
         say("--suppressions is for --leaks");
         return STATUS_USAGE;
     }

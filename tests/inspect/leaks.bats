@@ -93,6 +93,17 @@ check() {
     misused "'10x' is not a time" leaks leaks.gmi --older-than 10x
 }
 
+@test "leaks: several files of suppressions" {
+    echo "leak:nothing" >first
+    echo "leak:^/opt/demo/*/demo$" >second
+    leaks leaks.gmi --suppressions second --suppressions first -o csv --no-header --columns site >out
+    [ "$(cat out)" = 0 ]
+    grep -q "suppressed: 140 B in 5 objects" err
+    local -a many=()
+    for i in {1..17}; do many+=(--suppressions first); done
+    misused "at most 16 --suppressions" leaks leaks.gmi "${many[@]}"
+}
+
 @test "leaks: suppressions in LeakSanitizer's format" {
     printf '# a comment\n\n  leak:^/opt/demo/*/demo$  \n' >known
     leaks leaks.gmi --suppressions known -o csv --no-header --columns site >out
@@ -184,10 +195,10 @@ lost_by() {
 
 @test "leaks: what stacks and registers alone keep is told, and nothing that a variable keeps" {
     for program in leak_cases_O0 leak_cases_O2; do
-        check --held given-stack,main-stack,on-coroutine-stack,register,thread-stack -- \
+        check --held given-stack,main-stack,on-coroutine-stack,on-given-stack,register,thread-stack -- \
             "$BUILD_DIR/tests/inspect/$program" "$BUILD_DIR/tests/inspect/leak_plugin.so"
     done
-    check --in-place --held given-stack,main-stack,on-coroutine-stack,register,thread-stack -- \
+    check --in-place --held given-stack,main-stack,on-coroutine-stack,on-given-stack,register,thread-stack -- \
         "$BUILD_DIR/tests/inspect/leak_cases_O2" "$BUILD_DIR/tests/inspect/leak_plugin.so"
 }
 
