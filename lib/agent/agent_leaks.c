@@ -104,6 +104,9 @@ static int await(struct leak_check *c, struct job *job, bool (*meanwhile)(void *
     enum fork_copy_end end = leak_end(c, n < 0 || !wanted, &result);
     if (!wanted)
         return say(err, errlen, -ECANCELED, "leak check", "");
+    if (n == -EBADF)
+        return say(err, errlen, 0, "the program has closed a descriptor of the check's",
+                   "; try again");
     if (end != FORK_COPY_DONE)
         return say(err, errlen, 0, "the copy of the process was killed (is memory short?)",
                    "; --in-place checks without one");

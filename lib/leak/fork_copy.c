@@ -16,6 +16,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -75,6 +76,21 @@ static _Noreturn void live(const struct fork_copy_job *job, int fd, long parent)
         sys_call3(SYS_exit_group, status, 0, 0);
 }
 
+/* remember notes which pipe it is; is_ours tells whether the descriptor still is that. */
+static void remember(struct fork_copy *c) {
+    struct stat st;
+    if (sys_call3(SYS_fstat, c->fd, (long)&st, 0) != 0)
+        return;
+    c->dev = st.st_dev;
+    c->ino = st.st_ino;
+}
+
+static bool is_ours(const struct fork_copy *c) {
+    struct stat st;
+    return sys_call3(SYS_fstat, c->fd, (long)&st, 0) == 0 && st.st_dev == c->dev &&
+           st.st_ino == c->ino;
+}
+
 int fork_copy_start(struct fork_copy *c, const struct fork_copy_job *job) {
     int fds[2] = {-1, -1};
     *c = (struct fork_copy){.pid = 0, .fd = -1};
@@ -94,17 +110,22 @@ int fork_copy_start(struct fork_copy *c, const struct fork_copy_job *job) {
         return (int)pid;
     }
     *c = (struct fork_copy){.pid = (int)pid, .fd = fds[0]};
+    remember(c);
     return 0;
 }
 
 long fork_copy_read(struct fork_copy *c, void *buf, size_t n, int timeout_ms) {
     struct pollfd p = {.fd = c->fd, .events = POLLIN};
     long r;
+    if (!is_ours(c))
+        return -EBADF;
     do
         r = sys_call3(SYS_poll, (long)&p, 1, timeout_ms);
     while (r == -EINTR);
     if (r <= 0)
         return r == 0 ? -ETIMEDOUT : r;
+    if (!is_ours(c))
+        return -EBADF;
     do
         r = sys_call3(SYS_read, c->fd, (long)buf, (long)n);
     while (r == -EINTR);
@@ -119,7 +140,8 @@ enum fork_copy_end fork_copy_finish(struct fork_copy *c, bool kill, int *ret_sta
     do
         r = sys_call4(SYS_wait4, c->pid, (long)&status, __WALL, 0);
     while (r == -EINTR);
-    sys_call3(SYS_close, c->fd, 0, 0);
+    if (is_ours(c))
+        sys_call3(SYS_close, c->fd, 0, 0);
     *c = (struct fork_copy){.pid = 0, .fd = -1};
     *ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
     if (r < 0)

@@ -22,6 +22,8 @@
 struct fork_copy {
     int pid; /* 0: none */
     int fd;  /* what the copy writes can be read here, up to an end of file; -1: closed */
+    /* Which pipe that is: a program whose descriptor table this is may close any number. */
+    uint64_t dev, ino;
 };
 
 /* What happened to a copy. */
@@ -40,14 +42,14 @@ struct fork_copy_job {
                                    (a futex), and a moment more; NULL: it begins at once */
 };
 
-/* fork_copy_start makes a copy that does the job.  From a thread with a descriptor table of its
- * own, which stays.  Returns 0, or why there is none, a negative errno: -ENOMEM (memory, also what
- * the limits on commitment allow), -EAGAIN (the limit on processes), -EPERM, -ENOSYS (a filter of
- * system calls, an old kernel), -EMFILE. */
+/* fork_copy_start makes a copy that does the job.  From a thread that stays, and has a descriptor
+ * table of its own, if that can be had.  Returns 0, or why there is none, a negative errno: -ENOMEM
+ * (memory, also what the limits on commitment allow), -EAGAIN (the limit on processes), -EPERM,
+ * -ENOSYS (a filter of system calls, an old kernel), -EMFILE. */
 int fork_copy_start(struct fork_copy *c, const struct fork_copy_job *job);
 
 /* fork_copy_read reads what the copy has written; it waits, up to timeout_ms (-1: for ever).  0: it
- * has written all; negative errno: -ETIMEDOUT. */
+ * has written all; negative errno: -ETIMEDOUT; -EBADF: the program has closed the descriptor. */
 long fork_copy_read(struct fork_copy *c, void *buf, size_t n, int timeout_ms);
 
 /* fork_copy_finish waits for the copy's end and forgets it; `kill` ends it first. */

@@ -533,6 +533,24 @@ static void what_threads_write_first_they_need_not_copy(void **state) {
     assert_int_equal(unshared.after, 0);
 }
 
+/* As a program may that shares the descriptor table. */
+static void a_copys_descriptor_that_is_anothers_by_now_is_left_alone(void **state) {
+    (void)state;
+    int status, other[2];
+    char byte = 'x';
+    assert_int_equal(start_copy(last_on, NULL, -1), 0);
+    assert_int_equal(pipe(other), 0);
+    int fd = copy.fd;
+    assert_int_equal(write(other[1], &byte, 1), 1);
+    assert_int_equal(dup2(other[0], fd), fd);
+    assert_int_equal(fork_copy_read(&copy, &byte, 1, 0), -EBADF);
+    fork_copy_finish(&copy, true, &status);
+    assert_int_equal(read(fd, &byte, 1), 1);
+    close(fd);
+    close(other[0]);
+    close(other[1]);
+}
+
 static void a_copy_can_be_given_up(void **state) {
     int status;
     char text[8];
@@ -615,6 +633,7 @@ int main(void) {
         cmocka_unit_test(setuid_meanwhile_is_done),
         cmocka_unit_test(a_copy_shows_the_process_as_it_stood),
         cmocka_unit_test(what_threads_write_first_they_need_not_copy),
+        cmocka_unit_test(a_copys_descriptor_that_is_anothers_by_now_is_left_alone),
         cmocka_unit_test(a_copy_can_be_given_up),
         cmocka_unit_test(a_copy_ends_with_its_thread),
         cmocka_unit_test(a_copy_keeps_what_it_is_to_keep),
