@@ -14,7 +14,8 @@
 #include "sys/rawcall.h"
 
 static long read_file(void *to, uintptr_t from, size_t n) {
-    long fd = sys_call4(SYS_openat, AT_FDCWD, (long)"/proc/thread-self/mem", O_RDONLY | O_CLOEXEC, 0);
+    long fd =
+        sys_call4(SYS_openat, AT_FDCWD, (long)"/proc/thread-self/mem", O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return fd;
     long r = sys_call4(SYS_pread64, fd, (long)to, (long)n, (long)from);
