@@ -36,18 +36,22 @@ enum status held_show(const struct command_line *line, const struct target *targ
 
 void held_say(const struct target *target, bool listed) {
     static const char sql[] = "SELECT held_objects, held_bytes FROM leak_check"
-                              " WHERE snapshot_id = :snapshot AND held_objects > 0";
+                              " WHERE snapshot_id = :snapshot";
     char objects[TEXT_NUMBER_SIZE], bytes[TEXT_NUMBER_SIZE];
     struct failure ignored;
     sqlite3_stmt *stmt = NULL;
     if (view_prepare(target, sql, NULL, &stmt, &ignored) == STATUS_DONE &&
         sqlite3_step(stmt) == SQLITE_ROW) {
         int64_t n = sqlite3_column_int64(stmt, 0);
+        const char *how = listed ? "" : ": --stack-held lists them";
         text_count(objects, n);
         text_bytes_plain(bytes, (double)sqlite3_column_int64(stmt, 1));
-        say("held by words on thread stacks and in registers alone: %s in %s object%s; some of the "
-            "words may be left over%s",
-            bytes, objects, n == 1 ? "" : "s", listed ? "" : ": --stack-held lists them");
+        if (n == 0 && listed)
+            say("nothing is held by words on thread stacks and in registers alone");
+        else if (n > 0)
+            say("held by words on thread stacks and in registers alone: %s in %s object%s; some of "
+                "the words may be left over%s",
+                bytes, objects, n == 1 ? "" : "s", how);
     }
     sqlite3_finalize(stmt);
 }
