@@ -64,9 +64,10 @@ JOIN tick f ON f.snapshot_id = e.snapshot_id AND f.tick = e.first
 JOIN tick l ON l.snapshot_id = e.snapshot_id AND l.tick = e.last;
 
 -- The same, with Kendall's S: of all pairs of ticks, in how many more the later one is the higher.
--- Asked only where what was gained is more than three times the sampling error.
+-- Asked only where what was gained is more than three times the sampling error.  DISTINCT, here and
+-- below, changes no row: it has SQLite find s once for each, and not again wherever it is named.
 CREATE VIEW history_rise AS
-SELECT e.*,
+SELECT DISTINCT e.*,
        CASE WHEN e.live_bytes > e.from_bytes
                  AND (e.live_bytes - e.from_bytes) * (e.live_bytes - e.from_bytes) > 9 * e.variance
             THEN (SELECT sum((q.live_bytes > p.live_bytes) - (q.live_bytes < p.live_bytes))
@@ -82,7 +83,7 @@ FROM history_ends e;
 -- standard deviations of chance (Mann and Kendall), for which there must be six ticks at least.
 -- bytes_per_hour is the median of the slopes between all pairs of ticks (Theil and Sen), so neither
 -- a peak nor a start-up counts as growth, however high.  since_utc is the last tick at which it held
--- least.
+-- least.  bytes_variance is the square of the standard error of grown_bytes, 0 where it is exact.
 CREATE VIEW v1_site_trend AS
 SELECT t.snapshot_id, t.site_id,
        CASE WHEN t.site_id = 0 THEN '(other sites)' WHEN k.stack_id = 0 THEN '(no stack)'
@@ -102,8 +103,9 @@ SELECT t.snapshot_id, t.site_id,
               WHERE h.snapshot_id = t.snapshot_id AND h.site_id = t.site_id ORDER BY h.tick) p)
        AS points,
        n.file, n.line, n.module, n.module_offset,
-       CASE t.site_id WHEN 0 THEN NULL ELSE k.stack_id END AS stack_id, n.col
-FROM (SELECT r.*,
+       CASE t.site_id WHEN 0 THEN NULL ELSE k.stack_id END AS stack_id, n.col,
+       t.variance AS bytes_variance
+FROM (SELECT DISTINCT r.*,
              (SELECT max(c.when_ns)
               FROM history h JOIN tick c ON c.snapshot_id = h.snapshot_id AND c.tick = h.tick
               WHERE h.snapshot_id = r.snapshot_id AND h.site_id = r.site_id

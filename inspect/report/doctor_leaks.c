@@ -57,8 +57,8 @@ static const struct doctor_rule rules[] = {
             "SELECT sum(t.grown_bytes) OVER () AS bytes, count(*) OVER () AS sites,\n"
             "       sum(t.bytes_per_hour) OVER () AS hour_bytes,\n"
             "       max(t.when_ns - t.from_ns) OVER () / 1000000000 AS history_s,\n"
-            "       CASE WHEN sum(e.variance) OVER () > 0\n"
-            "            THEN 2 * sqrt(sum(e.variance) OVER ()) END AS error_bytes,\n"
+            "       CASE WHEN sum(t.bytes_variance) OVER () > 0\n"
+            "            THEN 2 * sqrt(sum(t.bytes_variance) OVER ()) END AS error_bytes,\n"
             "       CASE WHEN cgroup_limit() > 0\n"
             "            THEN max(0, cgroup_limit() - cgroup_used()) * 3600.0\n"
             "                 / sum(t.bytes_per_hour) OVER () END AS limit_s,\n"
@@ -67,7 +67,6 @@ static const struct doctor_rule rules[] = {
             "       t.function, nullif(t.location, t.function) AS location,\n"
             "       t.grown_bytes AS row_bytes\n"
             "FROM v1_site_trend t\n"
-            "JOIN history_ends e ON e.snapshot_id = t.snapshot_id AND e.site_id = t.site_id\n"
             "WHERE t.snapshot_id = :snapshot AND t.grows\n"
             "ORDER BY row_bytes DESC LIMIT 3",
         .sentence = "{sites} site{sites||s} {sites|grows|grow}: {bytes} in the last {history_s}"
