@@ -348,10 +348,10 @@ UNION ALL SELECT snapshot_id, 35, 'spans.tail_bytes', tail_bytes, 'bytes',
        'ends of spans that hold no slot' FROM span_total
 UNION ALL SELECT snapshot_id, 36, 'spans.manual_bytes', manual_bytes, 'bytes',
        'spans of stacks, which hold no objects' FROM span_total
-UNION ALL SELECT snapshot_id, 37, 'stacks.live', live_stacks, 'stacks',
-       'stacks in use' FROM span_total
-UNION ALL SELECT snapshot_id, 38, 'stacks.free', free_stacks, 'stacks',
-       'free stacks in these spans' FROM span_total
+UNION ALL SELECT snapshot_id, 37, 'coroutines.live', live_stacks, 'stacks',
+       'stacks of gomalloc_stack_alloc in use' FROM span_total
+UNION ALL SELECT snapshot_id, 38, 'coroutines.free', free_stacks, 'stacks',
+       'free ones of these' FROM span_total
 UNION ALL SELECT snapshot_id, 40, 'memory.' || name, ready_bytes, 'bytes',
        'ready memory of the library: ' || name FROM memstat
 UNION ALL SELECT snapshot_id, 50, 'recorder.rate', rate, 'bytes',

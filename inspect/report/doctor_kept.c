@@ -45,7 +45,7 @@ static const struct doctor_rule rules[] = {
                   "program does. If the program will soon need as much again, leave it.",
     },
     {
-        .kind = "thread_caches",
+        .kind = "thread_reserves",
         .rank = DOCTOR_MEMORY,
         .needs = NEED(CACHES) | NEED(SPANS),
         .least_bytes = 2 * MIB,

@@ -67,14 +67,24 @@ static void put_choice(FILE *out, bool one, const char *words, const char *end) 
         fwrite(many + 1, 1, (size_t)(end - many - 1), out);
 }
 
+/* put_target writes what names the target on a command line: of a file, its snapshot, too, unless
+ * that is the newest. */
+static void put_target(FILE *out, const struct target *target) {
+    fputs(target->word, out);
+    if (target->kind == TARGET_DATABASE && target->snapshot != db_latest_snapshot(target->db))
+        fprintf(out, "@%lld", (long long)target->snapshot);
+}
+
 /* put_gap writes what stands in the gap {...}, whose inside is given; false: it is NULL. */
 static bool put_gap(FILE *out, const struct gaps *gaps, const char *inside, const char *end) {
     size_t n = strcspn(inside, "|}");
     const char *given = NULL;
     if (n == 4 && strncmp(inside, "rows", n) == 0)
         given = gaps->rows ? gaps->rows : "";
-    if (n == 6 && strncmp(inside, "target", n) == 0)
-        given = gaps->target->word;
+    if (n == 6 && strncmp(inside, "target", n) == 0) {
+        put_target(out, gaps->target);
+        return true;
+    }
     if (n == 7 && strncmp(inside, "process", n) == 0)
         given = gaps->target->kind == TARGET_PROCESS ? gaps->target->word : "PID";
     if (given) {

@@ -22,9 +22,9 @@ static const struct {
 } figures[NFIGURES] = {
     [RSS] = {"process.rss", "resident set of the whole process"},
     [SPANS] = {"heap.spans", "pages in spans"},
-    [CACHED] = {"heap.thread_caches", "of these, free slots that threads keep"},
+    [CACHED] = {"spans.cached_bytes", "of these, free slots in threads' caches"},
     [FREE_BACKED] = {"heap.free_backed", "free pages that are backed"},
-    [FREE_RETURNED] = {"heap.free_returned", "free pages given back, or never touched"},
+    [FREE_RETURNED] = {"heap.scavenged", "free pages given back, or never touched"},
 };
 
 /* measure fills the figures of a process. */

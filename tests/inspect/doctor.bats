@@ -46,7 +46,7 @@ changed() {
 }
 
 @test "each cause that is planted is the first finding, true by its query" {
-    for cause in free_slots tails free_pages large_spans not_malloc thread_caches ended_threads \
+    for cause in free_slots tails free_pages large_spans not_malloc thread_reserves ended_threads \
         freed_elsewhere stacks coroutines could_be_local resized handed_over slack pins; do
         # What is given back by and by may be gone if the machine takes a rest just then.
         for attempt in 1 2 3; do
@@ -184,6 +184,15 @@ END
     [ "$(jq '.rows | length' image.json)" -ge 4 ]
     diff image.json file.json
     finds pins demo.db
+}
+
+@test "what is said of an older snapshot names it" {
+    "$BUILD_DIR/tests/inspect/mkimage" later.gmi id=2 captured_ns=1700000060000000000
+    for image in demo later; do "$GOINSPECT" import -q $image.gmi demo.db 2>/dev/null; done
+    report 1 demo.db@1 --all
+    [[ "$(jq -r '.rows[].advice' report.json)" == *"pins demo.db@1 "* ]]
+    report 1 demo.db --all
+    [[ "$(jq -r '.rows[].advice' report.json)" == *"pins demo.db "* ]]
 }
 
 @test "of an old image and an old file is said what they do not tell" {

@@ -167,7 +167,7 @@ static void start(int n, void *(*f)(void *)) {
         sem_wait(&ready);
 }
 
-static void thread_caches(void) {
+static void thread_reserves(void) {
     start(16, keep_empty);
 }
 
@@ -265,7 +265,7 @@ static const struct {
               {"large_spans", large_spans},
               {"not_malloc", mapped},
               {"leaks", leaks},
-              {"thread_caches", thread_caches},
+              {"thread_reserves", thread_reserves},
               {"ended_threads", ended_threads},
               {"stacks", stacks},
               {"freed_elsewhere", freed_elsewhere},

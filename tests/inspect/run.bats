@@ -152,7 +152,7 @@ time.sleep(600)"
     awk -F, '{ before[$1] = $2; after[$1] = $3 }
         END {
             backed = after["heap.free_backed"]; was = before["heap.free_backed"]
-            came = after["heap.free_returned"] - before["heap.free_returned"]
+            came = after["heap.scavenged"] - before["heap.scavenged"]
             fell = before["process.rss"] - after["process.rss"]
             # Page caches may stay; the rest has gone, by both accounts.
             exit !(was > 30e6 && backed <= 1048576 && came >= was - backed - 65536 && fell >= came - 2097152)

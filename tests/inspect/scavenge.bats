@@ -35,12 +35,12 @@ scavenge() {
 @test "sleeping threads keep what they have freed, unless --threads is given" {
     keeper
     scavenge
-    [ "$(figure heap.thread_caches 3)" -gt 40000 ]
+    [ "$(figure spans.cached_bytes 3)" -gt 40000 ]
     scavenge --threads
     [[ "$stderr" =~ \ 1[01]\ threads\'\ caches\ emptied ]]
     [[ ! "$stderr" =~ \ left ]] || [[ "$stderr" == *", 1 left"* ]]
-    [ "$(figure heap.thread_caches 2)" -gt 40000 ]
-    [ "$(figure heap.thread_caches 3)" -lt 12000 ] # that of one thread at most
+    [ "$(figure spans.cached_bytes 2)" -gt 40000 ]
+    [ "$(figure spans.cached_bytes 3)" -lt 12000 ] # that of one thread at most
     [ "$(figure heap.spans 3)" -lt 20000 ]
     [ "$(figure process.rss 3)" -lt $(($(figure process.rss 2) - 30000)) ]
 }
@@ -49,7 +49,7 @@ scavenge() {
     rate=rate=1 keeper
     for round in 1 2; do
         scavenge --threads
-        [ "$(figure heap.thread_caches 3)" -lt 12000 ]
+        [ "$(figure spans.cached_bytes 3)" -lt 12000 ]
         wake
     done
     scavenge --threads

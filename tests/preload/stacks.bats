@@ -66,9 +66,9 @@ check_stacks() {
     [ "$(spans "$pid" --columns objects --limit 1000 | paste -sd+ | bc)" = 185 ]
     run -0 ask "$pid" "SELECT count(*) FROM object JOIN span ON span.base = object.span WHERE state = 2"
     [ "$output" = 0 ]
-    run -0 ask "$pid" "SELECT value FROM v1_status WHERE item = 'stacks.live'"
+    run -0 ask "$pid" "SELECT value FROM v1_status WHERE item = 'coroutines.live'"
     [ "$output" = 185 ]
-    run -0 ask "$pid" "SELECT (SELECT value FROM v1_status WHERE item = 'stacks.free')
+    run -0 ask "$pid" "SELECT (SELECT value FROM v1_status WHERE item = 'coroutines.free')
         = (SELECT sum(free_objects) FROM v1_span WHERE state = 'manual')"
     [ "$output" = 1 ]
     run -0 ask "$pid" "SELECT value BETWEEN 32 AND 40 FROM v1_counter WHERE name = 'heap.stack_guards'"
