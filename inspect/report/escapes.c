@@ -129,13 +129,10 @@ static void put_proved(FILE *out, int64_t n) {
     fputc('\n', out);
 }
 
-/* put_outlived lists how far objects escaped within their thread. */
-static enum status put_outlived(FILE *out, const struct target *target,
-                                const struct view_query *query, struct failure *failure) {
-    static const char sql[] =
-        "SELECT objects, calls_up, function, location, proved FROM v1_outlived"
-        " WHERE snapshot_id = :snapshot AND site_id = :site"
-        " ORDER BY calls_up IS NULL, calls_up";
+/* put_rows has a line written for each row of a statement. */
+static enum status put_rows(FILE *out, const struct target *target, const struct view_query *query,
+                            const char *sql, void (*put_row)(FILE *out, sqlite3_stmt *stmt),
+                            struct failure *failure) {
     sqlite3_stmt *stmt = NULL;
     int step;
     enum status status = view_prepare(target, sql, query, &stmt, failure);
@@ -143,46 +140,47 @@ static enum status put_outlived(FILE *out, const struct target *target,
         return status;
     while ((step = sqlite3_step(stmt)) == SQLITE_ROW) {
         count(out, sqlite3_column_int64(stmt, 0));
-        if (is_null(stmt, 1)) {
-            fputs("outlived other numbers of calls\n", out);
-            continue;
-        }
-        int up = sqlite3_column_int(stmt, 1);
-        if (up)
-            fprintf(out, "escaped %d call%s up, freed before ", up, up == 1 ? "" : "s");
-        else
-            fputs("not seen to escape, freed before ", out);
-        put(out, stmt, 2, "the call there");
-        if (!is_null(stmt, 3)) {
-            fputs(" (", out);
-            put(out, stmt, 3, "");
-            fputc(')', out);
-        }
-        fputs(" had ended", out);
-        put_proved(out, sqlite3_column_int64(stmt, 4));
+        put_row(out, stmt);
     }
     return finish(stmt, step, failure);
 }
 
-static enum status put_handover(FILE *out, const struct target *target,
-                                const struct view_query *query, struct failure *failure) {
-    static const char sql[] = "SELECT objects, allocated_by, freed_by FROM v1_handover"
-                              " WHERE snapshot_id = :snapshot AND site_id = :site"
-                              " ORDER BY objects DESC, from_tid, to_tid LIMIT 10";
-    sqlite3_stmt *stmt = NULL;
-    int step;
-    enum status status = view_prepare(target, sql, query, &stmt, failure);
-    if (status != STATUS_DONE)
-        return status;
-    while ((step = sqlite3_step(stmt)) == SQLITE_ROW) {
-        count(out, sqlite3_column_int64(stmt, 0));
-        fputs("allocated by thread \"", out);
-        put(out, stmt, 1, "");
-        fputs("\", freed by thread \"", out);
-        put(out, stmt, 2, "");
-        fputs("\"\n", out);
+/* How far objects escaped within their thread. */
+static const char outlived_sql[] =
+    "SELECT objects, calls_up, function, location, proved FROM v1_outlived"
+    " WHERE snapshot_id = :snapshot AND site_id = :site ORDER BY calls_up IS NULL, calls_up";
+
+static void put_outlived(FILE *out, sqlite3_stmt *stmt) {
+    if (is_null(stmt, 1)) {
+        fputs("outlived other numbers of calls\n", out);
+        return;
     }
-    return finish(stmt, step, failure);
+    int up = sqlite3_column_int(stmt, 1);
+    if (up)
+        fprintf(out, "escaped %d call%s up, freed before ", up, up == 1 ? "" : "s");
+    else
+        fputs("not seen to escape, freed before ", out);
+    put(out, stmt, 2, "the call there");
+    if (!is_null(stmt, 3)) {
+        fputs(" (", out);
+        put(out, stmt, 3, "");
+        fputc(')', out);
+    }
+    fputs(" had ended", out);
+    put_proved(out, sqlite3_column_int64(stmt, 4));
+}
+
+/* Who freed what another thread had allocated. */
+static const char handover_sql[] = "SELECT objects, allocated_by, freed_by FROM v1_handover"
+                                   " WHERE snapshot_id = :snapshot AND site_id = :site"
+                                   " ORDER BY objects DESC, from_tid, to_tid LIMIT 10";
+
+static void put_handover(FILE *out, sqlite3_stmt *stmt) {
+    fputs("allocated by thread \"", out);
+    put(out, stmt, 1, "");
+    fputs("\", freed by thread \"", out);
+    put(out, stmt, 2, "");
+    fputs("\"\n", out);
 }
 
 /* Counts that are one figure each, in this order of columns of the statement below. */
@@ -279,10 +277,10 @@ enum status escapes_site(const struct command_line *line, const struct target *t
         text_count(judged, sqlite3_column_int64(stmt, S_JUDGED));
         text_count(objects, sqlite3_column_int64(stmt, S_OBJECTS));
         fprintf(out, "\njudged: %s of %s objects\n", judged, objects);
-        status = put_outlived(out, target, &query, failure);
+        status = put_rows(out, target, &query, outlived_sql, put_outlived, failure);
         put_counts(out, stmt);
         if (status == STATUS_DONE)
-            status = put_handover(out, target, &query, failure);
+            status = put_rows(out, target, &query, handover_sql, put_handover, failure);
         put_lifetimes(out, stmt);
         put_chains(out, stmt);
         if (status == STATUS_DONE)
