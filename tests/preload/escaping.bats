@@ -177,8 +177,8 @@ END
 }
 
 @test "watches prove nothing that is false" {
-    for what in long hops; do
-        record "rate=1,escape=$([ $what = hops ] && echo all || echo on)" $what
+    for what in long each; do
+        record "rate=1,escape=$([ $what = each ] && echo all || echo on)" $what
         ask "SELECT function, frames, objects, proved FROM image_outlived JOIN v1_site ON site_id = site"
         none_falsely_proved
         sound

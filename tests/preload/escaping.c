@@ -406,19 +406,37 @@ static APART void hop(void) {
     swapcontext(&first_thread, &hopping);
 }
 
-static void many_hops(void) {
+/* Each by itself for a second, so that it has what there is of watches then. */
+static void rounds(void (*fool)(void)) {
+    for (int i = 0; i < 200; i++) {
+        fool();
+        usleep(5000);
+    }
+}
+static void tail(void) {
+    tail_make(NULL);
+}
+static void cursor(void) {
+    static void *p;
+    cursor_make(&p);
+}
+
+static void hops_by_themselves(void) {
     char stack[32768];
     pthread_t second;
     getcontext(&hopping);
     hopping.uc_stack = (stack_t){.ss_sp = stack, .ss_size = sizeof stack};
     makecontext(&hopping, hop_runs, 0);
     CHECK(pthread_create(&second, NULL, hop_second, NULL) == 0);
-    for (int i = 0; i < 300; i++) {
-        hop();
-        usleep(1000);
-    }
+    rounds(hop);
     atomic_store(&hops, -1);
     pthread_join(second, NULL);
+}
+
+static void by_themselves(void) {
+    rounds(tail);
+    rounds(cursor);
+    hops_by_themselves();
 }
 
 /* Long enough for watches to be set up. */
@@ -480,8 +498,8 @@ int main(int argc, char **argv) {
     } else if (strcmp(what, "chains") == 0) {
         for (int i = 0; i < 500; i++)
             chain(40, 0);
-    } else if (strcmp(what, "hops") == 0) {
-        many_hops();
+    } else if (strcmp(what, "each") == 0) {
+        by_themselves();
     } else {
         exchanges();
     }
