@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <link.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -117,29 +118,77 @@ static void the_loaders_lock_is_not_waited_for(void **state) {
     assert_true(done);
 }
 
+/* A child that captures what has not been captured before. */
+static void assert_child_captures(void) {
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        signal(SIGALRM, SIG_DFL);
+        alarm(PATIENCE);
+        capture_fork_child();
+        case_dead_rbp_comes_alive(visit);
+        struct capture_verified v = capture_verified();
+        _exit(capture_state() == CAPTURE_READY && v.captures != 0 && v.differences == 0 ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void a_forked_child_does_not_wait_for_a_thread_that_is_no_more(void **state) {
     (void)state;
     if (SANITIZED)
         skip();
     pthread_t holder = begin_to_hold();
-    for (int i = 0; i < 5; i++) {
-        pid_t pid = fork();
-        assert_true(pid >= 0);
-        if (pid == 0) {
-            signal(SIGALRM, SIG_DFL);
-            alarm(PATIENCE);
-            capture_fork_child();
-            case_dead_rbp_comes_alive(visit); /* not captured before */
-            struct capture_verified v = capture_verified();
-            _exit(capture_state() == CAPTURE_READY && v.captures != 0 && v.differences == 0 ? 0
-                                                                                            : 1);
-        }
-        int status;
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        assert_true(WIFEXITED(status));
-        assert_int_equal(WEXITSTATUS(status), 0);
-    }
+    for (int i = 0; i < 5; i++)
+        assert_child_captures();
     end_to_hold(holder);
+}
+
+/* call_plugin captures from a plugin so many times; returns where it was, 0: it could not be had.
+ */
+static uint64_t call_plugin(const char *path, unsigned times) {
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    union {
+        void *symbol;
+        void (*call)(case_visit *);
+    } f = {handle != NULL ? dlsym(handle, "reload_call") : NULL};
+    for (unsigned i = 0; i < times && f.symbol != NULL; i++)
+        f.call(visit);
+    if (handle != NULL)
+        dlclose(handle);
+    return (uintptr_t)f.symbol;
+}
+
+/* A thread for which there is always something new, so that it is looking it up most of the time.
+ */
+static atomic_uint turns;
+static atomic_bool enough;
+
+static void *take_turns(void *arg) {
+    while (!atomic_load(&enough)) {
+        if (call_plugin(PLUGIN_A, 1) == 0 || call_plugin(PLUGIN_B, 1) == 0)
+            abort();
+        atomic_fetch_add(&turns, 1);
+    }
+    return arg;
+}
+
+static void a_forked_child_does_not_wait_for_one_that_was_looking_something_up(void **state) {
+    (void)state;
+    if (SANITIZED)
+        skip();
+    pthread_t t;
+    assert_int_equal(pthread_create(&t, NULL, take_turns, NULL), 0);
+    for (int i = 0; i < 40; i++) {
+        unsigned before = atomic_load(&turns);
+        while (atomic_load(&turns) == before)
+            sched_yield();
+        assert_child_captures();
+    }
+    atomic_store(&enough, true);
+    pthread_join(t, NULL);
 }
 
 /* Two plugins take turns at the same address. */
@@ -149,18 +198,10 @@ static void reload(const char *a, const char *b) {
     unsigned same = 0;
     struct capture_verified before = capture_verified();
     for (volatile int i = 0; i < 20; i++) {
-        void *handle = dlopen(paths[i % 2], RTLD_NOW | RTLD_LOCAL);
-        assert_non_null(handle);
-        union {
-            void *symbol;
-            void (*call)(case_visit *);
-        } f = {dlsym(handle, "reload_call")};
-        assert_non_null(f.symbol);
-        same += (uintptr_t)f.symbol == address;
-        address = (uintptr_t)f.symbol;
-        f.call(visit);
-        f.call(visit);
-        dlclose(handle);
+        uint64_t now = call_plugin(paths[i % 2], 2);
+        assert_true(now != 0);
+        same += now == address;
+        address = now;
     }
     struct capture_verified after = capture_verified();
     assert_int_equal(after.captures - before.captures, 40);
@@ -334,6 +375,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_loaders_lock_is_not_waited_for),
         cmocka_unit_test(a_forked_child_does_not_wait_for_a_thread_that_is_no_more),
+        cmocka_unit_test(a_forked_child_does_not_wait_for_one_that_was_looking_something_up),
         cmocka_unit_test(a_library_in_the_place_of_another_is_told_from_it),
         cmocka_unit_test(also_without_build_ids),
         cmocka_unit_test(a_signal_handler_that_allocates_in_a_capture_gets_a_label),
