@@ -8,10 +8,9 @@
 #include <link.h>
 #include <sys/auxv.h>
 
-#include "unwind/cfi_cursor.h"
+#include "unwind/cfi_private.h"
 
 #define HDR_TABLE_SDATA4 0x3b /* .eh_frame_hdr's table: pairs of 4 bytes, relative to its start */
-#define SAVED_ROWS       3    /* DW_CFA_remember_state within one another; compilers: 1 or 2 */
 
 /* struct dl_find_object of glibc 2.35, which older headers do not have. */
 struct found_object {
@@ -85,16 +84,6 @@ bool cfi_object_of(uint64_t pc, struct cfi_object *ret) {
     return true;
 }
 
-/* What a CIE says. */
-struct cie {
-    struct cfi_cursor program;
-    uint64_t code_align;
-    int64_t data_align;
-    uint8_t encoding; /* of addresses in its FDEs */
-    bool augmented;   /* FDEs have an augmentation, with its length */
-    bool signal;
-};
-
 /* record reads the length of a CIE or FDE at p and returns a cursor over its body. */
 static struct cfi_cursor record(const struct cfi_object *o, uint64_t p) {
     struct cfi_cursor c = {(const uint8_t *)p, (const uint8_t *)o->info_end, false};
@@ -114,7 +103,7 @@ static struct cfi_cursor record(const struct cfi_object *o, uint64_t p) {
 }
 
 /* read_augmentation reads the data that the letters of the string announce. */
-static bool read_augmentation(const char *letters, struct cfi_cursor *c, struct cie *ret) {
+static bool read_augmentation(const char *letters, struct cfi_cursor *c, struct cfi_cie *ret) {
     if (*letters == '\0')
         return true;
     if (*letters != 'z')
@@ -143,9 +132,9 @@ static bool read_augmentation(const char *letters, struct cfi_cursor *c, struct 
     return true;
 }
 
-static bool read_cie(const struct cfi_object *o, uint64_t p, struct cie *ret) {
+static bool read_cie(const struct cfi_object *o, uint64_t p, struct cfi_cie *ret) {
     struct cfi_cursor c = record(o, p);
-    *ret = (struct cie){.encoding = CFI_PTR_ABS};
+    *ret = (struct cfi_cie){.encoding = CFI_PTR_ABS};
     uint64_t id = cfi_bytes(&c, 4);
     uint64_t version = cfi_bytes(&c, 1);
     const char *letters = (const char *)c.p;
@@ -162,15 +151,7 @@ static bool read_cie(const struct cfi_object *o, uint64_t p, struct cie *ret) {
     return !c.bad;
 }
 
-/* An FDE: its function, and the program. */
-struct fde {
-    struct cie cie;
-    struct cfi_cursor program;
-    uint64_t start;
-    uint64_t end;
-};
-
-static bool read_fde(const struct cfi_object *o, uint64_t p, struct fde *ret) {
+static bool read_fde(const struct cfi_object *o, uint64_t p, struct cfi_fde *ret) {
     struct cfi_cursor c = record(o, p);
     uint64_t back = (uintptr_t)c.p;
     uint64_t cie = cfi_bytes(&c, 4);
@@ -185,7 +166,7 @@ static bool read_fde(const struct cfi_object *o, uint64_t p, struct fde *ret) {
 }
 
 /* scan looks through all of .eh_frame, for objects whose linker made no table. */
-static bool scan(const struct cfi_object *o, uint64_t p, uint64_t pc, struct fde *ret) {
+static bool scan(const struct cfi_object *o, uint64_t p, uint64_t pc, struct cfi_fde *ret) {
     for (;;) {
         struct cfi_cursor c = record(o, p);
         if (c.bad || c.p == c.end)
@@ -217,7 +198,7 @@ static uint64_t search(const uint8_t *hdr, const uint8_t *table, uint64_t n, uin
     return base + (uint64_t)(int64_t)pair[1];
 }
 
-static bool find_fde(const struct cfi_object *o, uint64_t pc, struct fde *ret) {
+bool cfi_find_fde(const struct cfi_object *o, uint64_t pc, struct cfi_fde *ret) {
     struct cfi_cursor c = {o->hdr, (const uint8_t *)o->info_end, false};
     if (o->hdr == NULL || (uintptr_t)o->hdr < o->info_start || (uintptr_t)o->hdr >= o->info_end)
         return false;
@@ -239,12 +220,12 @@ static bool find_fde(const struct cfi_object *o, uint64_t pc, struct fde *ret) {
 
 /* A program being run. */
 struct run {
-    const struct cie *cie;
+    const struct cfi_cie *cie;
     uint64_t loc; /* the row holds from here on */
     uint64_t pc;  /* wanted */
     struct cfi_row *row;
     const struct cfi_row *initial; /* as the CIE's program left it, for DW_CFA_restore */
-    struct cfi_row saved[SAVED_ROWS];
+    struct cfi_row saved[CFI_SAVED_ROWS];
     unsigned nsaved;
 };
 
@@ -288,7 +269,7 @@ static void set_block(struct run *r, struct cfi_cursor *c, uint64_t reg, uint8_t
 }
 
 static void push_row(struct run *r, struct cfi_cursor *c) {
-    if (r->nsaved < SAVED_ROWS)
+    if (r->nsaved < CFI_SAVED_ROWS)
         r->saved[r->nsaved++] = *r->row;
     else
         c->bad = true;
@@ -417,28 +398,30 @@ static bool run_program(struct run *r, struct cfi_cursor c) {
     return !c.bad;
 }
 
-bool cfi_row_at(const struct cfi_object *o, uint64_t pc, struct cfi_row *ret) {
-    struct fde fde;
+bool cfi_full_row(const struct cfi_fde *fde, uint64_t pc, struct cfi_row *ret) {
     struct run run;
     struct cfi_row initial;
-    if (!find_fde(o, pc, &fde))
-        return false;
     memset(ret, 0, sizeof *ret);
-    run.cie = &fde.cie;
+    run.cie = &fde->cie;
     run.row = ret;
     run.initial = NULL;
     run.nsaved = 0;
     run.loc = run.pc = pc; /* a CIE's program does not advance */
-    if (!run_program(&run, fde.cie.program))
+    if (!run_program(&run, fde->cie.program))
         return false;
     initial = *ret;
     run.initial = &initial;
-    run.loc = fde.start;
-    ret->signal = fde.cie.signal;
-    return run_program(&run, fde.program) && ret->cfa.rule != CFI_SAME;
+    run.loc = fde->start;
+    ret->signal = fde->cie.signal;
+    return run_program(&run, fde->program) && ret->cfa.rule != CFI_SAME;
+}
+
+bool cfi_row_at(const struct cfi_object *o, uint64_t pc, struct cfi_row *ret) {
+    struct cfi_fde fde;
+    return cfi_find_fde(o, pc, &fde) && cfi_full_row(&fde, pc, ret);
 }
 
 uint64_t cfi_function_of(const struct cfi_object *o, uint64_t pc) {
-    struct fde fde;
-    return find_fde(o, pc, &fde) ? fde.start : 0;
+    struct cfi_fde fde;
+    return cfi_find_fde(o, pc, &fde) ? fde.start : 0;
 }

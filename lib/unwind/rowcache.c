@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "unwind/cfi_cursor.h"
+#include "unwind/cfi_private.h"
 #include "sys/mem.h"
 #include "sys/persistent.h"
 
@@ -175,13 +175,35 @@ static uint64_t shorten(const struct cfi_row *full) {
     return row_make(full->cfa.reg == CFI_RBP ? ROW_RBP : ROW_RSP, saved, offset);
 }
 
+/* from_short does so with a short one.  ROW_NONE: that would not be right. */
+static uint64_t from_short(const struct cfi_short *s) {
+    uint64_t offset;
+    uint64_t saved = 0;
+    if ((s->cfa_reg != CFI_RSP && s->cfa_reg != CFI_RBP) ||
+        !words(s->cfa_offset, ROW_OFFSET_MAX, &offset) ||
+        (s->rbp != 0 && (s->rbp == INT64_MIN || !words(-s->rbp, ROW_RBP_MAX, &saved))))
+        return ROW_NONE;
+    return row_make(s->cfa_reg == CFI_RBP ? ROW_RBP : ROW_RSP, saved, offset);
+}
+
+static uint64_t compute(const struct cfi_object *o, uint64_t pc) {
+    struct cfi_fde fde;
+    struct cfi_short s;
+    struct cfi_row full;
+    if (!cfi_find_fde(o, pc, &fde))
+        return ROW_LOST;
+    uint64_t row = cfi_short_row(&fde, pc, &s) ? from_short(&s) : ROW_NONE;
+    if (row != ROW_NONE)
+        return row;
+    return cfi_full_row(&fde, pc, &full) ? shorten(&full) : ROW_LOST;
+}
+
 gm_noinline uint64_t rowcache_miss(uint64_t pc) {
     struct cfi_object o;
-    struct cfi_row full;
     enum codeobj_kind kind = codeobj_of(pc, &o);
     if (kind == CODEOBJ_NONE)
         return ROW_LOST | ROW_FLEETING;
-    uint64_t row = cfi_row_at(&o, pc, &full) ? shorten(&full) : ROW_LOST;
+    uint64_t row = compute(&o, pc);
     if (kind == CODEOBJ_CHECKED)
         row |= ROW_CHECKED;
     if (kind == CODEOBJ_UNKNOWN)
