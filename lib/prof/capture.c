@@ -90,8 +90,11 @@ unsigned capture_room(void) {
 bool capture_self_init(struct capture_self *t) {
     if (!capture.options.backend->init_thread(t))
         return false;
-    if (t->pcs == NULL) /* behind what the unwinder uses most of its own: on the same page */
-        t->pcs = persistent_alloc(capture_room() * sizeof *t->pcs, 64, MEM_RECORDER);
+    unsigned room = t->replay != NULL ? capture.options.depth : capture_room();
+    if (t->pcs == NULL && t->replay != NULL && room <= REPLAY_ROOM)
+        t->pcs = t->replay->room;
+    if (t->pcs == NULL)
+        t->pcs = persistent_alloc(room * sizeof *t->pcs, 64, MEM_RECORDER);
     if (t->pcs == NULL)
         return false;
     return capture.options.verify == 0 || verify_init_thread(t, capture.options.depth);

@@ -36,7 +36,7 @@ struct capture_stack {
 
 /* What capturing needs of a thread.  All zero until capture_self_init; the thread's alone. */
 struct capture_self {
-    uint64_t *pcs;         /* room for capture_room() frames */
+    uint64_t *pcs;         /* room for capture_room() frames; with replay, for the depth */
     struct replay *replay; /* NULL: another unwinder */
     struct verify *verify; /* NULL: not wanted */
 };
@@ -91,7 +91,7 @@ enum capture_state capture_state(void);
 const char *capture_name(void); /* of the unwinder in use; "none" */
 unsigned capture_depth(void);
 
-/* capture_room returns how many words capture_self.pcs has. */
+/* capture_room returns how many words capture_self.pcs has at most. */
 unsigned capture_room(void);
 
 /* capture_self_init gives a thread what the unwinder in use needs.  False: no memory. */

@@ -7,9 +7,14 @@
 #include "sys/persistent.h"
 
 static bool replay_init_thread(struct capture_self *t) {
+    if (t->replay != NULL)
+        return true;
+    t->replay = persistent_alloc(sizeof *t->replay, 4096, MEM_RECORDER);
     if (t->replay == NULL)
-        t->replay = persistent_alloc(sizeof *t->replay, 64, MEM_RECORDER);
-    return t->replay != NULL;
+        return false;
+    /* A page that is read before it is written faults twice. */
+    __atomic_store_n(&t->replay->number, 0, __ATOMIC_RELAXED);
+    return true;
 }
 
 static void replay_take(struct capture_self *t, uint64_t fp, struct capture_stack *ret) {

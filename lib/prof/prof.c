@@ -71,8 +71,9 @@ static gm_noinline bool follow(struct mcache *c, struct prof_thread *t, size_t s
 }
 
 static gm_cold bool capture_begin(struct prof_thread *t) {
-    if (!capture_self_init(&t->capture) || !trail_init(&t->trail, capture_depth()))
+    if (!capture_self_init(&t->capture))
         return false;
+    trail_init(&t->trail, capture_depth());
     prof_thread_count(t, THREAD_COUNTER_UNWINDER_THREADS, 1);
     return true;
 }

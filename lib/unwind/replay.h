@@ -60,6 +60,9 @@
 #ifndef GM_UNWIND_REPLAY_H
 #define GM_UNWIND_REPLAY_H
 
+#include <assert.h>
+#include <stddef.h>
+
 #include "unwind/moment.h"
 #include "unwind/rowcache.h"
 #include "unwind/stackmem.h"
@@ -69,8 +72,9 @@
 #define REPLAY_MAX_WALK     16384
 #define REPLAY_SETS         4 /* of stacks known by heart */
 #define REPLAY_WAYS         3 /* in each */
-#define REPLAY_KNOWN_FRAMES 20
+#define REPLAY_KNOWN_FRAMES 18
 #define REPLAY_MISSED       64
+#define REPLAY_ROOM         128
 
 /* A state of a walk, and the step that was made from it. */
 struct replay_step {
@@ -127,13 +131,11 @@ struct replay_learning {
     uint32_t sleep;                 /* how long it was the last time; 0: it has paid since */
 };
 
-/* A thread's.  All zero to begin with. */
+/* A thread's, aligned to a page.  All zero to begin with. */
 struct replay {
-    struct replay_known known[REPLAY_SETS][REPLAY_WAYS]; /* by heart */
-
     /* What is remembered ends at REPLAY_REMEMBERED, outermost last.  There stands a last one that
      * no frame is outside of.  What is used of the memory, in stacks that are not deep, is in the
-     * middle: few pages. */
+     * middle, on one page: the first touch of a page takes 2 us. */
     struct replay_frame frames[REPLAY_REMEMBERED + 1];
 
     uint32_t nremembered;
@@ -153,8 +155,14 @@ struct replay {
     uint8_t why;         /* enum replay_verdict: for what reason `continuous` was moved */
 
     struct replay_learning learning;
-    struct replay_step steps[REPLAY_NEW]; /* of a walk, innermost first; a ring */
+    uint64_t room[REPLAY_ROOM];                          /* the caller's, for return addresses */
+    struct replay_step steps[REPLAY_NEW];                /* of a walk, innermost first; a ring */
+    struct replay_known known[REPLAY_SETS][REPLAY_WAYS]; /* by heart */
 };
+
+static_assert(offsetof(struct replay, steps[32]) / 4096 ==
+                  offsetof(struct replay, frames[REPLAY_REMEMBERED - 16]) / 4096,
+              "a thread's first capture touches one page");
 
 /* replay_init makes everything ready that threads share.  False: not on this system.  Calls dlsym.
  */

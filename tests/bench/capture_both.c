@@ -47,8 +47,8 @@ static bool init_replay(void) {
 }
 
 static bool init_thread(void) {
-    return replay.trail.pcs != NULL ||
-           (capture_self_init(&replay.self) && trail_init(&replay.trail, DEPTH));
+    trail_init(&replay.trail, DEPTH);
+    return capture_self_init(&replay.self);
 }
 
 EXPORT gm_noinline bool both_first(void) {
@@ -56,7 +56,8 @@ EXPORT gm_noinline bool both_first(void) {
     struct trail trail = {.pcs = NULL};
     struct capture_stack s;
     uint32_t fresh;
-    return capture_self_init(&self) && trail_init(&trail, DEPTH) && capture_take(&self, &s) &&
+    trail_init(&trail, DEPTH);
+    return capture_self_init(&self) && capture_take(&self, &s) &&
            trail_intern(&trail, &replay.table, s.pcs, s.n, s.known, s.flags, &fresh) != 0;
 }
 
