@@ -249,7 +249,7 @@ bool codeobj_check(struct codeobj_seen *seen, uint64_t pc) {
     struct cfi_object o;
     if (!cfi_object_of(pc, &o))
         return false;
-    if (!is_permanent(o.link_map) && !is_known(&o)) {
+    if (!is_known(&o) && !is_permanent(o.link_map)) {
         make_known(&o);
         return false;
     }

@@ -114,6 +114,8 @@ static inline struct replay_frame *compare(struct search *s, struct replay_frame
         f = skip_usual(f);
         if (gm_likely(f->row == ROW_END))
             return NULL;
+        if (is_checked(f) && same_checked(&s->seen, f))
+            continue;
         if ((f->row & UNUSUAL) == 0 || !same_unusual(s, f, &end))
             return f;
         if (end)
@@ -247,13 +249,14 @@ static inline enum outcome walk(struct search *s) {
         uint64_t saved_from = saved != 0 ? out - 8 * saved : out - 8;
         uint64_t lo = r->memory.lo;
         uint64_t n = r->memory.hi - lo;
-        if (gm_likely((uint32_t)(row & (ROW_KIND | ROW_CHECKED | ROW_FLEETING | ROW_WIDE)) - 1 <
-                          2 &&
+        if (gm_likely((uint32_t)(row & (ROW_KIND | ROW_FLEETING | ROW_WIDE)) - 1 < 2 &&
                       (out & 7) == 0 && out - 8 - lo < n && saved_from - lo < n &&
                       s->nnew < s->handed + REPLAY_NEW && s->nnew < REPLAY_MAX_WALK - 1)) {
             uint64_t out_ra = stackmem_word(out - 8);
             uint64_t out_rbp = stackmem_word(saved_from);
-            if (gm_likely(!is_end(out_ra))) {
+            bool same =
+                (row & ROW_CHECKED) == 0 || codeobj_same(&s->seen, lookup_pc(ra, interrupted));
+            if (gm_likely(same && !is_end(out_ra))) {
                 put_step(&r->steps[s->nnew++ % REPLAY_NEW], sp, ra, rbp, row | interrupted);
                 rbp = saved != 0 ? out_rbp : rbp;
                 sp = out;

@@ -59,6 +59,19 @@ gm_inline struct replay_frame *skip_usual(struct replay_frame *f) {
     }
 }
 
+/* is_checked tells whether a frame is unusual for no other reason than that its code may be
+ * unloaded (codeobj.h). */
+gm_inline bool is_checked(const struct replay_frame *f) {
+    return (f->row & UNUSUAL) == ROW_CHECKED;
+}
+
+/* same_checked tells of such a one whether its code is what it was, and its words are the same. */
+gm_inline bool same_checked(struct codeobj_seen *seen, const struct replay_frame *f) {
+    return codeobj_same(seen, walk_lookup_pc(f->ra, (f->row & REPLAY_INTERRUPTED) != 0)) &&
+           stackmem_is(f[1].sp, -8, f[1].ra) &&
+           (row_rbp(f->row) == 0 || stackmem_is(f[1].sp - 8 * row_rbp(f->row), 0, f[1].rbp));
+}
+
 /* replay_pass_rbp corrects rbp in the frames that have it from f: it did not matter there, so it
  * was not compared.  first: the innermost frame of the array. */
 void replay_pass_rbp(struct replay_frame *first, struct replay_frame *f, uint64_t rbp);

@@ -10,10 +10,10 @@
  * by frame but for the outer ones that both have, and brings its site with it: nothing is looked
  * up.
  *
- * Only plain stacks are kept: not deep, on one stack of memory, of code that stays, no signal.  One
- * is kept when it had to be walked twice, and in the place of the one in its set that was put there
- * first.  A set are those of one place and depth of malloc's call; wrappers of malloc make many
- * stacks begin alike, so there are several to a set.
+ * Only plain stacks are kept: not deep, on one stack of memory, no signal.  One is kept when it had
+ * to be walked twice, and in the place of the one in its set that was put there first.  A set are
+ * those of one place and depth of malloc's call; wrappers of malloc make many stacks begin alike,
+ * so there are several to a set.
  */
 #include "unwind/replay_private.h"
 
@@ -22,13 +22,27 @@ static inline struct replay_known *set_of(struct replay *r, uint64_t sp, uint64_
     return &r->known[h >> 32 & (REPLAY_SETS - 1)][0];
 }
 
+/* all_same tells whether the words and the code of the frames from f on, to the last one, which
+ * ends the stack, are what they were. */
+static inline bool all_same(struct codeobj_seen *seen, struct replay_frame *f,
+                            const struct replay_frame *last) {
+    for (;; f++) {
+        f = skip_usual(f);
+        if (f == last)
+            return true;
+        if (!is_checked(f) || !same_checked(seen, f))
+            return false;
+    }
+}
+
 /* is_plain tells whether all that is remembered is right now, to the outermost frame, and nothing
- * of it is unusual. */
+ * of it is unusual but that code may be unloaded. */
 static bool is_plain(struct replay *r) {
+    struct codeobj_seen seen = {.n = 0};
     return r->complete && !r->crossed && r->plain == r->nremembered &&
            r->nremembered <= REPLAY_KNOWN_FRAMES && r->last.n == r->last.total &&
            r->last.flags == 0 && (outermost(r)[-1].row & ~REPLAY_RBP) == ROW_END &&
-           skip_usual(outermost(r) - r->nremembered) == outermost(r) - 1;
+           all_same(&seen, outermost(r) - r->nremembered, outermost(r) - 1);
 }
 
 /* copy copies n frames, the outermost of which is before `to`, and points them to each other. */
@@ -126,6 +140,8 @@ static gm_noinline void decide(struct replay_learning *l) {
  * it was.  NULL: none. */
 static inline struct replay_known *find(struct replay *r, uint64_t sp, uint64_t ra, uint64_t rbp) {
     struct replay_known *k = set_of(r, sp, ra);
+    struct codeobj_seen seen;
+    seen.n = 0;
     for (struct replay_known *end = k + REPLAY_WAYS; k < end; k++) {
         struct replay_frame *f = k->frames;
         if (k->site == 0 || k->generation != r->generation || f->sp != sp || f->ra != ra ||
@@ -133,7 +149,7 @@ static inline struct replay_known *find(struct replay *r, uint64_t sp, uint64_t 
             continue;
         if (f->rbp != rbp)
             replay_pass_rbp(f, f, rbp);
-        if (skip_usual(f) == f + k->n - 1)
+        if (all_same(&seen, f, f + k->n - 1))
             return k;
     }
     return NULL;
