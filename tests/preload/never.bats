@@ -9,6 +9,8 @@
 #     stacks                                 lock...; dlopen.*                            libunwind
 #   ... or on the warm path                loader warm                                  naive step
 #   wait in a forked child                 fork; unit/replay_never: a_forked_child...   naive backtrace, step
+#   ... whose parent looks a row up          unit/replay_never: ...was_looking_           a lock around
+#                                            something_up                                 rowcache_miss
 #   malloc on the warm path                nested.c                                     naive allocate
 #   change errno                           errno; unit/prof: recording_keeps_errno      naive backtrace, step
 #   have descriptors that the program sees descriptors; daemon.*: closes them all       naive backtrace, step
