@@ -41,7 +41,9 @@ static struct smaps *begin(void) {
 static bool read_text(const char *text, size_t n) {
     char path[64];
     int fd = memfd_create("smaps", 0);
-    assert_true(fd >= 0 && write(fd, text, n) == (ssize_t)n);
+    if (fd < 0)
+        skip(); /* a filter refuses it */
+    assert_int_equal(write(fd, text, n), n);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     bool done = smaps_read(begin(), path);
     close(fd);

@@ -591,6 +591,8 @@ static void a_copy_keeps_what_it_is_to_keep(void **state) {
     char text[8] = "";
     int status, fd = memfd_create("copy", MFD_CLOEXEC);
     (void)state;
+    if (fd < 0)
+        skip(); /* a filter refuses it */
     assert_int_equal(start_copy(write_there, &fd, fd), 0);
     assert_int_equal(fork_copy_finish(&copy, false, &status), FORK_COPY_DONE);
     assert_int_equal(status, 0);
