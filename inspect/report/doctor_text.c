@@ -12,6 +12,7 @@
 
 #include "report/doctor.h"
 #include "base/text.h"
+#include "db/db.h"
 
 struct gaps {
     const struct target *target;
