@@ -24,7 +24,8 @@ uint32_t prof_intern_stack(const uint64_t *pcs, unsigned n) {
     uint64_t hashes[PROF_MAX_DEPTH];
     if (n == 0 || n > PROF_MAX_DEPTH || prof.stacks.nodes == NULL)
         return 0;
-    return stack_table_intern(&prof.stacks, 0, 0, pcs, n, nodes, hashes);
+    stack_path_hashes(0, pcs, n, hashes);
+    return stack_table_intern(&prof.stacks, 0, pcs, hashes, n, nodes);
 }
 
 void prof_frame(uint32_t node, uint64_t *ret_pc, uint32_t *ret_parent, uint32_t *ret_depth) {

@@ -53,13 +53,11 @@ static struct stack_hash *new_hash(unsigned bits) {
     return h;
 }
 
-/* path_hash returns the hash of a frame inside of a path with hash h.  Its upper bits choose the
- * slot, the lower 8 are the tag. */
-static inline uint64_t path_hash(uint64_t h, uint64_t pc) {
-    h = (h ^ pc) * 0x9e3779b97f4a7c15u;
-    h ^= h >> 29;
-    h *= 0xbf58476d1ce4e5b9u;
-    return h ^ h >> 32;
+/* spread makes of a path's hash one whose upper bits choose the slot, and whose lower 8 are the
+ * tag. A path's own is made with as little as can be, as all frames of a new stack are hashed one
+ * after the other: its lower digits depend on nothing but the frames' lower ones. */
+static inline uint64_t spread(uint64_t path_hash) {
+    return (path_hash ^ path_hash >> 32) * UINT64_C(0xbf58476d1ce4e5b9);
 }
 
 static inline uint32_t slot_of(uint64_t h, uint32_t node) {
@@ -80,11 +78,12 @@ static inline bool same_path(const struct stack_table *t, uint32_t node, uint32_
     return node == outer;
 }
 
-/* find returns the node that the path pcs[n-1] ... pcs[0] with hash h leads to from node outer, or
- * 0.  Under the lock 0 means that there is none; without it, that there was none or that the hash
- * has been replaced meanwhile. */
+/* find returns the node that the path pcs[n-1] ... pcs[0] with that hash leads to from node outer,
+ * or 0.  Under the lock 0 means that there is none; without it, that there was none or that the
+ * hash has been replaced meanwhile. */
 static inline uint32_t find(const struct stack_table *t, uint32_t outer, const uint64_t *pcs,
-                            unsigned n, uint64_t h, uint32_t *ret_nodes) {
+                            unsigned n, uint64_t path_hash, uint32_t *ret_nodes) {
+    uint64_t h = spread(path_hash);
     const struct stack_hash *hash = atomic_load_explicit(&t->hash, memory_order_acquire);
     uint64_t mask = ((uint64_t)1 << hash->bits) - 1;
     for (uint64_t i = h >> (64 - hash->bits);; i = (i + 1) & mask) {
@@ -98,7 +97,8 @@ static inline uint32_t find(const struct stack_table *t, uint32_t outer, const u
     }
 }
 
-static void hash_add(struct stack_hash *hash, uint64_t h, uint32_t node) {
+static void hash_add(struct stack_hash *hash, uint64_t path_hash, uint32_t node) {
+    uint64_t h = spread(path_hash);
     uint64_t mask = ((uint64_t)1 << hash->bits) - 1;
     uint64_t i = h >> (64 - hash->bits);
     while (atomic_load_explicit(&hash->slots[i], memory_order_relaxed) != 0)
@@ -114,7 +114,7 @@ static bool hash_all(const struct stack_table *t, struct stack_hash *hash) {
     if (h == NULL)
         return false;
     for (uint32_t i = 1; i <= n; i++) {
-        h[i] = path_hash(h[t->nodes[i].parent], stack_node_pc(&t->nodes[i]));
+        h[i] = stack_path_hash(h[t->nodes[i].parent], stack_node_pc(&t->nodes[i]));
         hash_add(hash, h[i], i);
     }
     mem_free(h, bytes, MEM_STACK, 0, 0);
@@ -157,7 +157,7 @@ static uint32_t insert(struct stack_table *t, uint32_t parent, uint64_t pc, uint
 /* insert_rest adds the frames pcs[n-1] ... pcs[0] below a node; another thread may have added some
  * of them meanwhile. */
 static gm_noinline uint32_t insert_rest(struct stack_table *t, uint32_t node, const uint64_t *pcs,
-                                        unsigned n, uint32_t *ret_nodes, const uint64_t *hashes) {
+                                        const uint64_t *hashes, unsigned n, uint32_t *ret_nodes) {
     mutex_lock(&t->lock);
     while (n-- > 0) {
         uint32_t parent = node;
@@ -174,18 +174,21 @@ static gm_noinline uint32_t insert_rest(struct stack_table *t, uint32_t node, co
     return node;
 }
 
-uint32_t stack_table_intern(struct stack_table *t, uint32_t outer, uint64_t hash,
-                            const uint64_t *pcs, unsigned n, uint32_t *ret_nodes,
-                            uint64_t *ret_hashes) {
-    for (unsigned i = n; i-- > 0;)
-        ret_hashes[i] = hash = path_hash(hash, pcs[i]);
-    /* The innermost frame that is known: most often the first one asked for. */
-    for (unsigned i = 0; i < n; i++) {
-        uint32_t node = find(t, outer, pcs + i, n - i, ret_hashes[i], ret_nodes + i);
+/* find_part looks for the innermost frame that is known, now that the first one is not. */
+static gm_noinline uint32_t find_part(struct stack_table *t, uint32_t outer, const uint64_t *pcs,
+                                      const uint64_t *hashes, unsigned n, uint32_t *ret_nodes) {
+    for (unsigned i = 1; i < n; i++) {
+        uint32_t node = find(t, outer, pcs + i, n - i, hashes[i], ret_nodes + i);
         if (node != 0)
-            return i == 0 ? node : insert_rest(t, node, pcs, i, ret_nodes, ret_hashes);
+            return insert_rest(t, node, pcs, hashes, i, ret_nodes);
     }
-    return n == 0 ? outer : insert_rest(t, outer, pcs, n, ret_nodes, ret_hashes);
+    return n == 0 ? outer : insert_rest(t, outer, pcs, hashes, n, ret_nodes);
+}
+
+uint32_t stack_table_intern(struct stack_table *t, uint32_t outer, const uint64_t *pcs,
+                            const uint64_t *hashes, unsigned n, uint32_t *ret_nodes) {
+    uint32_t node = n != 0 ? find(t, outer, pcs, n, hashes[0], ret_nodes) : 0;
+    return gm_likely(node != 0) ? node : find_part(t, outer, pcs, hashes, n, ret_nodes);
 }
 
 /* new_site appends a site; 0 if there is no room.  Lock held. */
@@ -200,23 +203,18 @@ static uint32_t new_site(struct stack_table *t, uint32_t node) {
     return id;
 }
 
-uint32_t stack_table_site(struct stack_table *t, uint32_t node, uint32_t flags) {
-    /* acquire: the site was complete before its number was stored here */
-    uint32_t site = atomic_load_explicit(&t->nodes[node].site, memory_order_acquire);
-    if (gm_unlikely(site == 0)) {
-        mutex_lock(&t->lock);
-        site = atomic_load_explicit(&t->nodes[node].site, memory_order_relaxed);
-        if (site == 0)
-            site = new_site(t, node);
-        mutex_unlock(&t->lock);
-        if (site == 0) {
-            atomic_fetch_add_explicit(&t->nfull, 1, memory_order_relaxed);
-            return 0;
-        }
+gm_noinline uint32_t stack_table_site_new(struct stack_table *t, uint32_t node, uint32_t flags) {
+    mutex_lock(&t->lock);
+    uint32_t site = atomic_load_explicit(&t->nodes[node].site, memory_order_relaxed);
+    if (site == 0)
+        site = new_site(t, node);
+    mutex_unlock(&t->lock);
+    if (site == 0) {
+        atomic_fetch_add_explicit(&t->nfull, 1, memory_order_relaxed);
+        return 0;
     }
-    _Atomic uint32_t *f = &t->sites[site].flags;
-    if (gm_unlikely((flags & ~atomic_load_explicit(f, memory_order_relaxed)) != 0))
-        atomic_fetch_or_explicit(f, flags, memory_order_relaxed);
+    if (flags != 0)
+        atomic_fetch_or_explicit(&t->sites[site].flags, flags, memory_order_relaxed);
     return site;
 }
 
@@ -249,7 +247,8 @@ static bool node_consistent(const struct stack_table *t, uint32_t id, uint64_t h
 }
 
 static uint64_t hash_of(const struct stack_table *t, uint32_t id) {
-    return id != 0 ? path_hash(hash_of(t, t->nodes[id].parent), stack_node_pc(&t->nodes[id])) : 0;
+    return id != 0 ? stack_path_hash(hash_of(t, t->nodes[id].parent), stack_node_pc(&t->nodes[id]))
+                   : 0;
 }
 
 bool stack_table_consistent(struct stack_table *t) {

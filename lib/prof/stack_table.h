@@ -79,16 +79,38 @@ struct stack_table {
 /* stack_table_init makes a table of at most max_nodes frames.  False: no address space. */
 bool stack_table_init(struct stack_table *t, uint32_t max_nodes);
 
-/* stack_table_intern returns the node of a stack whose outer part is node `outer` with the hash
- * `hash` (0, 0: none) and whose remaining n frames are pcs[n-1] (outermost) ... pcs[0], none of
- * them 0; returns 0 if the table is full.  ret_nodes and ret_hashes get the node and hash of each
- * frame, in the order of pcs. */
-uint32_t stack_table_intern(struct stack_table *t, uint32_t outer, uint64_t hash,
-                            const uint64_t *pcs, unsigned n, uint32_t *ret_nodes,
-                            uint64_t *ret_hashes);
+/* stack_path_hash returns the hash of a frame inside of a path with that hash (0: of none). */
+gm_inline uint64_t stack_path_hash(uint64_t outer, uint64_t pc) {
+    return (outer ^ pc) * UINT64_C(0x9e3779b97f4a7c15);
+}
 
-/* stack_table_site returns the site of a node and adds flags to it; 0 if the table is full. */
-uint32_t stack_table_site(struct stack_table *t, uint32_t node, uint32_t flags);
+/* stack_path_hashes makes those of a stack's n frames, outside of which is a path with a hash. */
+gm_inline void stack_path_hashes(uint64_t outer, const uint64_t *pcs, unsigned n,
+                                 uint64_t *ret_hashes) {
+    for (unsigned i = n; i-- > 0;)
+        ret_hashes[i] = outer = stack_path_hash(outer, pcs[i]);
+}
+
+/* stack_table_intern returns the node of a stack whose outer part is node `outer` (0: none) and
+ * whose remaining n frames are pcs[n-1] (outermost) ... pcs[0], none of them 0, with the hashes of
+ * their paths; returns 0 if the table is full.  ret_nodes gets the node of each frame, in the order
+ * of pcs. */
+uint32_t stack_table_intern(struct stack_table *t, uint32_t outer, const uint64_t *pcs,
+                            const uint64_t *hashes, unsigned n, uint32_t *ret_nodes);
+
+/* stack_table_site returns the site of a node and adds flags to it; 0 if the table is full.
+ * stack_table_site_new is what it leaves: the first of a node, the first with a flag. */
+uint32_t stack_table_site_new(struct stack_table *t, uint32_t node, uint32_t flags);
+
+gm_inline uint32_t stack_table_site(struct stack_table *t, uint32_t node, uint32_t flags) {
+    /* acquire: the site was complete before its number was stored here */
+    uint32_t site = atomic_load_explicit(&t->nodes[node].site, memory_order_acquire);
+    if (gm_likely(site != 0) &&
+        gm_likely(flags == 0 || (flags & ~atomic_load_explicit(&t->sites[site].flags,
+                                                               memory_order_relaxed)) == 0))
+        return site;
+    return stack_table_site_new(t, node, flags);
+}
 
 /* stack_table_consistent recounts everything; for a table at rest. */
 bool stack_table_consistent(struct stack_table *t);
