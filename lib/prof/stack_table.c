@@ -53,57 +53,13 @@ static struct stack_hash *new_hash(unsigned bits) {
     return h;
 }
 
-/* spread makes of a path's hash one whose upper bits choose the slot, and whose lower 8 are the
- * tag. A path's own is made with as little as can be, as all frames of a new stack are hashed one
- * after the other: its lower digits depend on nothing but the frames' lower ones. */
-static inline uint64_t spread(uint64_t path_hash) {
-    return (path_hash ^ path_hash >> 32) * UINT64_C(0xbf58476d1ce4e5b9);
-}
-
-static inline uint32_t slot_of(uint64_t h, uint32_t node) {
-    return (uint32_t)h << STACK_NODE_BITS | node;
-}
-
-/* same_path compares the n frames that end at a node with pcs, and what is outside of them with
- * `outer`.  No frame is 0, as that of node 0 is: so it ends there at the latest. */
-static inline bool same_path(const struct stack_table *t, uint32_t node, uint32_t outer,
-                             const uint64_t *pcs, unsigned n, uint32_t *ret_nodes) {
-    for (unsigned i = 0; i < n; i++) {
-        const struct stack_node *nd = &t->nodes[node];
-        if (stack_node_pc(nd) != pcs[i])
-            return false;
-        ret_nodes[i] = node;
-        node = nd->parent;
-    }
-    return node == outer;
-}
-
-/* find returns the node that the path pcs[n-1] ... pcs[0] with that hash leads to from node outer,
- * or 0.  Under the lock 0 means that there is none; without it, that there was none or that the
- * hash has been replaced meanwhile. */
-static inline uint32_t find(const struct stack_table *t, uint32_t outer, const uint64_t *pcs,
-                            unsigned n, uint64_t path_hash, uint32_t *ret_nodes) {
-    uint64_t h = spread(path_hash);
-    const struct stack_hash *hash = atomic_load_explicit(&t->hash, memory_order_acquire);
-    uint64_t mask = ((uint64_t)1 << hash->bits) - 1;
-    for (uint64_t i = h >> (64 - hash->bits);; i = (i + 1) & mask) {
-        /* acquire: the node was complete before its number was stored here */
-        uint32_t slot = atomic_load_explicit(&hash->slots[i], memory_order_acquire);
-        if (slot == 0)
-            return 0;
-        uint32_t node = slot & STACK_TABLE_MAX_NODES;
-        if (slot == slot_of(h, node) && same_path(t, node, outer, pcs, n, ret_nodes))
-            return node;
-    }
-}
-
 static void hash_add(struct stack_hash *hash, uint64_t path_hash, uint32_t node) {
-    uint64_t h = spread(path_hash);
+    uint64_t h = stack_hash_spread(path_hash);
     uint64_t mask = ((uint64_t)1 << hash->bits) - 1;
     uint64_t i = h >> (64 - hash->bits);
     while (atomic_load_explicit(&hash->slots[i], memory_order_relaxed) != 0)
         i = (i + 1) & mask;
-    atomic_store_explicit(&hash->slots[i], slot_of(h, node), memory_order_release);
+    atomic_store_explicit(&hash->slots[i], stack_hash_slot(h, node), memory_order_release);
 }
 
 /* hash_all adds all nodes to a hash; parents come first, so one pass gives every path's hash. */
@@ -161,7 +117,7 @@ static gm_noinline uint32_t insert_rest(struct stack_table *t, uint32_t node, co
     mutex_lock(&t->lock);
     while (n-- > 0) {
         uint32_t parent = node;
-        node = find(t, parent, &pcs[n], 1, hashes[n], &ret_nodes[n]);
+        node = stack_table_find(t, parent, &pcs[n], &hashes[n], 1, &ret_nodes[n]);
         if (node == 0)
             node = insert(t, parent, pcs[n], hashes[n]);
         if (node == 0)
@@ -174,21 +130,15 @@ static gm_noinline uint32_t insert_rest(struct stack_table *t, uint32_t node, co
     return node;
 }
 
-/* find_part looks for the innermost frame that is known, now that the first one is not. */
-static gm_noinline uint32_t find_part(struct stack_table *t, uint32_t outer, const uint64_t *pcs,
-                                      const uint64_t *hashes, unsigned n, uint32_t *ret_nodes) {
+gm_noinline uint32_t stack_table_intern_rest(struct stack_table *t, uint32_t outer,
+                                             const uint64_t *pcs, const uint64_t *hashes,
+                                             unsigned n, uint32_t *ret_nodes) {
     for (unsigned i = 1; i < n; i++) {
-        uint32_t node = find(t, outer, pcs + i, n - i, hashes[i], ret_nodes + i);
+        uint32_t node = stack_table_find(t, outer, pcs + i, hashes + i, n - i, ret_nodes + i);
         if (node != 0)
             return insert_rest(t, node, pcs, hashes, i, ret_nodes);
     }
     return n == 0 ? outer : insert_rest(t, outer, pcs, hashes, n, ret_nodes);
-}
-
-uint32_t stack_table_intern(struct stack_table *t, uint32_t outer, const uint64_t *pcs,
-                            const uint64_t *hashes, unsigned n, uint32_t *ret_nodes) {
-    uint32_t node = n != 0 ? find(t, outer, pcs, n, hashes[0], ret_nodes) : 0;
-    return gm_likely(node != 0) ? node : find_part(t, outer, pcs, hashes, n, ret_nodes);
 }
 
 /* new_site appends a site; 0 if there is no room.  Lock held. */
@@ -243,7 +193,8 @@ static bool node_consistent(const struct stack_table *t, uint32_t id, uint64_t h
     uint64_t pc = stack_node_pc(n);
     uint32_t found;
     return n->parent < id && stack_node_depth(n) == depth &&
-           find(t, n->parent, &pc, 1, h, &found) == id && (site == 0 || t->sites[site].node == id);
+           stack_table_find(t, n->parent, &pc, &h, 1, &found) == id &&
+           (site == 0 || t->sites[site].node == id);
 }
 
 static uint64_t hash_of(const struct stack_table *t, uint32_t id) {

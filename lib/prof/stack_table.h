@@ -37,6 +37,7 @@
 #define STACK_TABLE_MAX_NODES (((uint32_t)1 << STACK_NODE_BITS) - 1)
 #define STACK_NODE_BITS       24 /* of a node's number */
 #define STACK_PC_BITS         48 /* a frame's address; depth stands above it */
+#define STACK_PC_MASK         (((uint64_t)1 << STACK_PC_BITS) - 1)
 #define STACK_SITE_NONE       1u /* made by stack_table_init: node 0 */
 
 struct stack_node {
@@ -91,12 +92,65 @@ gm_inline void stack_path_hashes(uint64_t outer, const uint64_t *pcs, unsigned n
         ret_hashes[i] = outer = stack_path_hash(outer, pcs[i]);
 }
 
+/* stack_hash_spread makes of a path's hash one whose upper bits choose the slot, and whose lower 8
+ * are the tag. A path's own is made with as little as can be, as all frames of a new stack are
+ * hashed one after the other: its lower digits depend on nothing but the frames' lower ones. */
+gm_inline uint64_t stack_hash_spread(uint64_t path_hash) {
+    return (path_hash ^ path_hash >> 32) * UINT64_C(0xbf58476d1ce4e5b9);
+}
+
+gm_inline uint32_t stack_hash_slot(uint64_t h, uint32_t node) {
+    return (uint32_t)h << STACK_NODE_BITS | node;
+}
+
+/* stack_table_same compares the n frames that end at a node with pcs, and what is outside of them
+ * with `outer`.  No frame is 0, as that of node 0 is: so it ends there at the latest. */
+gm_inline bool stack_table_same(const struct stack_table *t, uint32_t node, uint32_t outer,
+                                const uint64_t *pcs, unsigned n, uint32_t *ret_nodes) {
+    const uint64_t *end = pcs + n;
+    for (; pcs < end; pcs++) {
+        const struct stack_node *nd = &t->nodes[node];
+        if (((nd->pc_depth ^ *pcs) & STACK_PC_MASK) != 0)
+            return false;
+        *ret_nodes++ = node;
+        node = nd->parent;
+    }
+    return node == outer;
+}
+
+/* stack_table_find returns the node that the path pcs[n-1] ... pcs[0] with the hash *hash leads to
+ * from node outer, or 0.  Under the lock 0 means that there is none; without it, that there was
+ * none or that the table's hash has been replaced meanwhile. */
+gm_inline uint32_t stack_table_find(const struct stack_table *t, uint32_t outer,
+                                    const uint64_t *pcs, const uint64_t *hash, unsigned n,
+                                    uint32_t *ret_nodes) {
+    uint64_t h = stack_hash_spread(*hash);
+    const struct stack_hash *all = atomic_load_explicit(&t->hash, memory_order_acquire);
+    uint64_t mask = ((uint64_t)1 << all->bits) - 1;
+    for (uint64_t i = h >> (64 - all->bits);; i = (i + 1) & mask) {
+        /* acquire: the node was complete before its number was stored here */
+        uint32_t slot = atomic_load_explicit(&all->slots[i], memory_order_acquire);
+        if (slot == 0)
+            return 0;
+        uint32_t node = slot & STACK_TABLE_MAX_NODES;
+        if (slot == stack_hash_slot(h, node) && stack_table_same(t, node, outer, pcs, n, ret_nodes))
+            return node;
+    }
+}
+
 /* stack_table_intern returns the node of a stack whose outer part is node `outer` (0: none) and
  * whose remaining n frames are pcs[n-1] (outermost) ... pcs[0], none of them 0, with the hashes of
  * their paths; returns 0 if the table is full.  ret_nodes gets the node of each frame, in the order
- * of pcs. */
-uint32_t stack_table_intern(struct stack_table *t, uint32_t outer, const uint64_t *pcs,
-                            const uint64_t *hashes, unsigned n, uint32_t *ret_nodes);
+ * of pcs.  stack_table_intern_rest is what it leaves: a stack of which a part is new. */
+uint32_t stack_table_intern_rest(struct stack_table *t, uint32_t outer, const uint64_t *pcs,
+                                 const uint64_t *hashes, unsigned n, uint32_t *ret_nodes);
+
+gm_inline uint32_t stack_table_intern(struct stack_table *t, uint32_t outer, const uint64_t *pcs,
+                                      const uint64_t *hashes, unsigned n, uint32_t *ret_nodes) {
+    uint32_t node = n != 0 ? stack_table_find(t, outer, pcs, hashes, n, ret_nodes) : 0;
+    return gm_likely(node != 0) ? node
+                                : stack_table_intern_rest(t, outer, pcs, hashes, n, ret_nodes);
+}
 
 /* stack_table_site returns the site of a node and adds flags to it; 0 if the table is full.
  * stack_table_site_new is what it leaves: the first of a node, the first with a flag. */
@@ -116,7 +170,7 @@ gm_inline uint32_t stack_table_site(struct stack_table *t, uint32_t node, uint32
 bool stack_table_consistent(struct stack_table *t);
 
 gm_inline uint64_t stack_node_pc(const struct stack_node *n) {
-    return n->pc_depth & (((uint64_t)1 << STACK_PC_BITS) - 1);
+    return n->pc_depth & STACK_PC_MASK;
 }
 
 gm_inline uint32_t stack_node_depth(const struct stack_node *n) {
