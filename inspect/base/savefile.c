@@ -130,6 +130,10 @@ int savefile(const char *path, const void *bytes, size_t size) {
     return save(path, bytes, size, 0600); /* a heap may hold secrets, as a core file may */
 }
 
+int savefile_own(const char *path, const void *bytes, size_t size) {
+    return save_file(path, bytes, size, 0600);
+}
+
 int savefile_text(const char *path, const char *text, size_t size) {
     return save(path, text, size, 0666);
 }

@@ -11,6 +11,10 @@
  * disk.  0, or a negative errno; then path is as it was.  A device or a pipe is just written to. */
 int savefile(const char *path, const void *bytes, size_t size);
 
+/* savefile_own does so with a file that nobody names but goinspect: what else is in its place, a
+ * link or a pipe, is replaced. */
+int savefile_own(const char *path, const void *bytes, size_t size);
+
 /* savefile_text does the same with a report that others may read, too, as the umask allows. */
 int savefile_text(const char *path, const char *text, size_t size);
 

@@ -278,7 +278,7 @@ void namecache_save(const struct namecache_key *key, const struct namecache *c) 
         free(file);
         file = pack(key, c, &nothing, &size);
     }
-    if (size <= MOST_SIZE && savefile(path, file, size) == 0)
+    if (size <= MOST_SIZE && savefile_own(path, file, size) == 0)
         cachedir_trim();
     namecache_free(&old);
     free(file);
