@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -62,17 +63,35 @@ static enum status fail_garbled(const struct client *c, const char *what, struct
                 (int)c->proc.pid, c->proc.comm, what);
 }
 
-/* connect_until connects to name in the directory dir; -errno. */
-static int connect_until(int fd, int dir, const char *name, double deadline) {
+/* is_younger tells whether the socket was made less than this many seconds ago. */
+static bool is_younger(const struct place *place, double seconds) {
+    struct stat st;
+    struct timespec t;
+    if (fstatat(place->dir, place->name, &st, 0) != 0)
+        return false;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (double)(t.tv_sec - st.st_ctim.tv_sec) + (double)(t.tv_nsec - st.st_ctim.tv_nsec) / 1e9 <
+           seconds;
+}
+
+/* connect_patiently connects; -errno. */
+static int connect_patiently(const struct client *c, const struct place *place) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    double deadline = now() + c->patience;
     /* by descriptor: the path may be longer than sun_path, and can't be exchanged meanwhile */
-    snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", dir, name);
-    while (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
-        if (errno != EAGAIN && errno != EINTR)
-            return -errno;
+    snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", place->dir,
+             place->name);
+    while (connect(c->fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
+        int error = errno;
+        /* Its queue is full, or an agent that has just begun has bound it and does not listen yet.
+         */
+        bool may_change =
+            error == EAGAIN || (error == ECONNREFUSED && is_younger(place, c->patience));
+        if (!may_change && error != EINTR)
+            return -error;
         if (now() > deadline)
-            return -ETIMEDOUT;
-        sleep_briefly(); /* its queue is full */
+            return error == ECONNREFUSED ? -error : -ETIMEDOUT;
+        sleep_briefly();
     }
     return 0;
 }
@@ -100,7 +119,7 @@ static enum status connect_client(struct client *c, const struct place *place,
     c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (c->fd < 0)
         return fail(failure, STATUS_FAILURE, "socket: %s", strerror(errno));
-    int error = connect_until(c->fd, place->dir, place->name, now() + c->patience);
+    int error = connect_patiently(c, place);
     if (error == -ETIMEDOUT)
         return fail_silent(c, failure);
     if (error == -ECONNREFUSED || error == -ENOENT)

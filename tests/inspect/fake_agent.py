@@ -15,6 +15,7 @@ of gomalloc/agent.h, written down here a second time.  Modes:
     zero        /dev/zero for an image   huge        an image of 1 TiB, all of it a hole
     empty       an image of 0 bytes      refuse      FORBIDDEN, with control characters
     left        leaves the socket behind and ends nothing
+    soon        listens a moment after the socket is there
     old         knows no verb but PING and IMAGE
 """
 import array
@@ -103,7 +104,7 @@ def serve(connection):
 os.chdir(os.environ["GOMALLOC_DIR"])  # the path may be longer than a socket's may be
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(f"{pid}.sock.new")
-if mode != "left":
+if mode not in ("left", "soon"):
     listener.listen(0 if mode == "deaf" else 8)
 clients = []
 if mode == "deaf":
@@ -115,6 +116,9 @@ if mode == "deaf":
     except BlockingIOError:
         pass
 os.rename(f"{pid}.sock.new", f"{pid}.sock")
+if mode == "soon":
+    time.sleep(0.3)
+    listener.listen(8)
 if mode in ("deaf", "left"):
     if mode == "left":
         listener.close()

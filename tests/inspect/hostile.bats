@@ -19,6 +19,12 @@ fakes() {
     "$GOINSPECT" status "$pid" >/dev/null
 }
 
+@test "an agent that has bound its socket and does not listen yet is waited for" {
+    export GOINSPECT_TIMEOUT=60
+    fake soon
+    "$GOINSPECT" status "$pid" >/dev/null
+}
+
 @test "a busy agent is asked again" {
     fake busy
     "$GOINSPECT" status "$pid" >/dev/null
