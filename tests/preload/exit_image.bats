@@ -3,37 +3,21 @@
 # exit=PATH: the image of a process that ends, and the database that goinspect makes of it.
 
 bats_require_minimum_version 1.5.0
+load image_helpers
 
-setup() {
-    : "${LIBGOMALLOC:?}" "${GOINSPECT:?}"
-    work=$(mktemp -d)
-    cd "$work"
-    export GOMALLOC_DIR=$work/sockets GOMALLOC_GOINSPECT=$GOINSPECT
-    unset GOMALLOC_ROOT
-    python=/usr/bin/python3 # not a script of that name
-    [ -x "$python" ] || python=$(command -v python3)
-}
+setup() { image_setup; }
 
 teardown() {
     cd /
     umount "$work/small" 2>/dev/null || true
-    rm -rf "$work"
+    image_teardown
 }
 
-# under EXIT COMMAND... runs it under the library.
-under() {
-    local path=$1
-    shift
-    env LD_PRELOAD="$LIBGOMALLOC" GOMALLOC="rate=1,exit=$path" "$@"
-}
-
-# ask FILE SQL prints the answer's rows.
-ask() {
-    "$GOINSPECT" sql "$1" -o csv "$2" | tail -n +2
-}
+# exits PATH COMMAND... runs it under the library, with exit=PATH.
+exits() { under "rate=1,exit=$1" "${@:2}"; }
 
 @test "a .gmi is the whole image of the process that ended" {
-    under a.gmi /bin/echo fine
+    exits a.gmi /bin/echo fine
     [ "$(ask a.gmi "SELECT comm FROM image_process")" = echo ]
     [ "$(stat -c %a a.gmi)" = 600 ]
     [ "$(ls)" = a.gmi ] || [ "$(ls)" = "$(printf 'a.gmi\nsockets')" ]
@@ -41,7 +25,7 @@ ask() {
 
 @test "%p, %h, %t and %% are the process, the host, the time and a percent sign" {
     before=$(date +%s)
-    under '%p-%h-%t-%%-%x.gmi' sh -c 'echo $$ >pid; exec /bin/true'
+    exits '%p-%h-%t-%%-%x.gmi' sh -c 'echo $$ >pid; exec /bin/true'
     name=$(ls ./*.gmi)
     [[ $name =~ ^\./([0-9]+)-(.*)-([0-9]+)-%-%x\.gmi$ ]]
     [ "${BASH_REMATCH[1]}" = "$(cat pid)" ]
@@ -50,7 +34,7 @@ ask() {
 }
 
 @test "descendants do not overwrite the file of who was started" {
-    under a.gmi bash -c '/bin/echo one; /bin/echo two; echo $$ >pid' >out
+    exits a.gmi bash -c '/bin/echo one; /bin/echo two; echo $$ >pid' >out
     [ "$(ask a.gmi "SELECT pid, comm FROM image_process")" = "$(cat pid),bash" ]
     [ "$(ls a.*.gmi | wc -l)" = 2 ]
     for file in a.*.gmi; do
@@ -60,7 +44,7 @@ ask() {
 }
 
 @test "a forked descendant has its own file" {
-    under a.gmi "$python" -c 'import os, sys
+    exits a.gmi "$python" -c 'import os, sys
 pid = os.fork()
 if pid:
     os.waitpid(pid, 0)
@@ -71,7 +55,7 @@ if pid:
 }
 
 @test "who executes another program is still who was started" {
-    under a.gmi bash -c 'exec /bin/echo fine'
+    exits a.gmi bash -c 'exec /bin/echo fine'
     [ "$(ask a.gmi "SELECT comm FROM image_process")" = echo ]
     [ "$(ls ./*.gmi)" = ./a.gmi ]
 }
@@ -79,7 +63,7 @@ if pid:
 @test "the pid goes before the suffix, or at the end if there is none" {
     mkdir a.b
     for name in a.b/x a.b/x.y.gmi; do
-        GOMALLOC_ROOT=1 under $name sh -c 'echo $$ >pid; exec /bin/true'
+        GOMALLOC_ROOT=1 exits $name sh -c 'echo $$ >pid; exec /bin/true'
         case $name in
         a.b/x) [ -s "a.b/x.$(cat pid)" ] ;;
         *) [ -s "a.b/x.y.$(cat pid).gmi" ] ;;
@@ -88,34 +72,34 @@ if pid:
 }
 
 @test "a .db takes all processes, and no image is left" {
-    under a.db bash -c '/bin/echo one; /bin/echo two; true' >out 2>err
+    exits a.db bash -c '/bin/echo one; /bin/echo two; true' >out 2>err
     [ "$(ask a.db "SELECT count(*), sum(at_exit) FROM snapshot")" = 3,3 ]
     [ -z "$(ls ./*.gmi 2>/dev/null)" ]
 }
 
 @test "a program that ignores SIGCHLD gets its database, too" {
-    under a.db "$python" -c 'import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)' 2>err
+    exits a.db "$python" -c 'import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)' 2>err
     [ "$(ask a.db "SELECT count(*) FROM snapshot")" = 1 ]
     ! grep -q "by hand" err
 }
 
 @test "a program that has closed its standard descriptors gets its database, too" {
-    under a.db "$python" -c 'import os; os.closerange(0, 3)'
+    exits a.db "$python" -c 'import os; os.closerange(0, 3)'
     [ "$(ask a.db "SELECT count(*) FROM snapshot")" = 1 ]
-    under b.db /bin/echo fine
+    exits b.db /bin/echo fine
     [ "$(ask b.db "SELECT count(*) FROM snapshot")" = 1 ]
 }
 
 @test "the importer does not run under the library" {
     printf '#!/bin/sh\nenv >%s/env; exec "$REAL" "$@"\n' "$work" >importer
     chmod +x importer
-    REAL=$GOINSPECT GOMALLOC_GOINSPECT=$work/importer under a.db /bin/true 2>err
+    REAL=$GOINSPECT GOMALLOC_GOINSPECT=$work/importer exits a.db /bin/true 2>err
     [ -s a.db ]
     ! grep -E '^(LD_PRELOAD|GOMALLOC|GOMALLOC_ROOT)=' env
 }
 
 @test "without goinspect the image stays, and one line says what to do" {
-    GOMALLOC_GOINSPECT=$work/none under "$work/a.db" "$python" -c 'print("fine")' >out 2>err
+    GOMALLOC_GOINSPECT=$work/none exits "$work/a.db" "$python" -c 'print("fine")' >out 2>err
     [ "$(cat out)" = fine ] # the program is not disturbed
     [ ! -e a.db ]
     [ "$(wc -l <err)" = 1 ]
@@ -128,14 +112,14 @@ if pid:
 }
 
 @test "no image at _exit or at a signal" {
-    under a.gmi "$python" -c 'import os; os._exit(0)'
-    under a.gmi "$python" -c 'import os; os.kill(os.getpid(), 9)' || true
+    exits a.gmi "$python" -c 'import os; os._exit(0)'
+    exits a.gmi "$python" -c 'import os; os.kill(os.getpid(), 9)' || true
     [ ! -e a.gmi ]
 }
 
 @test "a directory that is not there, or that may not be written, is one line and no harm" {
     for path in "$work/no/a.gmi" /proc/a.gmi; do
-        run -0 --separate-stderr under "$path" "$python" -c 'print("fine")'
+        run -0 --separate-stderr exits "$path" "$python" -c 'print("fine")'
         [ "$output" = fine ]
         [ "$(wc -l <<<"$stderr")" = 1 ]
         [[ $stderr == *"$path"* ]]
@@ -146,12 +130,12 @@ if pid:
     [ "$(id -u)" = 0 ] || skip "needs root"
     mkdir small
     mount -t tmpfs -o size=64k none small || skip "cannot mount"
-    run -0 --separate-stderr under "$work/small/a.gmi" "$python" -c 'print("fine")'
+    run -0 --separate-stderr exits "$work/small/a.gmi" "$python" -c 'print("fine")'
     [ "$output" = fine ]
     [[ $stderr == *"No space left"* ]]
     [ -z "$(ls -A small)" ]
     echo old >small/a.gmi
-    under "$work/small/a.gmi" "$python" -c '' 2>/dev/null
+    exits "$work/small/a.gmi" "$python" -c '' 2>/dev/null
     [ "$(ls -A small)" = a.gmi ]
     [ "$(cat small/a.gmi)" = old ]
 }
@@ -160,7 +144,7 @@ if pid:
     mkfifo pipe
     mkdir dir
     for path in pipe dir; do
-        run -0 --separate-stderr under $path "$python" -c 'print("fine")'
+        run -0 --separate-stderr exits $path "$python" -c 'print("fine")'
         [ "$output" = fine ]
         [ -n "$stderr" ]
     done
@@ -190,7 +174,7 @@ int main(void) {
 END
     ${CC:-cc} -O1 -pthread t.c -o t
     for i in 1 2 3 4 5; do
-        under a.gmi ./t
+        exits a.gmi ./t
         ask a.gmi "SELECT count(*) FROM span" >/dev/null
         rm a.gmi
     done

@@ -3,22 +3,17 @@
 # trigger=fatal: the image of a program that a signal ends, and that it ends just as it would have.
 
 bats_require_minimum_version 1.5.0
+load image_helpers
 
 setup() {
-    : "${LIBGOMALLOC:?}" "${GOINSPECT:?}" "${BUILD_DIR:?}"
-    work=$(mktemp -d)
-    cd "$work"
-    export GOMALLOC_DIR=$work/sockets GOMALLOC_GOINSPECT=$GOINSPECT
-    unset GOMALLOC_ROOT
+    : "${BUILD_DIR:?}"
+    image_setup
     fatal=$BUILD_DIR/tests/preload/fatal
     ulimit -S -c 0
     ulimit -S -s 8192 # or a stack may not run out
 }
 
-teardown() {
-    cd /
-    rm -rf "$work"
-}
+teardown() { image_teardown; }
 
 # ends STATUS HOW checks that the program ends so with and without the library, which leaves
 # HOW.gmi, and says one line about it.
@@ -36,10 +31,6 @@ ends() {
         return 1
     fi
     [ ! -e plain ] || cmp out plain
-}
-
-ask() {
-    "$GOINSPECT" sql "$1" -o csv "$2" | tail -n +2
 }
 
 @test "a fault: the signal, the address and the stack, and all of the heap" {

@@ -4,15 +4,10 @@
 # the limit on its memory; their names, their number, and what failure is said.
 
 bats_require_minimum_version 1.5.0
+load image_helpers
 
 setup() {
-    : "${LIBGOMALLOC:?}" "${GOINSPECT:?}"
-    work=$(mktemp -d)
-    cd "$work"
-    export GOMALLOC_DIR=$work/sockets GOMALLOC_GOINSPECT=$GOINSPECT
-    unset GOMALLOC_ROOT
-    python=/usr/bin/python3 # not a script of that name
-    [ -x "$python" ] || python=$(command -v python3)
+    image_setup
     cat >grow.py <<'END'
 # grow.py SECONDS STOP...: holds 24 MiB more at each step, waits until there is the file that is
 # named, or after a minus is none any more, and goes on; then for SECONDS more.
@@ -33,21 +28,8 @@ END
 }
 
 teardown() {
-    cd /
     rmdir "$group" 2>/dev/null || true
-    rm -rf "$work"
-}
-
-# under OPTIONS COMMAND... runs it under the library.
-under() {
-    local options=$1
-    shift
-    env LD_PRELOAD="$LIBGOMALLOC" GOMALLOC="$options" "$@"
-}
-
-# ask FILE SQL prints the answer's rows.
-ask() {
-    "$GOINSPECT" sql "$1" -o csv "$2" | tail -n +2
+    image_teardown
 }
 
 @test "rss+: a numbered image when it has grown by so much, again from the new level" {
