@@ -11,7 +11,8 @@
 #define LAST     ((size_t)4096)        /* and behind which */
 #define ABOVE    ((uintptr_t)64 << 10) /* a descriptor is that near to its stack's end */
 
-/* As libc has it. */
+/* As libc has it.  The first thread's stack begins at 0 there: all below its end is said to be it.
+ */
 struct words {
     uintptr_t begin; /* the guard's */
     uintptr_t size;  /* with the guard */
@@ -24,7 +25,7 @@ static bool is_whole(uintptr_t n) {
 
 /* holds tells whether the words may be those of the stack that the descriptor is on. */
 static bool holds(const struct words *w, uintptr_t descriptor) {
-    return w->begin < descriptor && w->size > descriptor - w->begin &&
+    return w->begin != 0 && w->begin < descriptor && w->size > descriptor - w->begin &&
            w->guard < descriptor - w->begin && is_whole(w->guard);
 }
 

@@ -22,6 +22,7 @@
 
 #include "heap/malloc.h"
 #include "leak/roots.h"
+#include "leak/stack_extent.h"
 #include "sys/owned.h"
 
 enum { PAGE = 4096 };
@@ -454,6 +455,26 @@ static void test_memory_beside_a_stack_of_unknown_size_keeps(void **state) {
     free_hidden();
 }
 
+static void *learn(void *arg) {
+    *(size_t *)arg = stack_extent_learn(&(struct roots){.self_tp = thread_pointer()});
+    return NULL;
+}
+
+/* libc says of the first thread, which is this one, that all memory below its stack's end is it. */
+static void test_a_stack_that_the_first_thread_has_gone_to_is_of_unknown_size(void **state) {
+    static char stack[2 * PAGE]; /* below the descriptor */
+    struct root_thread t = this_thread((uintptr_t)stack + PAGE);
+    struct stack_extent x;
+    pthread_t thread;
+    size_t place = 0;
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, learn, &place), 0);
+    pthread_join(thread, NULL);
+    assert_int_not_equal(place, 0);
+    assert_true(t.sp < t.tp);
+    assert_false(stack_extent_of(place, &t, &x));
+}
+
 /* Of a thread whose stack the program has given it. */
 static void test_memory_beside_a_given_stack_keeps(void **state) {
     (void)state;
@@ -512,6 +533,7 @@ int main(void) {
         cmocka_unit_test(test_what_is_below_the_stack_pointer_does_not_keep),
         cmocka_unit_test(test_memory_beside_an_alternate_stack_keeps),
         cmocka_unit_test(test_memory_beside_a_stack_of_unknown_size_keeps),
+        cmocka_unit_test(test_a_stack_that_the_first_thread_has_gone_to_is_of_unknown_size),
         cmocka_unit_test(test_memory_beside_a_given_stack_keeps),
         cmocka_unit_test(test_the_kept_stack_of_a_thread_that_has_ended_does_not_keep),
     };
