@@ -50,7 +50,7 @@ gm_inline uint32_t exact_site(struct mcache *c, size_t size, bool *ret_judged,
     atomic_store_explicit(&c->in_recorder, 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
     const struct replay_stack *s = replay_capture(
-        t->capture.replay, (uintptr_t)__builtin_frame_address(0), t->capture.pcs, t->trail.cap);
+        t->capture.replay, (uintptr_t)__builtin_frame_address(0), t->capture.pcs, t->trail.depth);
     uint32_t site = s->site;
     if (gm_unlikely(site == 0))
         site = exact_intern(t, s);

@@ -20,6 +20,7 @@
 #include "capture_thread.h"
 #include "gomalloc/image.h"
 #include "heap/malloc.h"
+#include "prof/exact.h"
 #include "prof/prof.h"
 
 #define DEPTH 64
@@ -188,6 +189,39 @@ static void a_stack_deeper_than_the_bound_is_flagged(void **state) {
     assert_int_equal(depth, DEPTH);
     assert_int_equal(pc, pcs[0]);
     release(p);
+}
+
+/* exact_visit is allocate() by the path for rate 1, but for the object. */
+static uint32_t exact_site_found;
+
+static __attribute__((noinline)) void exact_visit(struct program_run *run) {
+    struct prof_sample s;
+    bool judged;
+    exact_site_found = exact_ready(self()) ? exact_site(self(), 16, &judged, &s) : 0;
+    run->pcs[run->n++] = (uintptr_t)__builtin_return_address(0);
+}
+
+static bool record_a_deep_stack(void *arg) {
+    uint64_t pcs[DEPTH];
+    struct program_run run = {.visit = exact_visit, .pcs = pcs};
+    (void)arg;
+    release(allocate_at_depth(1, 16, pcs)); /* the other path is first */
+    program_recurse(&run, TRAIL_NEAR + 8);
+    mcache_detach();
+    return true;
+}
+
+static void a_threads_first_deep_stack_is_whole_at_rate_one(void **state) {
+    (void)state;
+    static struct capture_thread thread = {.run = record_a_deep_stack};
+    uint64_t pc;
+    uint32_t parent, depth;
+    assert_true(capture_thread_start(&thread));
+    assert_true(capture_thread_succeeds(&thread));
+    struct prof_site_figures f = figures(exact_site_found);
+    prof_frame(f.node, &pc, &parent, &depth);
+    assert_int_equal(f.flags, 0);
+    assert_in_range(depth, TRAIL_NEAR + 9, DEPTH);
 }
 
 static void an_allocation_within_a_capture_has_no_stack(void **state) {
@@ -438,6 +472,7 @@ int main(void) {
         cmocka_unit_test(exact_recording_counts_every_object_at_its_site),
         cmocka_unit_test(nothing_and_large_objects_are_recorded_too),
         cmocka_unit_test(a_stack_deeper_than_the_bound_is_flagged),
+        cmocka_unit_test(a_threads_first_deep_stack_is_whole_at_rate_one),
         cmocka_unit_test(an_allocation_within_a_capture_has_no_stack),
         cmocka_unit_test(recording_keeps_errno),
         cmocka_unit_test(at_rate_zero_nothing_is_recorded),
