@@ -104,5 +104,5 @@ END
     refuses 3 "nowhere/x: cannot write: No such file" export demo.db --pprof -o nowhere/x
     refuses 3 "." export nothing.gmi --pprof -o x
     [ ! -e x ]
-    on_terminal 80 "$GOINSPECT export demo.gmi --pprof" | grep -q "write it to a file with -o FILE"
+    on_terminal 200 "$GOINSPECT export demo.gmi --pprof" | grep -q "write it to a file with -o FILE"
 }
