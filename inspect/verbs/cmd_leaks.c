@@ -10,6 +10,7 @@
 
 #include "target/client.h"
 #include "report/held.h"
+#include "report/leakask.h"
 #include "report/leakcheck.h"
 #include "report/reachable.h"
 #include "report/stacks.h"
@@ -80,11 +81,7 @@ enum {
     OPT_OBJECTS,
     OPT_STACKS,
     OPT_REACHABLE,
-    OPT_HELD,
-    OPT_IN_PLACE,
-    OPT_FIRST_BYTES,
-    OPT_UNALIGNED,
-    OPT_NO_MAPPED
+    OPT_HELD
 };
 
 static const struct argp_option options[] = {
@@ -104,11 +101,7 @@ static const struct argp_option options[] = {
      "leaks",
      1},
     {"all", OPT_ALL, NULL, 0, "all rows, also on a terminal", 1},
-    {"first-bytes", OPT_FIRST_BYTES, NULL, 0, "an address within an object does not keep it", 2},
-    {"unaligned", OPT_UNALIGNED, NULL, 0, "look for addresses at any place, not multiples of 8", 2},
-    {"no-mapped", OPT_NO_MAPPED, NULL, 0, "memory that the program has mapped keeps nothing", 2},
-    {"in-place", OPT_IN_PLACE, NULL, 0,
-     "no copy of the process: its threads wait for all of the check (needs control=on)", 2},
+    LEAKASK_OPTIONS,
     {.name = NULL}};
 
 /* age parses "90", "30s", "10m", "2h" or "3d". */
@@ -151,18 +144,8 @@ static void option(struct command_line *line, int key, char *arg, struct argp_st
     case OPT_HELD:
         own->held = true;
         break;
-    case OPT_IN_PLACE:
-        own->ask |= GOMALLOC_ASK_LEAK_IN_PLACE;
-        break;
-    case OPT_FIRST_BYTES:
-        own->ask |= GOMALLOC_ASK_LEAK_FIRST_BYTES;
-        break;
-    case OPT_UNALIGNED:
-        own->ask |= GOMALLOC_ASK_LEAK_UNALIGNED;
-        break;
-    case OPT_NO_MAPPED:
-        own->ask |= GOMALLOC_ASK_LEAK_NOT_MAPPED;
-        break;
+    default:
+        leakask_option(key, &own->ask);
     }
 }
 
@@ -212,11 +195,9 @@ static void heading(const struct command_line *line, sqlite3_stmt *row) {
     text_count(objects, sqlite3_column_int64(row, OBJECTS));
     text_count(more, sqlite3_column_int64(row, INDIRECT_OBJECTS));
     times(old, sizeof(old), row);
-    char *below = must_dup("");
-    if (sqlite3_column_int64(row, INDIRECT_OBJECTS)) {
-        free(below);
-        below = must_format(" and %s in %s that they lead to", indirect, more);
-    }
+    char *below = sqlite3_column_int64(row, INDIRECT_OBJECTS)
+                      ? must_format(" and %s in %s that they lead to", indirect, more)
+                      : must_dup("");
     output_text(&line->output, "%s%s in %s objects%s%s  (%s)  site %lld\n", bold ? "\033[1m" : "",
                 direct, objects, bold ? "\033[0m" : "", below, old,
                 sqlite3_column_int64(row, SITE));

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "target/client.h"
+#include "report/leakask.h"
 #include "report/leakcheck.h"
 #include "base/text.h"
 #include "cli/view.h"
@@ -54,34 +55,13 @@ struct own {
     uint64_t ask; /* GOMALLOC_ASK_LEAK_* */
 };
 
-enum { OPT_IN_PLACE = 0x300, OPT_FIRST_BYTES, OPT_UNALIGNED, OPT_NO_MAPPED };
-
-static const struct argp_option options[] = {
-    {"first-bytes", OPT_FIRST_BYTES, NULL, 0, "an address within an object does not keep it", 2},
-    {"unaligned", OPT_UNALIGNED, NULL, 0, "look for addresses at any place, not multiples of 8", 2},
-    {"no-mapped", OPT_NO_MAPPED, NULL, 0, "memory that the program has mapped keeps nothing", 2},
-    {"in-place", OPT_IN_PLACE, NULL, 0,
-     "no copy of the process: its threads wait for all of it (needs control=on)", 2},
-    {.name = NULL}};
+static const struct argp_option options[] = {LEAKASK_OPTIONS, {.name = NULL}};
 
 static void option(struct command_line *line, int key, char *arg, struct argp_state *state) {
     struct own *own = line->own;
     (void)arg;
     (void)state;
-    switch (key) {
-    case OPT_IN_PLACE:
-        own->ask |= GOMALLOC_ASK_LEAK_IN_PLACE;
-        break;
-    case OPT_FIRST_BYTES:
-        own->ask |= GOMALLOC_ASK_LEAK_FIRST_BYTES;
-        break;
-    case OPT_UNALIGNED:
-        own->ask |= GOMALLOC_ASK_LEAK_UNALIGNED;
-        break;
-    case OPT_NO_MAPPED:
-        own->ask |= GOMALLOC_ASK_LEAK_NOT_MAPPED;
-        break;
-    }
+    leakask_option(key, &own->ask);
 }
 
 /* parse_address reads an address as others print it. */
