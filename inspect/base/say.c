@@ -117,3 +117,10 @@ char *must_format(const char *format, ...) {
     va_end(ap);
     return s;
 }
+
+FILE *must_stream(char **text, size_t *size) {
+    FILE *out = open_memstream(text, size);
+    if (!out)
+        out_of_memory();
+    return out;
+}

@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* Exit statuses, part of goinspect(1). */
 enum status {
@@ -49,5 +50,6 @@ void *must_realloc(void *p, size_t n, size_t size);
 char *must_dup(const char *s);
 char *must_dup_n(const char *s, size_t n);
 char *must_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+FILE *must_stream(char **text, size_t *size); /* open_memstream */
 
 #endif

@@ -86,6 +86,17 @@ void output_text(const struct output_options *options, const char *format, ...) 
     free(text);
 }
 
+FILE *output_prose(struct output_prose *ret) {
+    *ret = (struct output_prose){.text = NULL};
+    return ret->out = must_stream(&ret->text, &ret->size);
+}
+
+void output_prose_end(const struct output_options *options, struct output_prose *p) {
+    fclose(p->out);
+    output_text(options, "%s", p->text ? p->text : "");
+    free(p->text);
+}
+
 /* find_column returns the index of the column called by the n bytes at name, or -1 with a failure
  * that suggests one. */
 static int find_column(const struct output *o, const char *name, size_t n, const char *option,

@@ -105,6 +105,16 @@ size_t output_width(const struct output_options *options);
 void output_text(const struct output_options *options, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* The same for who writes to a stream: output_prose returns it, output_prose_end prints what came.
+ */
+struct output_prose {
+    FILE *out;
+    char *text;
+    size_t size;
+};
+FILE *output_prose(struct output_prose *ret);
+void output_prose_end(const struct output_options *options, struct output_prose *p);
+
 /* Helpers for rows that do not come from SQL. */
 struct value value_integer(int64_t i);
 struct value value_real(double r);

@@ -170,15 +170,9 @@ static void write_object(const struct command_line *line, const struct item *o, 
 }
 
 static void print_object(const struct command_line *line, const struct item *o, bool tiny) {
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-    if (!out)
-        return;
-    write_object(line, o, tiny, out);
-    fclose(out);
-    output_text(&line->output, "%s", text);
-    free(text);
+    struct output_prose prose;
+    write_object(line, o, tiny, output_prose(&prose));
+    output_prose_end(&line->output, &prose);
     if (o->site != 0 && o->callers[0]) {
         fputs("  called by ", line->output.out);
         put_text(line, o->callers, strlen("  called by "));

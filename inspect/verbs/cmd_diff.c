@@ -183,15 +183,9 @@ static void figure(const struct command_line *line, char *buf, sqlite3_stmt *row
 }
 
 static void print_pair(const struct command_line *line, const struct pair *pair) {
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-    if (!out)
-        return;
-    pair_print(pair, out);
-    fclose(out);
-    output_text(&line->output, "%s", text);
-    free(text);
+    struct output_prose prose;
+    pair_print(pair, output_prose(&prose));
+    output_prose_end(&line->output, &prose);
 }
 
 #define TOTALS_WIDTH 47 /* cells of the table of totals */

@@ -174,15 +174,9 @@ static void write_end(const struct own *own, const struct sums *s, double util, 
 }
 
 static void print_end(const struct command_line *line, const struct sums *s, double util) {
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-    if (!out)
-        return;
-    write_end(line->own, s, util, out);
-    fclose(out);
-    output_text(&line->output, "%s", text);
-    free(text);
+    struct output_prose prose;
+    write_end(line->own, s, util, output_prose(&prose));
+    output_prose_end(&line->output, &prose);
 }
 
 /* check says why there are no pins to be had, if so. */
