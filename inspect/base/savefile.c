@@ -24,7 +24,7 @@
 
 #define NOT_POSSIBLE 1 /* beside 0 and negative errnos */
 
-static int write_all(int fd, const char *p, size_t n) {
+static int write_bytes(int fd, const char *p, size_t n) {
     while (n > 0) {
         ssize_t done = write(fd, p, n);
         if (done < 0 && errno != EINTR)
@@ -34,7 +34,13 @@ static int write_all(int fd, const char *p, size_t n) {
             n -= (size_t)done;
         }
     }
-    return fsync(fd) == 0 ? 0 : -errno;
+    return 0;
+}
+
+/* write_all waits until they are on disk. */
+static int write_all(int fd, const char *p, size_t n) {
+    int error = write_bytes(fd, p, n);
+    return error || fsync(fd) == 0 ? error : -errno;
 }
 
 /* open_dir opens the folder that the path is in. */
@@ -92,12 +98,10 @@ static int write_named(const char *path, const void *bytes, size_t size, mode_t 
     return error;
 }
 
-/* write_special writes to what is there and is neither a file nor a folder. */
+/* write_special writes to what is there and is neither a file nor a folder: no disk to wait for. */
 static int write_special(const char *path, const void *bytes, size_t size) {
     int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-    int error = fd < 0 ? -errno : write_all(fd, bytes, size);
-    if (error == -EINVAL || error == -EROFS) /* fsync: there is nothing to wait for */
-        error = 0;
+    int error = fd < 0 ? -errno : write_bytes(fd, bytes, size);
     if (fd >= 0 && close(fd) != 0 && !error)
         error = -errno;
     return error;
@@ -117,7 +121,10 @@ static int save_file(const char *path, const void *bytes, size_t size, mode_t mo
 
 static int save(const char *path, const void *bytes, size_t size, mode_t mode) {
     struct stat st;
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+    bool there = stat(path, &st) == 0;
+    if (!there && errno != ENOENT) /* a link, too, that the kernel does not let us follow */
+        return -errno;
+    if (there && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
         return write_special(path, bytes, size);
     bool link = lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
     char *behind = link ? realpath(path, NULL) : NULL;

@@ -259,4 +259,8 @@ END
     [ -p pipe ]
     "$GOINSPECT" check a.gmi --max-live 1GiB --junit link >out 2>err
     [ -L link ] && cmp read there.xml
+    ln -s loop loop # stands for all that the kernel does not follow, such as another user's link in /tmp
+    run -2 "$GOINSPECT" check a.gmi --max-live 1GiB --junit loop
+    [[ "$output" == *"loop: cannot write: Too many levels of symbolic links; nothing was changed"* ]]
+    [ -L loop ]
 }
