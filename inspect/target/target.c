@@ -281,6 +281,17 @@ static enum status choose_snapshot(struct target *t, const char *snapshot,
     return STATUS_DONE;
 }
 
+/* check_only refuses a snapshot of what has just one, before a process is asked for it. */
+static enum status check_only(const struct target *t, const char *snapshot,
+                              struct failure *failure) {
+    if (!snapshot || t->kind == TARGET_DATABASE || strcmp(snapshot, "latest") == 0 ||
+        strcmp(snapshot, "first") == 0 || strtoll(snapshot, NULL, 10) == 1)
+        return STATUS_DONE;
+    return fail(failure, STATUS_NO_TARGET,
+                "%s has no snapshot %s: %s is one, number 1; those of a FILE.db can be chosen",
+                t->word, snapshot, t->kind == TARGET_PROCESS ? "a process" : "an image");
+}
+
 /* split takes FILE.db@N apart. */
 static enum status split(struct target *t, const char **snapshot, struct failure *failure) {
     const char *at;
@@ -302,6 +313,8 @@ static enum status open_with(const char *word, const char *snapshot,
     enum status status = split(ret, &snapshot, failure);
     if (status == STATUS_DONE)
         status = classify(ret->word, &ret->kind, &ret->pid, failure);
+    if (status == STATUS_DONE)
+        status = check_only(ret, snapshot, failure);
     if (status != STATUS_DONE) {
         target_close(ret);
         return status;

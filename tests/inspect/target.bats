@@ -104,6 +104,15 @@ teardown() { common_teardown; }
     [ "$(count --snapshot latest)" = 378 ]
     [ "$(count --snapshot 1)" = 178 ]
     refuses 3 "heap.db has no snapshot 3" classes heap.db --snapshot 3
+    # what has just one: nothing else is taken for it, and a process is not asked in vain
+    for only in 1 first latest; do
+        "$GOINSPECT" classes demo.gmi --snapshot $only -o csv >out
+        [ -s out ]
+    done
+    refuses 3 "demo.gmi has no snapshot 7: an image is one, number 1; those of a FILE.db can be chosen" \
+        classes demo.gmi --snapshot 7
+    fake silent
+    refuses 3 "$pid has no snapshot 7: a process is one, number 1" leaks "$pid" --snapshot 7
 }
 
 @test "another user's process is status 4" {
