@@ -181,6 +181,17 @@ static void say_missing(const struct module *m) {
         say("%s: no lines: built without -g, or stripped", m->path);
 }
 
+/* say_still_missing is for names from the cache: which file is missing was said when they came
+ * there, so one line for all modules reminds of it. */
+static void say_still_missing(const struct module *m) {
+    static bool reminded;
+    if (quiet || reminded || said(m->path))
+        return;
+    reminded = true;
+    say("%s: no lines: its debug information is still missing; GOINSPECT_CACHE=off says more",
+        strrchr(m->path, '/') + 1);
+}
+
 static struct answer *find_answer(const struct module *m, uint64_t offset) {
     size_t low = 0, high = m->n;
     while (low < high) {
@@ -226,7 +237,7 @@ static void read_cache(struct symbolizer *s, struct module *m) {
         }
     }
     if (!c.lines) /* the stamp says that it is so still */
-        say_missing(m);
+        say_still_missing(m);
     namecache_free(&c);
 }
 
