@@ -98,8 +98,8 @@ CREATE VIEW v1_held AS
 SELECT h.snapshot_id, printf('0x%x', h.address) AS address, h.objects, h.bytes, h.size, h.requested,
        max((p.captured_ns - p.start_ns) / 1000000000 - h.born, 0) AS age_s,
        CASE h.kind WHEN 1 THEN 'stack' ELSE 'register ' || h.reg END AS kind,
-       h.tid, (SELECT t.comm FROM thread t WHERE t.snapshot_id = h.snapshot_id AND t.tid = h.tid)
-       AS comm,
+       h.tid, (SELECT t.comm FROM thread t WHERE t.snapshot_id = h.snapshot_id AND t.tid = h.tid
+               AND t.tid <> 0) AS comm,
        CASE WHEN h.stack_id <> 0 THEN
            (SELECT coalesce(m.function, m.location) FROM stack_name m WHERE m.stack_id = h.stack_id)
        END AS holder,

@@ -50,6 +50,9 @@ check() {
     leaks leaks.db --stack-held -o json >stored
     cmp out stored
     [ "$(sqlite3 leaks.db "SELECT held_objects, held_bytes FROM v1_leak_check")" = "6|144" ]
+    # a thread that is not known is none of those that have ended
+    [ "$(sqlite3 leaks.db "UPDATE held SET tid = 0; UPDATE thread SET tid = 0, comm = '';
+        SELECT count(*), count(comm) FROM v1_held")" = "2|0" ]
     run -64 "$GOINSPECT" leaks leaks.gmi --stack-held --objects
     run -64 "$GOINSPECT" leaks leaks.gmi --stack-held --reachable
 }
