@@ -109,11 +109,13 @@ static bool empty_longest(char **name, char open, char close) {
 
 char *elide_name(const char *name, size_t width) {
     char *s = must_dup(name);
+    if (width == 0)
+        return s;
     while (text_width(s) > width && empty_longest(&s, '<', '>'))
         continue;
     while (text_width(s) > width && empty_longest(&s, '(', ')'))
         continue;
-    if (width == 0 || text_width(s) <= width)
+    if (text_width(s) <= width)
         return s;
     char *cut = elide_middle(s, width);
     free(s);

@@ -74,17 +74,8 @@ refuses() {
     fi
 }
 
-# misused PATTERN ARGUMENT... checks for status 64; argp's own hint may follow the first line.
-misused() {
-    local pattern=$1 status=0
-    shift
-    "$GOINSPECT" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
-    if [ "$status" -ne 64 ] || [ -s "$work/out" ] || ! head -n 1 "$work/err" | grep -qE -- "$pattern"; then
-        echo "goinspect $*: status $status, wanted 64 and /$pattern/"
-        cat "$work/out" "$work/err"
-        return 1
-    fi
-}
+# misused PATTERN ARGUMENT... is for command lines that make no sense.
+misused() { refuses 64 "$@"; }
 
 # on_terminal COLUMNS COMMAND prints what COMMAND (one word of shell) shows on a terminal.
 on_terminal() {
