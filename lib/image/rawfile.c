@@ -37,19 +37,3 @@ void raw_random(void *p, size_t n) {
         ((unsigned char *)p)[i] = (unsigned char)(x >> 56);
     }
 }
-
-struct file_id file_id_of(int fd) {
-    struct stat st;
-    if (fd < 0 || raw_fstat(fd, &st) != 0)
-        return (struct file_id){0, 0};
-    return (struct file_id){st.st_dev, st.st_ino};
-}
-
-bool file_id_same(struct file_id a, struct file_id b) {
-    return a.dev == b.dev && a.ino == b.ino && a.ino != 0;
-}
-
-void raw_close_own(int fd, struct file_id id) {
-    if (file_id_same(id, file_id_of(fd)))
-        raw_close(fd);
-}

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "sys/file_id.h"
 #include "sys/rawcall.h"
 
 static inline int raw_open(const char *path, int flags, unsigned mode) {
@@ -60,18 +61,5 @@ long raw_read_file(const char *path, char *buf, size_t cap);
 
 /* raw_random fills n <= 256 bytes at p, from the kernel or, should it refuse, from the clock. */
 void raw_random(void *p, size_t n);
-
-/* A descriptor's identity.  The program may close any number and open something else under it. */
-struct file_id {
-    uint64_t dev;
-    uint64_t ino;
-};
-
-/* file_id_of returns {0, 0}, which no file has, if fd is not open. */
-struct file_id file_id_of(int fd);
-bool file_id_same(struct file_id a, struct file_id b);
-
-/* raw_close_own closes fd if it is still the file that it was. */
-void raw_close_own(int fd, struct file_id id);
 
 #endif

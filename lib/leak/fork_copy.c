@@ -16,7 +16,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -76,19 +75,8 @@ static _Noreturn void live(const struct fork_copy_job *job, int fd, long parent)
         sys_call3(SYS_exit_group, status, 0, 0);
 }
 
-/* remember notes which pipe it is; is_ours tells whether the descriptor still is that. */
-static void remember(struct fork_copy *c) {
-    struct stat st;
-    if (sys_call3(SYS_fstat, c->fd, (long)&st, 0) != 0)
-        return;
-    c->dev = st.st_dev;
-    c->ino = st.st_ino;
-}
-
 static bool is_ours(const struct fork_copy *c) {
-    struct stat st;
-    return sys_call3(SYS_fstat, c->fd, (long)&st, 0) == 0 && st.st_dev == c->dev &&
-           st.st_ino == c->ino;
+    return file_id_same(c->id, file_id_of(c->fd));
 }
 
 int fork_copy_start(struct fork_copy *c, const struct fork_copy_job *job) {
@@ -109,8 +97,7 @@ int fork_copy_start(struct fork_copy *c, const struct fork_copy_job *job) {
         sys_call3(SYS_close, fds[0], 0, 0);
         return (int)pid;
     }
-    *c = (struct fork_copy){.pid = (int)pid, .fd = fds[0]};
-    remember(c);
+    *c = (struct fork_copy){.pid = (int)pid, .fd = fds[0], .id = file_id_of(fds[0])};
     return 0;
 }
 
@@ -140,8 +127,7 @@ enum fork_copy_end fork_copy_finish(struct fork_copy *c, bool kill, int *ret_sta
     do
         r = sys_call4(SYS_wait4, c->pid, (long)&status, __WALL, 0);
     while (r == -EINTR);
-    if (is_ours(c))
-        sys_call3(SYS_close, c->fd, 0, 0);
+    raw_close_own(c->fd, c->id);
     *c = (struct fork_copy){.pid = 0, .fd = -1};
     *ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
     if (r < 0)

@@ -17,13 +17,13 @@
 
 #include <stdatomic.h>
 
-#include "sys/compiler.h"
+#include "sys/file_id.h"
 
 struct fork_copy {
     int pid; /* 0: none */
     int fd;  /* what the copy writes can be read here, up to an end of file; -1: closed */
     /* Which pipe that is: a program whose descriptor table this is may close any number. */
-    uint64_t dev, ino;
+    struct file_id id;
 };
 
 /* What happened to a copy. */

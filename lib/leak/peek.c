@@ -11,15 +11,17 @@
 #include <fcntl.h>
 #include <sys/uio.h>
 
+#include "sys/file_id.h"
 #include "sys/rawcall.h"
 
 static long read_file(void *to, uintptr_t from, size_t n) {
     long fd =
         sys_call4(SYS_openat, AT_FDCWD, (long)"/proc/thread-self/mem", O_RDONLY | O_CLOEXEC, 0);
+    struct file_id id = file_id_of((int)fd);
     if (fd < 0)
         return fd;
     long r = sys_call4(SYS_pread64, fd, (long)to, (long)n, (long)from);
-    sys_call3(SYS_close, fd, 0, 0);
+    raw_close_own((int)fd, id);
     return r;
 }
 

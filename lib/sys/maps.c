@@ -10,23 +10,8 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "sys/rawcall.h"
-
-static bool identify(int fd, uint64_t *ret_dev, uint64_t *ret_ino) {
-    struct stat st;
-    if (sys_call3(SYS_fstat, fd, (long)&st, 0) != 0)
-        return false;
-    *ret_dev = st.st_dev;
-    *ret_ino = st.st_ino;
-    return true;
-}
-
-static bool is_ours(const struct maps_reader *r) {
-    uint64_t dev, ino;
-    return r->fd >= 0 && identify(r->fd, &dev, &ino) && dev == r->dev && ino == r->ino;
-}
 
 bool maps_open(struct maps_reader *r) {
     return maps_open_file(r, "/proc/self/maps");
@@ -36,15 +21,15 @@ bool maps_open_file(struct maps_reader *r, const char *path) {
     r->have = r->done = 0;
     r->failed = false;
     r->fd = (int)sys_call4(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0);
-    if (r->fd >= 0 && !identify(r->fd, &r->dev, &r->ino))
+    r->id = file_id_of(r->fd);
+    if (r->id.ino == 0)
         r->fd = -1;
     r->failed = r->fd < 0;
     return r->fd >= 0;
 }
 
 void maps_close(struct maps_reader *r) {
-    if (is_ours(r))
-        sys_call3(SYS_close, r->fd, 0, 0);
+    raw_close_own(r->fd, r->id);
     r->fd = -1;
 }
 
@@ -55,7 +40,7 @@ static bool fill(struct maps_reader *r) {
     r->done = 0;
     long n = -EBADF;
     do {
-        if (is_ours(r))
+        if (file_id_same(r->id, file_id_of(r->fd)))
             n = sys_call3(SYS_read, r->fd, (long)(r->buf + r->have),
                           (long)(sizeof r->buf - r->have));
     } while (n == -EINTR);

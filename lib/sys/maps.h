@@ -9,7 +9,7 @@
 #ifndef GM_SYS_MAPS_H
 #define GM_SYS_MAPS_H
 
-#include "sys/compiler.h"
+#include "sys/file_id.h"
 
 /* One line.  The path is not ended by a zero byte and lasts until the next line is read. */
 struct maps_line {
@@ -26,7 +26,7 @@ struct maps_line {
 struct maps_reader {
     int fd; /* -1: closed */
     bool failed;
-    uint64_t dev, ino; /* of fd when it was opened */
+    struct file_id id; /* of fd when it was opened */
     size_t have;       /* bytes in buf */
     size_t done;       /* of these, told */
     char buf[8192];    /* a line is shorter: a path has 4095 bytes at most */
