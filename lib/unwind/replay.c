@@ -254,9 +254,11 @@ static inline enum outcome walk(struct search *s) {
                       s->nnew < s->handed + REPLAY_NEW && s->nnew < REPLAY_MAX_WALK - 1)) {
             uint64_t out_ra = stackmem_word(out - 8);
             uint64_t out_rbp = stackmem_word(saved_from);
-            bool same =
-                (row & ROW_CHECKED) == 0 || codeobj_same(&s->seen, lookup_pc(ra, interrupted));
-            if (gm_likely(same && !is_end(out_ra))) {
+            /* Asked once: it makes the object known, whose row this may not be. */
+            if (gm_unlikely((row & ROW_CHECKED) != 0) &&
+                !codeobj_same(&s->seen, lookup_pc(ra, interrupted)))
+                return STALE;
+            if (gm_likely(!is_end(out_ra))) {
                 put_step(&r->steps[s->nnew++ % REPLAY_NEW], sp, ra, rbp, row | interrupted);
                 rbp = saved != 0 ? out_rbp : rbp;
                 sp = out;
