@@ -260,7 +260,6 @@ static struct stop_result copy_again(struct begin *b, struct withheld *w, struct
     if (w == NULL || c->error != LEAK_OK || !withheld_from(w, c->copy.pid))
         return r;
     fork_copy_finish(&c->copy, true, &status);
-    c->copy = (struct fork_copy){.fd = -1};
     b->give = w;
     struct stop_result again = stop_and_copy(b);
     if (again.longest_ns < r.longest_ns) {

@@ -3,7 +3,7 @@
  * Where a word stands that leads to an object.
  *
  * The frame of a word on a stack is found by walking out from where the thread was interrupted, as
- * the recorder does (prof/walk.h), until the frame that holds the word: a frame extends from its
+ * the recorder does (unwind/walk.h), until the frame that holds the word: a frame extends from its
  * stack pointer to that of its caller.
  */
 #include "leak/why_place.h"

@@ -576,7 +576,7 @@ enum gomalloc_root_kind {
 
 /* held: a word on a thread's stack or in a register that was the first to lead to an object which
  * no other root leads to.  It may be left over from a call that has ended: then it hides a leak.
- * Stacks are in the order of addresses; the first 16384 words. */
+ * Those of a stack are in the order of addresses; 16384 at most. */
 struct gomalloc_held {
     uint64_t address;   /* of the object */
     uint64_t size;      /* bytes given to it */
