@@ -40,6 +40,7 @@ struct work {
     size_t extents;          /* where descriptors tell of stacks, see stack_extent_learn */
     bool main_stack;         /* the mapping is the first thread's stack */
     uint64_t buffer[BUFFER / sizeof(uint64_t)];
+    struct stack_extent known[]; /* of each thread; hi 0: is not known */
 };
 
 /* Whole pages of the library's data and bss. */
@@ -135,6 +136,15 @@ static uintptr_t dead_descriptor(struct work *w, uintptr_t start, uintptr_t end)
     return !w->roots->some_missing || tcb == w->roots->self_tp ? tcb : 0;
 }
 
+/* find_extents asks for them once: stacks without guards may be one mapping, in which all threads
+ * are looked at for each of them. */
+static void find_extents(struct work *w) {
+    w->extents = stack_extent_learn(w->roots);
+    for (size_t i = 0; i < w->roots->nthreads; i++)
+        if (!stack_extent_of(w->extents, &w->roots->threads[i], &w->known[i]))
+            w->known[i] = (struct stack_extent){.hi = 0};
+}
+
 /* guess_extent tells of a stack of which nothing is known: it is taken for all from the stack
  * pointer on.  Where libc tells of none, a mapping that has a thread's descriptor is its stack. */
 static struct stack_extent guess_extent(const struct work *w, const struct root_thread *t,
@@ -151,13 +161,10 @@ static bool extent_in(const struct work *w, enum root_kind kind, uintptr_t start
     bool found = false;
     for (size_t i = 0; i < w->roots->nthreads; i++) {
         const struct root_thread *t = &w->roots->threads[i];
-        struct stack_extent x;
-        if (t->sp < start || t->sp >= end)
+        struct stack_extent x = w->known[i];
+        if (t->sp < start || t->sp >= end || (x.hi == 0 && kind != ROOT_MAPPED))
             continue;
-        bool known = stack_extent_of(w->extents, t, &x);
-        if (!known && kind != ROOT_MAPPED)
-            continue;
-        if (!known)
+        if (x.hi == 0)
             x = guess_extent(w, t, start, end);
         if (!found || x.lo < ret->lo)
             *ret = x;
@@ -378,7 +385,8 @@ static void mark_threads(struct work *w) {
 }
 
 bool roots_mark(struct mark *m, const struct roots *r, struct roots_report *ret) {
-    size_t bytes = align_up(sizeof(struct work), PHYS_PAGE_SIZE);
+    size_t bytes =
+        align_up(sizeof(struct work) + r->nthreads * sizeof(struct stack_extent), PHYS_PAGE_SIZE);
     struct work *w = mem_alloc(bytes, MEM_AGENT);
     *ret = (struct roots_report){.unknown = owned_lost()};
     if (w == NULL)
@@ -387,7 +395,7 @@ bool roots_mark(struct mark *m, const struct roots *r, struct roots_report *ret)
     w->roots = r;
     w->report = ret;
     w->own_data = find_own_data();
-    w->extents = stack_extent_learn(r);
+    find_extents(w);
     w->nowned = owned_list(w->owned, OWNED_MAX);
     present_open(&w->present);
     mark_threads(w);
