@@ -53,12 +53,13 @@ static int64_t previous_of(const struct target *target, int64_t b) {
     return previous;
 }
 
-/* check_snapshot opens nothing; it tells whether word is a snapshot of the target's file. */
-static enum status check_snapshot(const char *file, const char *word, int64_t *ret,
-                                  struct failure *failure) {
+/* number_of sets *ret to the snapshot of the file that word chooses, as --snapshot does. */
+static enum status number_of(const char *file, const char *word, int64_t *ret,
+                             struct failure *failure) {
     struct target target;
     char *end;
-    if (strcmp(word, "latest") != 0 && (strtoll(word, &end, 10) <= 0 || *end))
+    if (strcmp(word, "first") != 0 && strcmp(word, "latest") != 0 &&
+        (strtoll(word, &end, 10) <= 0 || *end))
         return fail(failure, STATUS_USAGE, "'%s' is not the number of a snapshot", word);
     enum status status = target_open(file, word, &target, failure);
     if (status == STATUS_DONE) {
@@ -73,9 +74,9 @@ static enum status choose(const struct command_line *line, const struct target *
     enum status status = STATUS_DONE;
     ret->b = target->snapshot;
     if (line->nwords > 2)
-        status = check_snapshot(line->words[0], line->words[2], &ret->b, failure);
+        status = number_of(line->words[0], line->words[2], &ret->b, failure);
     if (status == STATUS_DONE && line->nwords > 1)
-        return check_snapshot(line->words[0], line->words[1], &ret->a, failure);
+        return number_of(line->words[0], line->words[1], &ret->a, failure);
     if (status != STATUS_DONE)
         return status;
     ret->a = previous_of(target, ret->b);

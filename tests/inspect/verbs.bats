@@ -159,7 +159,10 @@ SH
     "$GOINSPECT" import later.gmi demo.db 2>/dev/null
     "$GOINSPECT" growth demo.db -o json | jq -e '
         .rows | length == 2 and .[0].grown_objects == 200 and .[0].grown == 4000 and .[1].grown_objects == -4'
-    [ "$("$GOINSPECT" growth demo.db 1 2 -o csv)" = "$("$GOINSPECT" growth demo.db -o csv)" ]
+    for pair in "1 2" "first latest" "first"; do
+        # shellcheck disable=SC2086
+        [ "$("$GOINSPECT" growth demo.db $pair -o csv)" = "$("$GOINSPECT" growth demo.db -o csv)" ]
+    done
     [ "$("$GOINSPECT" growth demo.db 2 1 -o json | jq '.rows[0].grown_objects')" = 4 ]
     [ "$("$GOINSPECT" growth demo.db 1 1 -o csv --no-header | wc -l)" = 0 ]
 }
