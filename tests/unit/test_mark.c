@@ -232,6 +232,43 @@ static void test_a_ring_has_one_head_and_what_it_leads_to_none(void **state) {
     release(f);
 }
 
+/* Returns the head of a ring of two objects of these sizes: the first one's last word is the
+ * second's address, whose last word is `back` bytes behind the first one's.  0 or 1; none leads to
+ * itself. */
+static int head_of_ring(size_t first, size_t second, size_t back) {
+    char *p[2] = {heap_alloc(self(), first, false), heap_alloc(self(), second, false)};
+    memset(p[0], 0, first);
+    memset(p[1], 0, second);
+    memcpy(p[0] + first - 8, &(char *){p[1]}, 8);
+    memcpy(p[1] + second - 8, &(char *){p[0] + back}, 8);
+    struct mark m;
+    struct leaks l;
+    assert_true(mark_begin(&m, &(struct mark_options){.interior = true}));
+    assert_true(mark_all(&m));
+    assert_true(leaks_find(&m, &l));
+    assert_int_equal(l.n, 2);
+    assert_int_equal(l.ndirect, 1);
+    uintptr_t head = l.all[l.all[0].head].address;
+    leaks_free(&l);
+    mark_end(&m);
+    release(p[0]);
+    release(p[1]);
+    return head == (uintptr_t)p[1];
+}
+
+/* Whatever lies first in memory, so that rings of one kind have heads of one site. */
+static void test_the_head_of_a_ring_is_its_owner_else_the_largest(void **state) {
+    (void)state;
+    assert_int_equal(head_of_ring(48, 96, 8), 0);
+    assert_int_equal(head_of_ring(96, 48, 8), 0);
+    assert_int_equal(head_of_ring(48, 96, 0), 1);
+    assert_int_equal(head_of_ring(96, 48, 0), 0);
+    assert_int_equal(head_of_ring(48, 100000, 0), 1);
+    assert_int_equal(head_of_ring(100000, 32768, 0), 0);
+    assert_int_equal(head_of_ring(100000, 32768, 50000), 0);
+    assert_int_equal(head_of_ring(32, 100000, 16), 0);
+}
+
 static void test_what_is_kept_is_reached_with_all_it_leads_to(void **state) {
     (void)state;
     uintptr_t *a = heap_alloc(self(), 48, false);
@@ -310,6 +347,7 @@ int main(void) {
         cmocka_unit_test(test_a_span_may_lie_in_two_arenas),
         cmocka_unit_test(test_what_is_kept_is_reached_with_all_it_leads_to),
         cmocka_unit_test(test_a_ring_has_one_head_and_what_it_leads_to_none),
+        cmocka_unit_test(test_the_head_of_a_ring_is_its_owner_else_the_largest),
         cmocka_unit_test(test_what_is_reached_is_what_a_naive_mark_reaches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
