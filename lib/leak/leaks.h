@@ -9,8 +9,8 @@
  *      a -> b -> c      head a: b and c are indirect
  *      d <-> e -> f     a ring has no beginning: one of d and e is the head, f is indirect
  *
- * Of a ring the head is an object that the others lead to by its middle only, if there is one, as to
- * the owner of a container of C++; else the largest; of equals the first by address.
+ * Of a ring the head is an object that the others lead to by its middle only, if there is one, as
+ * to the owner of a container of C++; else the largest; of equals the first by address.
  *
  * The heads are as few as can be: one for each strongly connected component that no other leaked
  * object leads to (so f, which a ring leads to, is never a head).  An object that two heads lead to
