@@ -38,6 +38,7 @@
 #include "prof/history.h"
 #include "prof/prof.h"
 #include "prof/watch.h"
+#include "sys/slice.h"
 #include "sys/throw.h"
 
 #define FORK_DELAY_NS UINT64_C(10000000)    /* of life: most children exec sooner */
@@ -193,6 +194,7 @@ bool agent_is_second_thread(void) {
 static void *agent_main(void *arg) {
     (void)arg;
     sys_call6(SYS_prctl, PR_SET_NAME, (long)"gomalloc", 0, 0, 0, 0);
+    slice_shorten();
     agent.private_table = leave_table();
     if (agent.private_table)
         watch_start();

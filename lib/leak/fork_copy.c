@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "sys/rawcall.h"
+#include "sys/slice.h"
 
 #define AWAIT_TRIES 300 /* to hear that it may begin, at a distance of at most: */
 #define AWAIT_STEP  ((struct timespec){.tv_nsec = 10000000})
@@ -63,6 +64,7 @@ static _Noreturn void live(const struct fork_copy_job *job, int fd, long parent)
     sys_call6(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0, 0);
     if (job->at_once != NULL)
         job->at_once(job->arg);
+    slice_shorten();
     if (job->go != NULL)
         await(job->go);
     sys_call6(SYS_prctl, PR_SET_NAME, (long)"gomalloc-copy", 0, 0, 0, 0);
