@@ -86,7 +86,10 @@ teardown() { common_teardown; }
 
 @test "ps and the verbs find a live process, by number and by name" {
     cp "$(command -v perl)" "gm-perl-$$"
-    under_library "./gm-perl-$$" -e '@a = map { "x" x $_ } 1 .. 100; sleep 600'
+    # perl can't be asked before it has worked for a moment, and then allocates.
+    under_library "./gm-perl-$$" -e '
+        @a = map { "x" x $_ } 1 .. 100;
+        while (1) { my @b = map { $_ x 300 } 1 .. 100; select undef, undef, undef, 0.01 }'
     "$GOINSPECT" ps -o json | jq -e ".rows[] | select(.pid == $pid) | .socket == \"ok\" and .live > 10000 and .rate == 1"
     "$GOINSPECT" | grep -q "^ *$pid  gm-perl.*exact"
     for verb in status sites classes spans arenas pages; do
