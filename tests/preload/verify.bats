@@ -81,3 +81,9 @@ print(re.sub("(a+)b", lambda m: m[1], "aaab" * 20)[:3])'
     [ "$status" -ne 0 ]
     [[ $output == *" differences"* && $output != *" 0 differences"* ]]
 }
+
+@test "what is verified of the fuzzing program is told: captures and differences" {
+    run "$SOURCE_DIR/tests/bench/verify" "$BUILD_DIR" 3000 fuzz
+    [ "$status" -eq 0 ]
+    grep -Eqx "fuzz +3000 +[0-9]+ +0" <<<"$output"
+}
