@@ -26,7 +26,8 @@
  */
 enum { RANK_OWNER, RANK_LARGE, RANK_SMALL, NRANKS = RANK_SMALL + NUM_SIZE_CLASSES };
 
-/* leak.head while the ranks are found: a word of another leak leads to its first byte */
+/* leak.head while the ranks are found, before it is the rank: whether a word of another leak leads
+ * to its first byte */
 enum { NOT_POINTED, POINTED };
 
 /* leak.state while they are being found */
@@ -105,26 +106,29 @@ static void note_pointed(struct search *s, uint32_t from) {
             s->l->all[to].head = POINTED;
 }
 
-static unsigned rank_of(const struct search *s, const struct leak *leak) {
+static uint32_t rank_of(const struct search *s, const struct leak *leak) {
     size_t bytes = 0;
     bool scan;
-    mark_find(s->m, leak->address, &bytes, &scan);
     if (leak->head == NOT_POINTED)
         return RANK_OWNER;
+    mark_find(s->m, leak->address, &bytes, &scan);
     return bytes > MAX_SMALL_SIZE ? RANK_LARGE
                                   : RANK_SMALL + NUM_SIZE_CLASSES - 1 - size_to_class(bytes);
 }
 
 static void sort_by_rank(struct search *s) {
+    struct leak *all = s->l->all;
     size_t at[NRANKS + 1] = {0};
     for (size_t i = 0; i < s->l->n; i++)
         note_pointed(s, (uint32_t)i);
-    for (size_t i = 0; i < s->l->n; i++)
-        at[rank_of(s, &s->l->all[i]) + 1]++;
+    for (size_t i = 0; i < s->l->n; i++) {
+        all[i].head = rank_of(s, &all[i]);
+        at[all[i].head + 1]++;
+    }
     for (unsigned rank = 0; rank < NRANKS; rank++)
         at[rank + 1] += at[rank];
     for (size_t i = 0; i < s->l->n; i++)
-        s->order[at[rank_of(s, &s->l->all[i])]++] = (uint32_t)i;
+        s->order[at[all[i].head]++] = (uint32_t)i;
 }
 
 /* ---- the search ---------------------------------------------------------------------------- */
