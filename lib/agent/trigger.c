@@ -6,10 +6,9 @@
  * is used of the limit are a few small files of the kernel, some microseconds.  Limits are looked
  * for anew every LIMIT_NS, as they may be set while the process runs.
  *
- * Where the thread shares the program's descriptor table, a file that is opened takes a number that
- * the program may count on: once for a snapshot, but not five times a second.  So what counts there
- * is what is known without: the library's own memory, and the largest resident set that there ever
- * was; and limits are not watched.
+ * Where the thread shares the program's descriptor table, limits are not watched: a file that is
+ * opened takes a number that the program may count on, once for a snapshot, but not five times a
+ * second.
  *
  * No storm: two snapshots are at least GAP_NS apart.  After each the resident set counts from the
  * new level; the trigger of the limit waits until less is used by REARM_PERCENT.  A snapshot takes
@@ -24,15 +23,15 @@
 #include <limits.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/resource.h>
 
+#include "agent/growth.h"
+#include "agent/importer.h"
+#include "agent/memory_limit.h"
+#include "heap/mconst.h"
 #include "image/agent_stats.h"
 #include "image/image_private.h"
 #include "image/image_write.h"
-#include "agent/importer.h"
-#include "agent/memory_limit.h"
 #include "image/rawfile.h"
-#include "heap/mconst.h"
 #include "sys/mem.h"
 #include "sys/throw.h"
 
@@ -47,9 +46,6 @@
 #define NTIMES        (2 * TRIGGER_MAX_KEEP) /* those that stay, and after failures a few more */
 #define LIMIT_BYTES   align_up(sizeof(struct memory_limit), 4096)
 
-/* What may have grown, bytes; 0: is not looked at. */
-enum level { LEVEL_RESIDENT, LEVEL_OWN, LEVEL_PEAK, NLEVELS };
-
 static struct {
     struct trigger_options o;
     _Atomic uint64_t number; /* of the last snapshot; a crashing thread takes one, too */
@@ -59,7 +55,6 @@ static struct {
     /* The rest is the agent's thread's. */
     uint64_t look_ns;           /* CLOCK_MONOTONIC: when to look next */
     uint64_t not_before_ns;     /* no snapshot before */
-    uint64_t base[NLEVELS];     /* bytes at the last snapshot, 0: not known yet */
     struct memory_limit *limit; /* NULL: not needed, or no memory */
     uint64_t limit_ns;          /* when to look for it anew */
     bool above;                 /* the limit's share has been met, and not been left since */
@@ -79,13 +74,14 @@ void trigger_configure(const struct trigger_options *o) {
         trigger.o.keep = database ? 0 : DEFAULT_KEEP; /* others' snapshots may be in there */
     if (database)
         importer_prepare(trigger.o.keep);
+    growth_start(o->rss);
 }
 
 void trigger_fork_child(void) {
     atomic_store_explicit(&trigger.number, 0, memory_order_relaxed);
     trigger.removed = 0;
     trigger.look_ns = trigger.not_before_ns = trigger.limit_ns = 0;
-    memset(trigger.base, 0, sizeof trigger.base);
+    growth_start(trigger.o.rss);
     trigger.above = trigger.complained = trigger.importing = false;
     importer_fork_child();
 }
@@ -202,56 +198,6 @@ static void ask_importer(uint64_t now_ns) {
 
 /* ---- when --------------------------------------------------------------------------------- */
 
-/* resident is that of the process; the first thread, by whose number it goes, may have ended. */
-static uint64_t resident(void) {
-    char text[128];
-    uint64_t pages = 0;
-    if (raw_read_file("/proc/thread-self/statm", text, sizeof text) <= 0)
-        return 0;
-    const char *p = strchr(text, ' ');
-    while (p != NULL && *++p >= '0' && *p <= '9')
-        pages = pages * 10 + (uint64_t)(*p - '0');
-    return pages * PHYS_PAGE_SIZE;
-}
-
-/* own is what the library has of the kernel and has not given back. */
-static uint64_t own(void) {
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < MEM_NPURPOSES; i++)
-        sum += atomic_load_explicit(&mem_stats[i].ready, memory_order_relaxed);
-    return sum;
-}
-
-/* peak may be that of the program that this process was before, or was forked for: then it says
- * nothing until that is exceeded. */
-static uint64_t peak(void) {
-    struct rusage r = {.ru_maxrss = 0};
-    sys_call3(SYS_getrusage, RUSAGE_SELF, (long)&r, 0);
-    return (uint64_t)r.ru_maxrss << 10;
-}
-
-static void measure(uint64_t now[NLEVELS], bool own_table) {
-    memset(now, 0, NLEVELS * sizeof now[0]);
-    if (trigger.o.rss == 0)
-        return;
-    if (own_table) {
-        now[LEVEL_RESIDENT] = resident();
-    } else {
-        now[LEVEL_OWN] = own();
-        now[LEVEL_PEAK] = peak();
-    }
-}
-
-static bool has_grown(const uint64_t now[NLEVELS]) {
-    bool grown = false;
-    for (unsigned i = 0; i < NLEVELS; i++) {
-        if (trigger.base[i] == 0)
-            trigger.base[i] = now[i];
-        grown |= now[i] != 0 && now[i] >= trigger.base[i] + trigger.o.rss;
-    }
-    return grown;
-}
-
 static void find_limit(uint64_t now_ns) {
     if (now_ns < trigger.limit_ns)
         return;
@@ -285,7 +231,6 @@ static void forgo_limit(void) {
 }
 
 uint64_t trigger_turn(uint64_t now_ns, bool own_table) {
-    uint64_t now[NLEVELS];
     if (trigger.o.cgroup != 0 && !own_table)
         forgo_limit();
     if (trigger.o.rss == 0 && trigger.o.cgroup == 0)
@@ -293,12 +238,11 @@ uint64_t trigger_turn(uint64_t now_ns, bool own_table) {
     if (now_ns < trigger.look_ns)
         return trigger.look_ns;
     ask_importer(now_ns);
-    measure(now, own_table);
-    bool grown = has_grown(now), near = is_near_limit(now_ns);
+    bool grown = growth_measure(own_table), near = is_near_limit(now_ns);
     if ((grown || near) && now_ns >= trigger.not_before_ns && !trigger.importing) {
         trigger.above |= near;
         take();
-        memcpy(trigger.base, now, sizeof now); /* before it: it may have grown meanwhile */
+        growth_restart(); /* from before it: it may have grown meanwhile */
         now_ns = raw_clock_ns(CLOCK_MONOTONIC);
         trigger.not_before_ns = now_ns + GAP_NS;
     }

@@ -90,7 +90,10 @@ for _ in range(1000):
 }
 
 @test "a database gets them by way of goinspect, and no image is left" {
-    under 'trigger=rss+20M,snapshot=a.db' "$python" grow.py 0 a.db 2>err
+    under 'trigger=rss+20M,snapshot=a.db' "$python" grow.py 0 a.db 2>err || {
+        cat err
+        false
+    }
     [ "$(sqlite3 a.db "SELECT count(*) FROM snapshot")" = 1 ]
     # goinspect removes it after that, whether the program is still there or not
     for ((i = 0; i < 1000; i++)); do
@@ -155,6 +158,21 @@ pid = os.fork()
 if pid == 0:
     grow(f"a-1.{os.getpid()}.gmi")
     os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0'
+}
+
+@test "growth counts from the fork, before the child has a thread of the library's" {
+    under 'trigger=rss+20M,snapshot=a-%n.gmi' "$python" -c '
+import os, time
+pid = os.fork()
+if pid == 0:
+    kept = b"x" * (24 << 20)
+    for _ in range(3000):
+        if os.path.exists(f"a-1.{os.getpid()}.gmi"):
+            os._exit(0)
+        bytes(4096) # the thread begins amid an allocation
+        time.sleep(0.02)
+    os._exit(1)
 assert os.waitpid(pid, 0)[1] == 0'
 }
 
