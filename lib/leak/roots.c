@@ -10,14 +10,14 @@
 
 #include "leak/peek.h"
 #include "leak/present.h"
+#include "leak/red_zone.h"
 #include "leak/stack_extent.h"
 #include "unwind/own.h"
 #include "sys/maps.h"
 #include "sys/owned.h"
 #include "sys/rawcall.h"
 
-#define BUFFER   ((size_t)64 << 10)
-#define RED_ZONE 128
+#define BUFFER ((size_t)64 << 10)
 #define TCB_SPAN                                                                                   \
     ((uintptr_t)64 << 10) /* libc's descriptor and static TLS stand within so much of a            \
                              stack's end, as a rule */
@@ -150,7 +150,7 @@ static void find_extents(struct work *w) {
 static struct stack_extent guess_extent(const struct work *w, const struct root_thread *t,
                                         uintptr_t start, uintptr_t end) {
     bool alone = w->main_stack || (w->extents == 0 && t->tp > t->sp && t->tp < end);
-    uintptr_t live = t->sp - start > RED_ZONE ? t->sp - RED_ZONE : start;
+    uintptr_t live = red_zone_begin(start, t->sp);
     return (struct stack_extent){alone ? start : live, live, end};
 }
 
@@ -335,9 +335,7 @@ static void mark_coroutine(struct work *w, uintptr_t start, uintptr_t end) {
     if (live == 0)
         mark_range(w, ROOT_MAPPED, start, end);
     else
-        mark_range(w, ROOT_STACK,
-                   align_up(live - start > RED_ZONE ? live - RED_ZONE : start, sizeof(uint64_t)),
-                   end);
+        mark_range(w, ROOT_STACK, align_up(red_zone_begin(start, live), sizeof(uint64_t)), end);
 }
 
 /* mark_coroutines marks from stacks of gomalloc_stack_alloc, which no object leads to. */

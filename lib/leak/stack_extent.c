@@ -5,11 +5,11 @@
 #include "leak/stack_extent.h"
 
 #include "leak/peek.h"
+#include "leak/red_zone.h"
 
-#define RED_ZONE 128
-#define FIRST    ((size_t)256) /* bytes of a descriptor before which the words are not looked for */
-#define LAST     ((size_t)4096)        /* and behind which */
-#define ABOVE    ((uintptr_t)64 << 10) /* a descriptor is that near to its stack's end */
+#define FIRST ((size_t)256)  /* bytes of a descriptor before which the words are not looked for */
+#define LAST  ((size_t)4096) /* and behind which */
+#define ABOVE ((uintptr_t)64 << 10) /* a descriptor is that near to its stack's end */
 
 /* As libc has it.  The first thread's stack begins at 0 there: all below its end is said to be it.
  */
@@ -53,20 +53,16 @@ size_t stack_extent_learn(const struct roots *r) {
     return place;
 }
 
-static uintptr_t live_from(uintptr_t lo, uintptr_t sp) {
-    return sp - lo > RED_ZONE ? sp - RED_ZONE : lo;
-}
-
 bool stack_extent_of(size_t place, const struct root_thread *t, struct stack_extent *ret) {
     struct words w;
     if (t->sp >= t->alt_lo && t->sp < t->alt_hi) {
-        *ret = (struct stack_extent){t->alt_lo, live_from(t->alt_lo, t->sp), t->alt_hi};
+        *ret = (struct stack_extent){t->alt_lo, red_zone_begin(t->alt_lo, t->sp), t->alt_hi};
         return true;
     }
     if (place == 0 || t->sp >= t->tp || peek(&w, t->tp + place, sizeof w) != sizeof w ||
         !holds(&w, t->tp) || t->sp < w.begin + w.guard)
         return false;
-    *ret = (struct stack_extent){w.begin, live_from(w.begin, t->sp), w.begin + w.size};
+    *ret = (struct stack_extent){w.begin, red_zone_begin(w.begin, t->sp), w.begin + w.size};
     return true;
 }
 

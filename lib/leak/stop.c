@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "leak/red_zone.h"
 #include "leak/stop_calls.h"
 #include "leak/stop_signal.h"
 #include "sys/maps.h"
@@ -25,7 +26,6 @@
 #define SLICE_NS    UINT64_C(1000000)    /* waited for answers before it is looked who has ended */
 #define LEAVING_NS  UINT64_C(1000000000) /* waited for all to go on */
 #define MAX_PASSES  100
-#define RED_ZONE    128
 #define TABLE_BYTES ((sizeof(struct stop_record) * STOP_MAX + 4095) & ~(size_t)4095)
 
 /* Of the stopper; a stop at a time. */
@@ -422,7 +422,7 @@ bool stop_find_stacks(void) {
             struct stop_record *t = record(i);
             if (t->sp < l.start || t->sp >= l.end || state_of(i) != STOP_STOPPED)
                 continue;
-            t->stack_lo = t->sp - l.start > RED_ZONE ? t->sp - RED_ZONE : l.start;
+            t->stack_lo = red_zone_begin(l.start, t->sp);
             t->stack_hi = l.end;
         }
     maps_close(&stop.maps);

@@ -11,7 +11,8 @@
 #include <string.h>
 #include <ucontext.h>
 
-#define RED_ZONE  128
+#include "leak/red_zone.h"
+
 #define MAX_WALK  65536 /* frames */
 #define MAX_STACK ((uintptr_t)1 << 40)
 #define MAX_TLS   ((uintptr_t)1 << 20)
