@@ -70,17 +70,19 @@ static bool is_same(struct search *s, uint64_t addr, uint64_t value) {
 /* What is compared of a remembered frame: the words from which its caller's state was read. */
 static bool same_words(struct search *s, const struct replay_frame *f) {
     const struct replay_frame *out = f + 1;
+    bool matters = (out->row & REPLAY_RBP) != 0;
     switch (row_kind(f->row)) {
     case ROW_DRAP:
         return is_same(s, f->rbp - 8 * row_offset(f->row), out->sp) &&
-               is_same(s, f->rbp, out->rbp) && is_same(s, out->sp - 8, out->ra);
+               (!matters || is_same(s, f->rbp, out->rbp)) && is_same(s, out->sp - 8, out->ra);
     case ROW_SIGNAL:
         return is_same(s, f->sp + UCONTEXT_RSP, out->sp) &&
                is_same(s, f->sp + UCONTEXT_RIP, out->ra) &&
-               is_same(s, f->sp + UCONTEXT_RBP, out->rbp);
+               (!matters || is_same(s, f->sp + UCONTEXT_RBP, out->rbp));
     default:
         return is_same(s, out->sp - 8, out->ra) &&
-               (row_rbp(f->row) == 0 || is_same(s, out->sp - 8 * row_rbp(f->row), out->rbp));
+               (row_rbp(f->row) == 0 || !matters ||
+                is_same(s, out->sp - 8 * row_rbp(f->row), out->rbp));
     }
 }
 
@@ -123,37 +125,10 @@ static inline struct replay_frame *compare(struct search *s, struct replay_frame
     }
 }
 
-gm_noinline void replay_pass_rbp(struct replay_frame *first, struct replay_frame *f, uint64_t rbp) {
-    for (; f->rbp != rbp; f++) {
-        f->rbp = rbp;
-        if (f > first)
-            f[-1].saved_at = saved_at(f[-1].row, f);
-        if (row_kind(f->row) >= ROW_DRAP || row_rbp(f->row) != 0)
-            return;
-    }
-}
-
 /* is_now tells whether the remembered frame's state is the present one. */
 static inline bool is_now(const struct replay_frame *f, uint64_t sp, uint64_t ra, uint64_t rbp,
                           uint64_t row) {
-    return f->sp == sp && f->ra == ra && (f->row & REPLAY_INTERRUPTED) == row &&
-           (f->rbp == rbp || (f->row & REPLAY_RBP) == 0);
-}
-
-/* meet is for when s->at is the present state.  True: all from there on is as it was.  Otherwise
- * the present state is the last that is known to be right. */
-static inline bool meet(struct search *s, uint64_t rbp) {
-    struct replay_frame *f = s->at;
-    if (gm_unlikely(f->rbp != rbp))
-        replay_pass_rbp(s->r->frames, f, rbp);
-    struct replay_frame *to = compare(s, f < s->sure ? s->sure : f);
-    if (gm_likely(to == NULL))
-        return true;
-    for (; f < to; f++)
-        add(s, f->sp, f->ra, f->rbp, f->row & ~REPLAY_RBP);
-    put_step(&s->now, to->sp, to->ra, to->rbp, to->row & REPLAY_INTERRUPTED);
-    s->at = to + 1;
-    return false;
+    return f->sp == sp && f->ra == ra && (f->row & REPLAY_INTERRUPTED) == row && is_rbp(f, rbp);
 }
 
 static bool load(struct search *s, uint64_t addr, uint64_t *ret) {
@@ -181,6 +156,32 @@ static bool read_out(struct search *s, const struct replay_step *f, struct repla
     out->rbp = f->rbp;
     return load(s, out->sp - 8, &out->ra) &&
            (row_rbp(f->row) == 0 || load(s, out->sp - 8 * row_rbp(f->row), &out->rbp));
+}
+
+/* out_rbp returns rbp in the frame outside of a remembered one whose words are as they were, and in
+ * which it is `rbp`.  The remembered one is of another time where it did not matter. */
+static inline uint64_t out_rbp(struct search *s, const struct replay_frame *f, uint64_t rbp) {
+    struct replay_step now = {.sp = f->sp, .ra = f->ra, .rbp = rbp, .row = f->row};
+    struct replay_step out;
+    if (gm_unlikely((f->row & UNUSUAL) != 0))
+        return read_out(s, &now, &out) ? out.rbp : 0;
+    return row_rbp(f->row) != 0 ? stackmem_word(f[1].sp - 8 * row_rbp(f->row)) : rbp;
+}
+
+/* meet is for when s->at is the present state.  True: all from there on is as it was.  Otherwise
+ * the present state is the last that is known to be right. */
+static inline bool meet(struct search *s, uint64_t rbp) {
+    struct replay_frame *f = s->at;
+    struct replay_frame *to = compare(s, f < s->sure ? s->sure : f);
+    if (gm_likely(to == NULL))
+        return true;
+    for (; f < to; f++) {
+        add(s, f->sp, f->ra, rbp, f->row & ~REPLAY_RBP);
+        rbp = out_rbp(s, f, rbp);
+    }
+    put_step(&s->now, to->sp, to->ra, rbp, to->row & REPLAY_INTERRUPTED);
+    s->at = to + 1;
+    return false;
 }
 
 /* is_near tells whether the words of a step of kind ROW_RSP or ROW_RBP are on the stack in use. */
@@ -347,7 +348,9 @@ static inline struct binding bind(const struct replay_step *f, const struct repl
     if (gm_likely((row & (UNUSUAL | ROW_WIDE)) == 0 && out->sp > f->sp)) {
         uint64_t saved = row_narrow_rbp(row);
         uint64_t rsp = saved != 0 ? 0 : matters;
-        return (struct binding){.saved_at = saved != 0 ? out->sp - 8 * saved : (uintptr_t)&out->rbp,
+        uint64_t compared = matters != 0 ? saved : 0;
+        return (struct binding){.saved_at =
+                                    compared != 0 ? out->sp - 8 * saved : (uintptr_t)&out->rbp,
                                 .matters = row_kind(row) == ROW_RBP ? REPLAY_RBP : rsp};
     }
     return (struct binding){.saved_at = saved_at(row, out),
@@ -616,7 +619,7 @@ static inline bool is_again(struct replay *r, uint64_t fp, struct replay_frame *
     *ret_sure = NULL;
     if (replay_self.record != r || replay_self.number != r->thread || generation != r->generation ||
         !stackmem_is_here(&r->memory, fp) || f->sp != fp + 16 || f->ra != stackmem_word(fp + 8) ||
-        f->rbp != stackmem_word(fp) || (f->row & REPLAY_INTERRUPTED) != 0)
+        !is_rbp(f, stackmem_word(fp)) || (f->row & REPLAY_INTERRUPTED) != 0)
         return false;
     f = skip_usual(f);
     *ret_sure = f;

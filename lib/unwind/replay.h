@@ -22,7 +22,10 @@
  *
  * A return address alone is not enough to recognise a frame, nor are the return addresses enough to
  * be compared: f may have been called again from elsewhere, with the same frame but another rbp,
- * by which an outer frame is found.
+ * by which an outer frame is found.  Where rbp is not used before a step outwards restores it, it
+ * is no part of the state, and a word that it is restored from not compared: most code keeps in it
+ * what changes from call to call.  There the remembered rbp is of another time; should a walk go on
+ * from such a frame, it is read again (out_rbp).
  *
  * Where a few stacks come in turn, whole ones are compared (replay_recall.c).
  *
@@ -88,10 +91,11 @@ struct replay_step {
 struct replay_frame {
     uint64_t sp;
     uint64_t ra;
-    uint64_t rbp;
+    uint64_t rbp; /* of when the frame was walked; see REPLAY_RBP */
     uint64_t row;
     uint64_t saved_at; /* address of the word that the next frame's rbp is from; of that rbp itself,
-                          if the step leaves it as it is; of another value, if the row is unusual */
+                          if it does not matter there or the step leaves it as it is; of another
+                          value, if the row is unusual */
     uint64_t stamp;    /* number of the capture since which it has been here, unbroken */
 };
 

@@ -35,7 +35,8 @@ gm_inline uint64_t saved_at(uint64_t row, const struct replay_frame *out) {
     static const uint64_t other[2] = {0, 1}; /* than rbp */
     if (gm_unlikely((row & UNUSUAL) != 0))
         return (uintptr_t)&other[out->rbp == 0];
-    return row_rbp(row) != 0 ? out->sp - 8 * row_rbp(row) : (uintptr_t)&out->rbp;
+    return row_rbp(row) != 0 && (out->row & REPLAY_RBP) != 0 ? out->sp - 8 * row_rbp(row)
+                                                             : (uintptr_t)&out->rbp;
 }
 
 /* same_usual tells whether the frame is usual, and its words are the same.  The order of reading
@@ -59,6 +60,11 @@ gm_inline struct replay_frame *skip_usual(struct replay_frame *f) {
     }
 }
 
+/* is_rbp tells whether a walk goes on from the frame as it did if rbp is this one. */
+gm_inline bool is_rbp(const struct replay_frame *f, uint64_t rbp) {
+    return f->rbp == rbp || (f->row & REPLAY_RBP) == 0;
+}
+
 /* is_checked tells whether a frame is unusual for no other reason than that its code may be
  * unloaded (codeobj.h). */
 gm_inline bool is_checked(const struct replay_frame *f) {
@@ -69,12 +75,9 @@ gm_inline bool is_checked(const struct replay_frame *f) {
 gm_inline bool same_checked(struct codeobj_seen *seen, const struct replay_frame *f) {
     return codeobj_same(seen, walk_lookup_pc(f->ra, (f->row & REPLAY_INTERRUPTED) != 0)) &&
            stackmem_is(f[1].sp, -8, f[1].ra) &&
-           (row_rbp(f->row) == 0 || stackmem_is(f[1].sp - 8 * row_rbp(f->row), 0, f[1].rbp));
+           (row_rbp(f->row) == 0 || (f[1].row & REPLAY_RBP) == 0 ||
+            stackmem_is(f[1].sp - 8 * row_rbp(f->row), 0, f[1].rbp));
 }
-
-/* replay_pass_rbp corrects rbp in the frames that have it from f: it did not matter there, so it
- * was not compared.  first: the innermost frame of the array. */
-void replay_pass_rbp(struct replay_frame *first, struct replay_frame *f, uint64_t rbp);
 
 /* What a thread knows of itself.  A thread pointer would not do: it is used again. */
 struct replay_self {

@@ -55,9 +55,7 @@ static inline void copy(struct replay_frame *to, const struct replay_frame *from
         to->ra = from->ra;
         to->rbp = from->rbp;
         to->row = from->row;
-        to->saved_at = (from->row & UNUSUAL) != 0 || row_rbp(from->row) != 0
-                           ? from->saved_at
-                           : (uintptr_t)&to[1].rbp;
+        to->saved_at = saved_at(from->row, to + 1);
         to->stamp = stamp;
     }
 }
@@ -108,8 +106,6 @@ static inline bool take(struct replay *r, struct replay_known *k) {
         return false;
     struct replay_frame *to = outermost(r) - n;
     const struct replay_frame *from = k->frames + (k->n - n);
-    if (gm_unlikely(to->rbp != from->rbp))
-        replay_pass_rbp(r->frames, to, from->rbp);
     copy(to, from, k->n - n, r->number + 1);
     __atomic_store_n(&r->number, r->number + 1, __ATOMIC_RELAXED);
     r->nremembered = r->plain = k->n;
@@ -145,10 +141,8 @@ static inline struct replay_known *find(struct replay *r, uint64_t sp, uint64_t 
     for (struct replay_known *end = k + REPLAY_WAYS; k < end; k++) {
         struct replay_frame *f = k->frames;
         if (k->site == 0 || k->generation != r->generation || f->sp != sp || f->ra != ra ||
-            (f->rbp != rbp && (f->row & REPLAY_RBP) != 0))
+            !is_rbp(f, rbp))
             continue;
-        if (f->rbp != rbp)
-            replay_pass_rbp(f, f, rbp);
         if (all_same(&seen, f, f + k->n - 1))
             return k;
     }

@@ -127,6 +127,24 @@ __asm__(".type case_aligns, @function\n"
         "    .cfi_endproc\n"
         ".size case_aligns, . - case_aligns\n");
 
+/* Calls case_visitor; saves rbp and uses it for something else. */
+void case_saves_and_visits(void);
+__attribute__((visibility("hidden"))) case_visit *case_visitor;
+__asm__(".type case_saves_and_visits, @function\n"
+        "case_saves_and_visits:\n"
+        "    .cfi_startproc\n"
+        "    push %rbp\n"
+        "    .cfi_def_cfa_offset 16\n"
+        "    .cfi_offset %rbp, -16\n"
+        "    mov $1, %ebp\n"
+        "    call *case_visitor(%rip)\n"
+        "    pop %rbp\n"
+        "    .cfi_restore %rbp\n"
+        "    .cfi_def_cfa_offset 8\n"
+        "    ret\n"
+        "    .cfi_endproc\n"
+        ".size case_saves_and_visits, . - case_saves_and_visits\n");
+
 /* Says that r12 is saved 2^63 - 1 times the alignment away. */
 void overflows(case_visit *visit);
 __asm__(".type overflows, @function\n"
@@ -178,6 +196,21 @@ void case_dead_rbp_comes_alive(case_visit *visit) {
     both(case_frame_plain, visit, 0, 256);
     both(case_saves_plain, visit, 0x2008, 256);
     both(case_frame_plain, visit, 0, 256);
+}
+
+void case_dead_rbp_is_another(case_visit *visit) {
+    case_visitor = visit;
+    for (volatile uint64_t value = 0x1008; value < 0x9008; value += 0x1000)
+        both(case_saves_plain, case_saves_and_visits, value, 256);
+}
+
+void case_saved_rbp_comes_alive(case_visit *visit) {
+    case_visitor = visit;
+    for (volatile uint64_t value = 0x1008; value < 0x5008; value += 0x1000) {
+        for (volatile uint64_t more = 0; more < 0x300; more += 0x100)
+            both(case_saves_plain, case_saves_and_visits, value + more, 256);
+        both(case_frame_plain, case_saves_and_visits, 0, 256);
+    }
 }
 
 /* The inner frame is aligned to the same place while its caller moves. */

@@ -19,6 +19,12 @@ void case_same_place_other_saved_rbp(case_visit *visit);
 /* A frame whose caller restored rbp, so that it did not matter, is called by one where it does. */
 void case_dead_rbp_comes_alive(case_visit *visit);
 
+/* Eight times the same stack, but for an rbp that was saved and doesn't matter. */
+void case_dead_rbp_is_another(case_visit *visit);
+
+/* Such a frame, after an rbp that was not compared, is called by one where it matters. */
+void case_saved_rbp_comes_alive(case_visit *visit);
+
 /* A frame that aligns its stack is at the same place though its caller is not. */
 void case_other_place_same_alignment(case_visit *visit);
 

@@ -153,6 +153,30 @@ static void an_rbp_that_did_not_matter_and_then_does(void **state) {
     assert_case(case_dead_rbp_comes_alive, 4);
 }
 
+static unsigned visited, same; /* captures of a stack that was known whole */
+
+static __attribute__((noinline)) void visit_and_count(void) {
+    visit();
+    visited++;
+    same += last.known == last.n;
+}
+
+static void an_rbp_that_does_not_matter_may_be_another(void **state) {
+    (void)state;
+    struct capture_verified before = capture_verified();
+    visited = same = 0;
+    case_dead_rbp_is_another(visit_and_count);
+    assert_int_equal(visited, 8);
+    if (!SANITIZED)
+        assert_int_equal(same, 7);
+    assert_int_equal(capture_verified().differences, before.differences);
+}
+
+static void an_rbp_that_was_not_compared_comes_alive(void **state) {
+    (void)state;
+    assert_case(case_saved_rbp_comes_alive, 16);
+}
+
 static void a_realigned_frame_whose_caller_moves(void **state) {
     (void)state;
     assert_case(case_other_place_same_alignment, 64);
@@ -326,6 +350,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_frame_whose_caller_has_another_rbp),
         cmocka_unit_test(a_frame_that_saved_another_rbp),
         cmocka_unit_test(an_rbp_that_did_not_matter_and_then_does),
+        cmocka_unit_test(an_rbp_that_does_not_matter_may_be_another),
+        cmocka_unit_test(an_rbp_that_was_not_compared_comes_alive),
         cmocka_unit_test(a_realigned_frame_whose_caller_moves),
         cmocka_unit_test(a_stack_that_is_the_same_is_known),
         cmocka_unit_test(stacks_that_come_in_turn_are_known_by_heart),
