@@ -116,6 +116,10 @@ for _ in $(seq 1200); do
 done
 server=$(cli info server | sed -n 's/^process_id:\([0-9]*\).*/\1/p')
 [ -n "$server" ] || fail "redis-server does not answer"
+for _ in $(seq 1200); do # a program can be asked from a moment after its start on
+    "$goinspect" status "$server" >/dev/null 2>&1 && break
+    sleep 0.05
+done
 live=$("$goinspect" sql -o csv --no-header "$server" "SELECT sum(live_objects) FROM v1_span")
 [ "${live:-0}" -gt 1000 ] || fail "the server's memory is not ours: $live live objects"
 echo "   It runs as process $server; the library holds $live objects of it."

@@ -7,7 +7,8 @@ common_setup() {
     work=$(mktemp -d)
     export GOMALLOC_DIR=$work/run XDG_CACHE_HOME=$work/cache LC_ALL=C.UTF-8 TZ=UTC
     unset GOINSPECT_CACHE GOINSPECT_DEBUGINFOD DEBUGINFOD_URLS
-    unset COLUMNS NO_COLOR XDG_RUNTIME_DIR GOMALLOC LD_PRELOAD GOINSPECT_TIMEOUT
+    unset COLUMNS NO_COLOR XDG_RUNTIME_DIR GOMALLOC LD_PRELOAD
+    export GOINSPECT_TIMEOUT=60
     mkdir -m 700 "$GOMALLOC_DIR"
     cd "$work" || return 1
     started=()
@@ -36,14 +37,18 @@ start() {
     done
 }
 
-# wait_until COMMAND... returns when it succeeds; after a minute it fails.
+# wait_until COMMAND... returns when it succeeds; after a minute it fails, and says what it said last and
+# what the last program that was started has said.
 wait_until() {
-    local i
+    local i said
     for ((i = 0; i < 1200; i++)); do
-        "$@" >/dev/null 2>&1 && return 0
+        said=$("$@" 2>&1) && return 0
         sleep 0.05
     done
     echo "in vain: $*"
+    [ -z "$said" ] || echo "$said"
+    [ -z "${pid:-}" ] || [ -e "/proc/$pid" ] || echo "process $pid has ended"
+    [ ! -s "${work:-.}/log" ] || tail -n 20 "${work:-.}/log"
     return 1
 }
 

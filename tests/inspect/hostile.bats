@@ -5,7 +5,7 @@
 
 bats_require_minimum_version 1.5.0
 load helpers
-setup() { common_setup; export GOINSPECT_TIMEOUT=1; }
+setup() { common_setup; }
 teardown() { common_teardown; }
 
 # fakes MODE STATUS PATTERN
@@ -20,7 +20,6 @@ fakes() {
 }
 
 @test "an agent that has bound its socket and does not listen yet is waited for" {
-    export GOINSPECT_TIMEOUT=60
     fake soon
     "$GOINSPECT" status "$pid" >/dev/null
 }
@@ -40,8 +39,8 @@ fakes() {
 @test "a reply of another size is status 2" { fakes size 2 "a reply of the wrong size"; }
 @test "half a reply is status 2" { fakes short 2 "less than a whole reply"; }
 @test "no reply is status 2" { fakes hangup 2 "hung up"; }
-@test "an agent that never answers is status 2" { fakes silent 2 "does not answer: try again"; }
-@test "an agent that does not accept is status 2" { fakes deaf 2 "does not answer: try again"; }
+@test "an agent that never answers is status 2" { GOINSPECT_TIMEOUT=1 fakes silent 2 "does not answer: try again"; }
+@test "an agent that does not accept is status 2" { GOINSPECT_TIMEOUT=1 fakes deaf 2 "does not answer: try again"; }
 @test "a reply without an image is status 2" { fakes nofd 2 "without the image"; }
 @test "a pipe for an image is status 2" { fakes pipe 2 "image of process"; }
 @test "a device for an image is status 2" { fakes zero 2 "image of process"; }
@@ -59,12 +58,12 @@ fakes() {
 @test "a stopped process is said to be stopped" {
     fake good
     kill -STOP "$pid"
-    refuses 2 "does not answer because it is stopped" status "$pid"
+    GOINSPECT_TIMEOUT=1 refuses 2 "does not answer because it is stopped" status "$pid"
     kill -CONT "$pid"
 }
 
 @test "a socket that nobody listens on is stale: status 3" {
-    fakes left 3 "no longer listens on $GOMALLOC_DIR/[0-9]+.sock: the socket is stale"
+    GOINSPECT_TIMEOUT=1 fakes left 3 "no longer listens on $GOMALLOC_DIR/[0-9]+.sock: the socket is stale"
 }
 
 @test "a socket on which another process listens is stale: status 3" {
@@ -90,9 +89,12 @@ fakes() {
     fake version
     other=$pid
     ln -s nowhere "$GOMALLOC_DIR/4194305.sock"
-    "$GOINSPECT" ps -o json >ps.json
     state() { jq -r ".rows[] | select(.pid == $1) | .socket" ps.json; }
-    [ "$(state "$good")" = ok ]
+    is_ok() { # ps waits for a second only
+        "$GOINSPECT" ps -o json >ps.json
+        [ "$(state "$1")" = ok ]
+    }
+    wait_until is_ok "$good"
     [ "$(state "$bad")" = "no answer" ]
     [ "$(state "$other")" = "other version" ]
     [ "$(state 4194305)" = stale ]

@@ -90,8 +90,11 @@ teardown() { common_teardown; }
     under_library "./gm-perl-$$" -e '
         @a = map { "x" x $_ } 1 .. 100;
         while (1) { my @b = map { $_ x 300 } 1 .. 100; select undef, undef, undef, 0.01 }'
-    "$GOINSPECT" ps -o json | jq -e ".rows[] | select(.pid == $pid) | .socket == \"ok\" and .live > 10000 and .rate == 1"
-    "$GOINSPECT" | grep -q "^ *$pid  gm-perl.*exact"
+    # ps waits for each for a second only
+    listed() { "$GOINSPECT" ps -o json | jq -e ".rows[] | select(.pid == $pid) | .socket == \"ok\" and .live > 10000 and .rate == 1"; }
+    wait_until listed
+    named() { "$GOINSPECT" | grep -q "^ *$pid  gm-perl.*exact"; }
+    wait_until named
     for verb in status sites classes spans arenas pages; do
         "$GOINSPECT" $verb "gm-perl-$$" -o json | jq -e '.rows | length > 0' >/dev/null
     done
@@ -128,7 +131,8 @@ teardown() { common_teardown; }
     started+=("$inner")
     wait_until "$GOINSPECT" status "$inner"
     [ "$("$GOINSPECT" sql "$inner" "SELECT pid FROM v1_snapshot" -o csv --no-header)" = 1 ]
-    "$GOINSPECT" ps -o json | jq -e ".rows[] | select(.pid == $inner) | .socket == \"ok\""
+    listed() { "$GOINSPECT" ps -o json | jq -e ".rows[] | select(.pid == $inner) | .socket == \"ok\""; }
+    wait_until listed
 }
 
 # freed: a program that has just freed 60 MiB of objects; its pid is $pid.

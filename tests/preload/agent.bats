@@ -447,11 +447,12 @@ has_thread() {
 @test "a program that executes itself is not ended by those who stop its threads" {
     mkdir -m 700 -p "$GOMALLOC_DIR"
     mkfifo "$work/go"
-    # it waits until the asker is there
-    bash -c 'read -r _ <"$0/go"; LD_PRELOAD=$LIBGOMALLOC exec "$BUILD_DIR/tests/preload/execs" 150' "$work" >"$work/out" &
+    # it waits until the asker is there, and until that was answered once
+    bash -c 'read -r _ <"$0/go"; LD_PRELOAD=$LIBGOMALLOC exec "$BUILD_DIR/tests/preload/execs" 150 "$0/answered"' \
+        "$work" >"$work/out" &
     pid=$!
     pids+=("$pid")
-    "$ask" "$GOMALLOC_DIR/$pid.sock" stops "$pid" "$work/go" &
+    "$ask" "$GOMALLOC_DIR/$pid.sock" stops "$pid" "$work/go" "$work/answered" &
     asker=$!
     wait "$pid"
     [ "$(cat "$work/out")" = done ]

@@ -5,9 +5,9 @@
  *   agent_ask SOCKET VERB [ARG [FILE]]  one request; prints "STATUS VALUE MESSAGE" (statuses by
  *                                       number); the image goes to FILE
  *   agent_ask SOCKET wait               waits until the agent answers, a minute at most
- *   agent_ask SOCKET stops PID FIFO     writes a line to FIFO; then asks it to stop its threads,
+ *   agent_ask SOCKET stops PID FIFO FILE  writes a line to FIFO; then asks it to stop its threads,
  *                                       again and again, until the process is gone; connects anew
- *                                       where it must; "N answered"
+ *                                       where it must; makes FILE when first answered; "N answered"
  *   agent_ask SOCKET many N             N connections at once, each asked in turn; "N answered"
  *   agent_ask SOCKET raw HEX            these bytes; prints the reply's status, or "closed"
  *   agent_ask SOCKET random N           N connections with random bytes, then a good one
@@ -130,7 +130,7 @@ static int wait_for(const char *path) {
     return 1;
 }
 
-static int stops(const char *path, pid_t pid, const char *fifo) {
+static int stops(const char *path, pid_t pid, const char *fifo, const char *file) {
     struct gomalloc_request q = request(GOMALLOC_VERB_SCAVENGE, GOMALLOC_SCAVENGE_THREADS);
     struct gomalloc_reply reply;
     int image, answered = 0;
@@ -144,7 +144,8 @@ static int stops(const char *path, pid_t pid, const char *fifo) {
         }
         while (send(fd, &q, sizeof q, MSG_NOSIGNAL) == sizeof q &&
                receive_reply(fd, &reply, &image))
-            answered++;
+            if (answered++ == 0)
+                CHECK(close(open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)) == 0);
         close(fd);
     }
     printf("%d answered\n", answered);
@@ -244,7 +245,7 @@ int main(int argc, char **argv) {
     if (strcmp(verb, "wait") == 0)
         return wait_for(path);
     if (strcmp(verb, "stops") == 0)
-        return stops(path, atoi(arg), argc > 4 ? argv[4] : "");
+        return stops(path, atoi(arg), argc > 4 ? argv[4] : "", argc > 5 ? argv[5] : "");
     if (strcmp(verb, "many") == 0)
         return many(path, atoi(arg));
     if (strcmp(verb, "raw") == 0)

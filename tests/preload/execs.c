@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * execs N executes itself N times, each time in another of libc's ways, some milliseconds after its
- * start and with three other threads; the last prints "done".  One that can't be executed is tried
- * before each time, and errno is right.
+ * execs N FILE executes itself N times, each time in another of libc's ways, some milliseconds
+ * after its start, when there is FILE, and with three other threads; the last prints "done".  One
+ * that can't be executed is tried before each time, and errno is right.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,9 +30,9 @@ static void execute_in_vfork(void) {
     CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
 }
 
-static void execute(unsigned way, char *path, char *n) {
+static void execute(unsigned way, char *path, char *n, char *file) {
     extern char **environ;
-    char *argv[] = {path, n, NULL};
+    char *argv[] = {path, n, file, NULL};
     switch (way) {
     case 0:
         execv(path, argv);
@@ -47,13 +47,13 @@ static void execute(unsigned way, char *path, char *n) {
         execvpe(path, argv, environ);
         break;
     case 4:
-        execl(path, path, n, (char *)NULL);
+        execl(path, path, n, file, (char *)NULL);
         break;
     case 5:
-        execlp(path, path, n, (char *)NULL);
+        execlp(path, path, n, file, (char *)NULL);
         break;
     case 6:
-        execle(path, path, n, (char *)NULL, environ);
+        execle(path, path, n, file, (char *)NULL, environ);
         break;
     case 7:
         fexecve(open(path, O_RDONLY | O_CLOEXEC), argv, environ);
@@ -63,8 +63,17 @@ static void execute(unsigned way, char *path, char *n) {
     }
 }
 
+/* wait_for returns when there is the file; after a minute and a half it fails. */
+static void wait_for(const char *file) {
+    const struct timespec ms = {.tv_nsec = 1000000};
+    for (int i = 0; access(file, F_OK) != 0; i++) {
+        CHECK(i < 90000);
+        nanosleep(&ms, NULL);
+    }
+}
+
 int main(int argc, char **argv) {
-    CHECK(argc == 2);
+    CHECK(argc == 3);
     unsigned n = (unsigned)atoi(argv[1]);
     if (n == 0) {
         puts("done");
@@ -76,6 +85,7 @@ int main(int argc, char **argv) {
     }
     struct timespec some = {.tv_nsec = 3000000 + n * 7919L % 3000 * 1000};
     nanosleep(&some, NULL);
+    wait_for(argv[2]);
     if (n % 16 == 0)
         execute_in_vfork();
     errno = 0;
@@ -83,6 +93,6 @@ int main(int argc, char **argv) {
     CHECK(errno == ENOENT);
     char rest[16];
     snprintf(rest, sizeof rest, "%u", n - 1);
-    execute(n % 9, argv[0], rest);
+    execute(n % 9, argv[0], rest, argv[2]);
     return 1;
 }

@@ -20,7 +20,7 @@ teardown() {
     rm -rf "$PWD"
 }
 
-# begin OPTIONS WHAT: starts the pattern under the library, and waits until it is at rest.
+# begin OPTIONS WHAT: starts the pattern under the library.
 begin() {
     mkfifo in
     GOMALLOC=$1 LD_PRELOAD=$LIBGOMALLOC "$pattern" "$2" <in >out 2>err 3>&- &
@@ -28,12 +28,15 @@ begin() {
     exec 9>in
 }
 
+# at_rest [N] waits until it has said so for the Nth time, and can be asked.
 at_rest() {
     for _ in $(seq 1200); do
-        [ "$(grep -c '^ready$' out)" -ge "${1:-1}" ] && return
-        kill -0 "$pid" || return
+        [ "$(grep -c '^ready$' out)" -ge "${1:-1}" ] && "$GOINSPECT" status "$pid" >/dev/null 2>said && return
+        kill -0 "$pid" || break
         sleep 0.05
     done
+    echo "in vain: it has said"
+    cat out err said
     return 1
 }
 

@@ -21,6 +21,7 @@ setup_file() {
     for i in 1 2 3 4 5; do
         echo >&7
         wait_until grep -qx "step $i" log
+        [ $i -gt 1 ] || wait_until "$GOINSPECT" status "$pid"
         [ $i = 5 ] && wait_until ticked
         leaks=
         [ $i = 5 ] && leaks=--leaks
