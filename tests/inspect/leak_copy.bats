@@ -17,20 +17,32 @@ demo() {
     wait_until grep -q ready log
 }
 
+# find_copy sets $copy to the copy of $pid, without a process of its own where it can: it lives for a moment.
+find_copy() {
+    local file name
+    copy=
+    for file in /proc/"$pid"/task/*/children; do
+        [ ! -e "$file" ] || read -r -d ' ' copy <"$file" || true
+        [ -z "$copy" ] || break
+    done
+    [ -e "/proc/$pid/task/$pid/children" ] || copy=$(pgrep -P "$pid" -x gomalloc-copy) || true
+    [ -n "$copy" ] && read -r name <"/proc/$copy/comm" && [ "$name" = gomalloc-copy ]
+} 2>/dev/null
+
 # hold has a leak check of $pid begin and its copy stand still; that is $copy, and who asked is $asker.
 hold() {
-    local try i
-    for ((try = 0; try < 10; try++)); do
+    local try
+    for ((try = 0; try < 100; try++)); do
         "$GOINSPECT" leaks "$pid" --unaligned >asked 2>&1 3>&- &
         asker=$!
         started+=("$asker")
-        for ((i = 0; i < 200; i++)); do
-            copy=$(pgrep -P "$pid" -x gomalloc-copy) && kill -STOP "$copy" && return 0
-            kill -0 "$asker" 2>/dev/null || break
+        while kill -0 "$asker" 2>/dev/null; do
+            ! find_copy || ! kill -STOP "$copy" || return 0
         done
         wait "$asker" || true
     done
-    echo "the copy was not seen"
+    echo "the copy was not seen; the last check said"
+    cat asked
     return 1
 }
 

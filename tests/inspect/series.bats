@@ -167,11 +167,11 @@ unshared() {
 
 @test "on a terminal one line says how far it is" {
     growing
-    TERM=xterm script -qfec "stty cols 60 rows 50; $GOINSPECT snapshot $pid -o heap.db --every 2" \
+    TERM=xterm script -qfec "stty cols 60 rows 50; $GOINSPECT snapshot $pid -o heap.db --every 5" \
         /dev/null >out 3>&- &
-    wait_until grep -q "heap.db: next in [12]s, ^C ends; snapshot 2" out
+    wait_until grep -qE "heap.db: next in [1-5]s, \^C ends; snapshot [0-9]" out
     touch stop
     wait $!
-    ! grep -q "^goinspect: heap.db: snapshot 2" out
-    grep -q "goinspect: heap.db: .* snapshots taken" out
+    ! grep -q "^goinspect: heap.db: snapshot" out
+    grep -qE "goinspect: heap.db: .* snapshots? taken" out
 }

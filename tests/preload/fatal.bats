@@ -130,7 +130,7 @@ END
     for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
         rm -f a.gmi
         status=0
-        timeout 50 env LD_PRELOAD="$LIBGOMALLOC" \
+        timeout 300 env LD_PRELOAD="$LIBGOMALLOC" \
             GOMALLOC="rate=$((i % 2)),trigger=fatal,snapshot=a.gmi" "$fatal" inside 2>err || status=$?
         [ "$status" = 139 ]
         [ "$(ask a.gmi "SELECT signal FROM v1_crash")" = SIGSEGV ]
