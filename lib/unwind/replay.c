@@ -422,6 +422,8 @@ static inline void keep(struct search *s, uint32_t tail) {
     }
     uint32_t stay = put(s, tail, n, same, depth);
     r->nremembered = tail + n;
+    if (r->nplaced > tail)
+        r->nplaced = tail;
     note_stacks(r, tail, stay);
     r->complete = n == s->nnew;
     if (gm_unlikely(!r->complete)) {
@@ -493,6 +495,7 @@ static void hand_out_parts(struct search *s, const struct whole *w, uint32_t pre
 /* drop makes the next walk meet nothing. */
 static void drop(struct replay *r, enum replay_verdict why) {
     r->nremembered = 0;
+    r->nplaced = 0;
     r->plain = 0;
     r->have = 0;
     r->complete = false;
@@ -632,9 +635,10 @@ static inline bool is_again(struct replay *r, uint64_t fp, struct replay_frame *
 /* by_heart_or_walk is a function of its own, so that the usual case has nothing to save for it. */
 static gm_noinline void by_heart_or_walk(struct replay *r, uint64_t fp, uint64_t *pcs,
                                          unsigned depth, struct replay_frame *sure) {
+    r->learning.key = REPLAY_INDEX;
     if (r->learning.asleep != 0)
         r->learning.asleep--;
-    else if (replay_recall(r, fp))
+    else if (replay_recall(r, fp, sure))
         return;
     capture(r, fp, pcs, depth, sure);
 }

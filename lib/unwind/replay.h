@@ -73,9 +73,9 @@
 #define REPLAY_REMEMBERED   528 /* frames */
 #define REPLAY_NEW          128 /* frames walked newly that are still at hand when the end is reached */
 #define REPLAY_MAX_WALK     16384
-#define REPLAY_SETS         4 /* of stacks known by heart */
-#define REPLAY_WAYS         3 /* in each */
-#define REPLAY_KNOWN_FRAMES 18
+#define REPLAY_NODES        208 /* of stacks known by heart, less one */
+#define REPLAY_INDEX        512
+#define REPLAY_KNOWN_FRAMES 64 /* of one of them */
 #define REPLAY_MISSED       64
 #define REPLAY_ROOM         128
 
@@ -115,24 +115,30 @@ struct replay_stack {
     uint64_t total; /* frames of the stack */
 };
 
-/* A whole stack (replay_recall.c). */
-struct replay_known {
-    uint32_t site;       /* 0: none */
-    uint32_t generation; /* as in struct replay */
-    uint32_t n;          /* frames, and what ends the stack */
-    struct replay_frame
-        frames[REPLAY_KNOWN_FRAMES + 1]; /* innermost first; behind the outermost the
-                                            one that it ends with in struct replay */
+/* A frame of stacks that are known by heart, as in struct replay_frame (replay_recall.c). */
+struct replay_node {
+    uint64_t sp;
+    uint64_t ra;
+    uint64_t rbp;
+    uint64_t row;
+    uint32_t site;  /* of the stack of which it is the innermost frame; 0: not known */
+    uint16_t outer; /* node of the frame outside of it, 0: there is none */
+    uint16_t depth; /* number of frames outside of it */
+    uint16_t inner; /* one of those that it is outside of, 0: none */
+    uint16_t next;  /* another one of those that its outer one is outside of, 0: none */
 };
 
 /* Which stacks to know by heart, and whether it is worth it. */
 struct replay_learning {
     uint32_t missed[REPLAY_MISSED]; /* sites of stacks that were walked, by their last digits */
-    uint32_t turn;                  /* in a set */
+    uint32_t key;                   /* where the present stack was looked for in the index;
+                                       REPLAY_INDEX: nowhere */
     uint32_t tries;                 /* since it was decided last: captures that looked for theirs */
     uint32_t hits;                  /* and found it */
     uint32_t asleep;                /* captures that are not to look */
     uint32_t sleep;                 /* how long it was the last time; 0: it has paid since */
+    uint32_t nnodes;                /* in use, with the first, which is none; 0: not begun yet */
+    uint32_t generation;            /* of codeobj, for which they are right */
 };
 
 /* A thread's, aligned to a page.  All zero to begin with. */
@@ -159,9 +165,14 @@ struct replay {
     uint8_t why;         /* enum replay_verdict: for what reason `continuous` was moved */
 
     struct replay_learning learning;
-    uint64_t room[REPLAY_ROOM];                          /* the caller's, for return addresses */
-    struct replay_step steps[REPLAY_NEW];                /* of a walk, innermost first; a ring */
-    struct replay_known known[REPLAY_SETS][REPLAY_WAYS]; /* by heart */
+    uint32_t nplaced;                     /* outermost frames whose nodes are known */
+    uint16_t placed[REPLAY_KNOWN_FRAMES]; /* they, outermost first */
+    uint64_t room[REPLAY_ROOM];           /* the caller's, for return addresses */
+    struct replay_step steps[REPLAY_NEW]; /* of a walk, innermost first; a ring */
+
+    uint16_t
+        index[REPLAY_INDEX]; /* nodes of innermost frames, by what tells stacks apart; 0: none */
+    struct replay_node nodes[REPLAY_NODES];
 };
 
 static_assert(offsetof(struct replay, steps[32]) / 4096 ==

@@ -87,7 +87,8 @@ struct replay_self {
 extern gm_tls struct replay_self replay_self;
 
 /* replay_recall is a capture for stacks that are known by heart (see replay_recall.c).  False: it
- * has done nothing, for this is none of them, or one whose site has not been told. */
-bool replay_recall(struct replay *r, uint64_t fp);
+ * has done nothing, for this is none of them, or one whose site has not been told.  sure: the first
+ * frame of the last stack from which the way on is not as it was, if that is known; or NULL. */
+bool replay_recall(struct replay *r, uint64_t fp, const struct replay_frame *sure);
 
 #endif

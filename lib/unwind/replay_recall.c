@@ -2,25 +2,35 @@
  *
  * Verified replay: stacks that are known by heart.
  *
- * A server or a database allocates from a dozen places in turn, so that the stack before shares
- * only its outer half with the next one, which has been walked a hundred times all the same.  So a
- * few whole stacks are kept beside the last one.  What makes a remembered rest right (replay.h)
- * makes a remembered whole right: it begins with the state that the walk is to begin with, and
- * every word that was read still has its value.  Then it takes the place of the last stack, frame
- * by frame but for the outer ones that both have, and brings its site with it: nothing is looked
- * up.
+ * Programs allocate from some dozens of places in turn, so that the stack before shares only its
+ * outer half with the next one, which has been walked a hundred times all the same.  So whole
+ * stacks are kept beside the last one.  What makes a remembered rest right (replay.h) makes a
+ * remembered whole right: it begins with the state that the walk is to begin with, and every word
+ * that matters still has its value.  Then it takes the place of the last stack, frame by frame but
+ * for the outer ones that both have, and brings its site with it: nothing is looked up.
+ *
+ * Stacks share their outer frames, so they are kept as a tree of states.  A node is a frame that is
+ * found under that of its caller, and a stack is known by its innermost one.  The frames of the
+ * last stack know their nodes, where they have some (`placed`); so who goes outwards from a node
+ * and meets one of them goes on in the array.
+ *
+ *      last    malloc <- f <- g <- main       1: main   2: g, under 1   3: f, under 2
+ *      known   malloc <- k <- g <- main       4: k, under 2, with its site: k is compared, and
+ *                                             g and main where they stand
+ *
+ * Which one is tried.  The state at malloc's call is the same for many stacks, as wrappers of
+ * malloc are.  But the comparison with the last stack has come to a word that differs, and what
+ * stands there now is where this stack is another one: where a stack was found under such a word,
+ * it is looked for the next time (`index`).  If that one is not it either, there is another word
+ * that differs, by which another one may be found.
  *
  * Only plain stacks are kept: not deep, on one stack of memory, no signal.  One is kept when it had
- * to be walked twice, and in the place of the one in its set that was put there first.  A set are
- * those of one place and depth of malloc's call; wrappers of malloc make many stacks begin alike,
- * so there are several to a set.
+ * to be walked twice.  When there is no room for another one, all are forgotten: those that come
+ * will soon be known again.
  */
 #include "unwind/replay_private.h"
 
-static inline struct replay_known *set_of(struct replay *r, uint64_t sp, uint64_t ra) {
-    uint64_t h = (sp ^ ra << 4) * 0x9e3779b97f4a7c15u;
-    return &r->known[h >> 32 & (REPLAY_SETS - 1)][0];
-}
+#define TRIES 3 /* stacks that one is compared with */
 
 /* all_same tells whether the words and the code of the frames from f on, to the last one, which
  * ends the stack, are what they were. */
@@ -35,6 +45,8 @@ static inline bool all_same(struct codeobj_seen *seen, struct replay_frame *f,
     }
 }
 
+/* ---- learning ---- */
+
 /* is_plain tells whether all that is remembered is right now, to the outermost frame, and nothing
  * of it is unusual but that code may be unloaded. */
 static bool is_plain(struct replay *r) {
@@ -45,32 +57,65 @@ static bool is_plain(struct replay *r) {
            all_same(&seen, outermost(r) - r->nremembered, outermost(r) - 1);
 }
 
-/* copy copies n frames, the outermost of which is before `to`, and points them to each other. */
-static inline void copy(struct replay_frame *to, const struct replay_frame *from, uint32_t n,
-                        uint64_t stamp) {
-    while (n-- != 0) {
-        to--;
-        from--;
-        to->sp = from->sp;
-        to->ra = from->ra;
-        to->rbp = from->rbp;
-        to->row = from->row;
-        to->saved_at = saved_at(from->row, to + 1);
-        to->stamp = stamp;
-    }
+static void forget_all(struct replay *r) {
+    r->nplaced = 0;
+    r->learning.nnodes = 1;
+    r->learning.generation = r->generation;
+    r->nodes[0].inner = 0;
+    for (unsigned i = 0; i < REPLAY_INDEX; i++)
+        r->index[i] = 0;
 }
 
-/* learn keeps the last capture's stack, if it is of the kind that is kept. */
+/* node_under returns the node of a frame under that of its caller, 0: under none; made if there is
+ * none.  0: no room. */
+static uint32_t node_under(struct replay *r, uint32_t outer, const struct replay_frame *f) {
+    struct replay_node *above = &r->nodes[outer];
+    for (uint32_t i = above->inner; i != 0; i = r->nodes[i].next) {
+        const struct replay_node *n = &r->nodes[i];
+        if (n->sp == f->sp && n->ra == f->ra && n->row == f->row && is_rbp(f, n->rbp))
+            return i;
+    }
+    if (r->learning.nnodes == REPLAY_NODES)
+        return 0;
+    uint32_t id = r->learning.nnodes++;
+    r->nodes[id] = (struct replay_node){.sp = f->sp,
+                                        .ra = f->ra,
+                                        .rbp = f->rbp,
+                                        .row = f->row,
+                                        .outer = (uint16_t)outer,
+                                        .next = above->inner,
+                                        .depth = outer != 0 ? (uint16_t)(above->depth + 1) : 0};
+    above->inner = (uint16_t)id;
+    return id;
+}
+
+/* place gives the frames that have none their nodes.  False: no room. */
+static bool place(struct replay *r) {
+    uint32_t id = r->nplaced != 0 ? r->placed[r->nplaced - 1] : 0;
+    while (r->nplaced < r->nremembered) {
+        id = node_under(r, id, outermost(r) - 1 - r->nplaced);
+        if (id == 0)
+            return false;
+        r->placed[r->nplaced++] = (uint16_t)id;
+    }
+    return true;
+}
+
+/* learn keeps the last capture's stack, if it is of the kind that is kept, for when it is looked
+ * for as it was this time. */
 static void learn(struct replay *r, uint32_t site) {
-    if (r->nremembered == 0 || !is_plain(r))
+    struct replay_learning *l = &r->learning;
+    if (l->key == REPLAY_INDEX || r->nremembered == 0 || !is_plain(r))
         return;
-    const struct replay_frame *f = outermost(r) - r->nremembered;
-    struct replay_known *k = set_of(r, f->sp, f->ra) + r->learning.turn++ % REPLAY_WAYS;
-    k->n = r->nremembered;
-    k->generation = r->generation;
-    k->site = site;
-    k->frames[k->n] = *outermost(r);
-    copy(k->frames + k->n, outermost(r), k->n, 0);
+    if (l->generation != r->generation || l->nnodes == 0)
+        forget_all(r);
+    if (!place(r)) {
+        forget_all(r);
+        place(r);
+    }
+    uint16_t id = r->placed[r->nremembered - 1];
+    r->nodes[id].site = site;
+    r->index[l->key] = id;
 }
 
 void replay_tell(struct replay *r, uint32_t site) {
@@ -85,45 +130,173 @@ void replay_tell(struct replay *r, uint32_t site) {
     *missed = site;
 }
 
-/* in_common returns how many outer frames of the known stack are those of the last one. */
-static inline uint32_t in_common(const struct replay *r, const struct replay_known *k) {
-    const struct replay_frame *a = outermost(r), *b = k->frames + k->n;
-    uint32_t max = least(r->nremembered, k->n), n = 0;
-    while (n < max && a[-1].sp == b[-1].sp && a[-1].ra == b[-1].ra) {
-        a--;
-        b--;
-        n++;
-    }
-    return n;
+/* ---- finding ---- */
+
+/* A known stack that is compared with the present one. */
+struct trial {
+    struct replay *r;
+    uint64_t sp, ra, rbp; /* the present state */
+    uint32_t key;         /* where in the index it was found, or is to be found the next time */
+    uint32_t next;        /* where another one is */
+    uint32_t n;           /* frames that the last stack does not have */
+    uint16_t nodes[REPLAY_KNOWN_FRAMES]; /* of these, innermost first */
+    uint32_t joined;                     /* outer frames that it has, by their nodes */
+};
+
+/* another_key returns where those stacks are in the index that differ at sp from the one of a key:
+ * there is this word. */
+static inline uint32_t another_key(uint32_t key, uint64_t sp, uint64_t word) {
+    uint64_t h = (sp ^ word << 4 ^ key) * 0x9e3779b97f4a7c15u;
+    return h >> 32 & (REPLAY_INDEX - 1);
 }
 
-/* take puts the known stack in the place of the last one.  False: they have not even the outermost
- * frame in common, or the last one was not plain. */
-static inline bool take(struct replay *r, struct replay_known *k) {
-    uint32_t n = in_common(r, k);
-    uint32_t more = is_end(outermost(r)[-1].ra);
-    if (gm_unlikely(n <= more))
+/* key_outside is that for a step outwards by the row, to a frame at sp, and with its flags.  The
+ * words can be read. */
+static inline uint32_t key_outside(uint32_t key, uint64_t row, uint64_t sp, uint64_t flags) {
+    uint64_t word = stackmem_word(sp - 8);
+    if (row_rbp(row) != 0 && (flags & REPLAY_RBP) != 0)
+        word += stackmem_word(sp - 8 * row_rbp(row));
+    return another_key(key, sp, word);
+}
+
+/* may_step tells whether the code at a node is what it was, and the words of a step outwards can be
+ * read. */
+static inline bool may_step(struct codeobj_seen *seen, const struct stackmem *m,
+                            const struct replay_node *n, const struct replay_node *out) {
+    return gm_likely(out->sp - 8 - m->lo < m->hi - m->lo) &&
+           (gm_likely((n->row & ROW_CHECKED) == 0) ||
+            codeobj_same(seen, walk_lookup_pc(n->ra, false)));
+}
+
+/* same_outwards tells whether these words are the same. */
+static inline bool same_outwards(const struct replay_node *n, const struct replay_node *out) {
+    return stackmem_is(out->sp, -8, out->ra) &&
+           (row_rbp(n->row) == 0 || (out->row & REPLAY_RBP) == 0 ||
+            stackmem_is(out->sp - 8 * row_rbp(n->row), 0, out->rbp));
+}
+
+/* try_stack compares a stack, from the inside outwards.  On a difference t->next is where the next
+ * one to be tried is, or this one. */
+static inline bool try_stack(struct trial *t, uint32_t id) {
+    struct replay *r = t->r;
+    const struct replay_node *n = &r->nodes[id];
+    struct codeobj_seen seen;
+    seen.n = 0;
+    t->n = 0;
+    if (gm_unlikely(n->sp != t->sp || n->ra != t->ra))
         return false;
-    struct replay_frame *to = outermost(r) - n;
-    const struct replay_frame *from = k->frames + (k->n - n);
-    copy(to, from, k->n - n, r->number + 1);
-    __atomic_store_n(&r->number, r->number + 1, __ATOMIC_RELAXED);
-    r->nremembered = r->plain = k->n;
-    r->total = k->n - more;
-    r->have = least(r->have, n - more);
-    r->last =
-        (struct replay_stack){.n = r->total, .known = r->have, .site = k->site, .total = r->total};
+    if (n->rbp != t->rbp && (n->row & REPLAY_RBP) != 0) {
+        t->next = another_key(t->key, t->sp, t->rbp);
+        return false;
+    }
+    while (n->depth >= r->nplaced || r->placed[n->depth] != id) {
+        t->nodes[t->n++] = (uint16_t)id;
+        id = n->outer;
+        if (id == 0) { /* the outermost */
+            t->joined = 0;
+            return true;
+        }
+        const struct replay_node *out = &r->nodes[id];
+        if (!may_step(&seen, &r->memory, n, out))
+            return false;
+        if (!same_outwards(n, out)) {
+            t->next = key_outside(t->key, n->row, out->sp, out->row);
+            return false;
+        }
+        n = out;
+    }
+    t->joined = n->depth + 1u;
+    return all_same(&seen, outermost(r) - t->joined, outermost(r) - 1);
+}
+
+/* find returns the innermost node of the known stack that is the present one; 0: none.  sure: the
+ * first frame of the last one from which the way on is not as it was, or NULL. */
+static inline uint32_t find(struct trial *t, const struct replay_frame *sure) {
+    t->next = another_key(0, t->sp, t->ra);
+    if (sure != NULL && (sure->row & UNUSUAL) == 0)
+        t->next = key_outside(t->next, sure->row, sure[1].sp, sure[1].row);
+    t->key = t->next;
+    if (t->r->learning.nnodes == 0 || t->r->learning.generation != t->r->generation)
+        return 0;
+    uint32_t last = 0;
+    for (unsigned i = 0; i < TRIES; i++) {
+        t->key = t->next;
+        uint32_t id = t->r->index[t->key];
+        if (id == 0 || id == last)
+            return 0;
+        if (try_stack(t, id))
+            return id;
+        last = id;
+    }
+    return 0;
+}
+
+/* ---- taking it over ---- */
+
+/* has_outermost tells whether the last stack has the outermost frame of this one, which it does not
+ * have as a node. */
+static bool has_outermost(const struct replay *r, const struct trial *t, uint32_t more) {
+    for (uint32_t i = t->joined; i <= more; i++) {
+        const struct replay_frame *f = outermost(r) - 1 - i;
+        uint32_t inner = i - t->joined;
+        if (inner >= t->n || i >= r->nremembered)
+            return false;
+        const struct replay_node *n = &r->nodes[t->nodes[t->n - 1 - inner]];
+        if (f->sp != n->sp || f->ra != n->ra)
+            return false;
+    }
     return true;
 }
 
-#define TRIES     256
-#define MIN_SLEEP 1024
-#define MAX_SLEEP 32768
+/* put_node makes a node the frame before `to`; `same`: that is this frame already, though not with
+ * all its registers. */
+static inline void put_node(struct replay *r, struct replay_frame *to, uint32_t id, bool same) {
+    const struct replay_node *n = &r->nodes[id];
+    to->sp = n->sp;
+    to->ra = n->ra;
+    to->rbp = n->rbp;
+    to->row = n->row;
+    to->saved_at = saved_at(n->row, to + 1);
+    if (!same)
+        to->stamp = r->number + 1;
+    r->placed[n->depth] = (uint16_t)id;
+}
+
+/* take puts the known stack in the place of the last one.  False: they have not even the outermost
+ * frame in common. */
+static inline bool take(struct trial *t, uint32_t site) {
+    struct replay *r = t->r;
+    uint32_t more = is_end(outermost(r)[-1].ra);
+    if (gm_unlikely(t->joined <= more) && !has_outermost(r, t, more))
+        return false;
+    uint32_t common = t->joined;
+    struct replay_frame *to = outermost(r) - common;
+    bool same = true;
+    for (uint32_t i = t->n; i-- != 0;) {
+        const struct replay_node *n = &r->nodes[t->nodes[i]];
+        to--;
+        same = same && n->depth < r->nremembered && to->sp == n->sp && to->ra == n->ra;
+        common += same;
+        put_node(r, to, t->nodes[i], same);
+    }
+    __atomic_store_n(&r->number, r->number + 1, __ATOMIC_RELAXED);
+    r->nremembered = r->plain = r->nplaced = t->joined + t->n;
+    r->total = r->nremembered - more;
+    r->have = least(r->have, common - more);
+    r->last =
+        (struct replay_stack){.n = r->total, .known = r->have, .site = site, .total = r->total};
+    return true;
+}
+
+#define DECIDE_AFTER 512
+#define MIN_SLEEP    512
+#define MAX_SLEEP    8192
 
 /* decide lets the next captures not look for their stacks, if too few of the last have found them:
- * where each stack is new, as in a compiler, looking would only cost. */
+ * where each stack is new, looking would only cost.  Never for long, as a program may get to where
+ * it pays. */
 static gm_noinline void decide(struct replay_learning *l) {
-    if (l->hits >= TRIES / 2)
+    if (l->hits >= DECIDE_AFTER / 4)
         l->sleep = 0;
     else
         l->asleep = l->sleep = l->sleep == 0          ? MIN_SLEEP
@@ -132,37 +305,26 @@ static gm_noinline void decide(struct replay_learning *l) {
     l->tries = l->hits = 0;
 }
 
-/* find returns the known stack that is the present one: from the state given on, every word is as
- * it was.  NULL: none. */
-static inline struct replay_known *find(struct replay *r, uint64_t sp, uint64_t ra, uint64_t rbp) {
-    struct replay_known *k = set_of(r, sp, ra);
-    struct codeobj_seen seen;
-    seen.n = 0;
-    for (struct replay_known *end = k + REPLAY_WAYS; k < end; k++) {
-        struct replay_frame *f = k->frames;
-        if (k->site == 0 || k->generation != r->generation || f->sp != sp || f->ra != ra ||
-            !is_rbp(f, rbp))
-            continue;
-        if (all_same(&seen, f, f + k->n - 1))
-            return k;
-    }
-    return NULL;
-}
-
-bool replay_recall(struct replay *r, uint64_t fp) {
+bool replay_recall(struct replay *r, uint64_t fp, const struct replay_frame *sure) {
     uint32_t generation = atomic_load_explicit(&codeobj_generation, memory_order_acquire);
     if (replay_self.record != r || replay_self.number != r->thread || generation != r->generation ||
         !stackmem_is_here(&r->memory, fp) || !r->complete || r->crossed ||
         r->plain != r->nremembered)
         return false;
-    if (gm_unlikely(++r->learning.tries == TRIES))
+    if (gm_unlikely(++r->learning.tries == DECIDE_AFTER))
         decide(&r->learning);
-    struct replay_known *k = find(r, fp + 16, stackmem_word(fp + 8), stackmem_word(fp));
-    if (k == NULL)
+    struct trial t;
+    t.r = r;
+    t.sp = fp + 16;
+    t.ra = stackmem_word(fp + 8);
+    t.rbp = stackmem_word(fp);
+    uint32_t id = find(&t, sure);
+    r->learning.key = t.key;
+    if (id == 0)
         return false;
     atomic_thread_fence(memory_order_acquire);
     if (generation != atomic_load_explicit(&codeobj_generation, memory_order_relaxed) ||
-        !take(r, k))
+        !take(&t, r->nodes[id].site))
         return false;
     r->learning.hits++;
     return true;

@@ -213,6 +213,12 @@ void case_saved_rbp_comes_alive(case_visit *visit) {
     }
 }
 
+void case_one_of_many(case_visit *visit, unsigned i) {
+    static case_function *const wrappers[] = {case_plain, case_saves, case_saves_plain};
+    unsigned ways = CASE_MANY / 3;
+    both(wrappers[i / ways % 3], visit, 0x1008, 16 + i % ways * 16);
+}
+
 /* The inner frame is aligned to the same place while its caller moves. */
 void case_other_place_same_alignment(case_visit *visit) {
     for (int i = 0; i < 2; i++) {

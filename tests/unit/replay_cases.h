@@ -25,6 +25,10 @@ void case_dead_rbp_is_another(case_visit *visit);
 /* Such a frame, after an rbp that was not compared, is called by one where it matters. */
 void case_saved_rbp_comes_alive(case_visit *visit);
 
+/* One of so many stacks, by i; of each third of them, the innermost frame is the same. */
+#define CASE_MANY 90
+void case_one_of_many(case_visit *visit, unsigned i);
+
 /* A frame that aligns its stack is at the same place though its caller is not. */
 void case_other_place_same_alignment(case_visit *visit);
 

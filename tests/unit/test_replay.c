@@ -95,6 +95,21 @@ static int load(void **state) {
     return strcmp(capture_name(), "replay");
 }
 
+/* Runs once.  Most of the time it is one of four short runs, so that stacks come in turn, with
+ * other words between their frames. */
+static void fuzz_once(struct fuzz *f, unsigned depth) {
+    static uint64_t turn;
+    const uint64_t round = 2048, others = 64;
+    bool again = turn % round >= others;
+    uint64_t kept = f->random;
+    if (again)
+        f->random = (turn / round * 4 + turn % 4) * 0x9e3779b97f4a7c15u | 1;
+    fuzz_next(f, (unsigned)fuzz_random(f, again ? 12 : depth), turn);
+    if (again)
+        f->random = kept;
+    turn++;
+}
+
 /* Runs until so many captures have been made; none may differ. */
 static void fuzz(struct fuzz *f, unsigned captures, uint64_t seed, unsigned depth) {
     struct capture_verified before = capture_verified();
@@ -105,7 +120,7 @@ static void fuzz(struct fuzz *f, unsigned captures, uint64_t seed, unsigned dept
     f->random = seed * 0x9e3779b97f4a7c15u | 1;
     f->left = captures;
     while (f->left != 0)
-        fuzz_next(f, (unsigned)fuzz_random(f, depth), 0);
+        fuzz_once(f, depth);
     struct capture_verified after = capture_verified();
     assert_int_equal(after.captures - before.captures, captures);
     assert_int_equal(after.differences, before.differences);
@@ -209,16 +224,57 @@ static void stacks_that_come_in_turn_are_known_by_heart(void **state) {
     assert_int_equal(capture_verified().differences, before.differences);
 }
 
-static unsigned of_many, of_few; /* recalled, of 4,000 and of 12,000 captures */
+/* recalled_of captures stacks in turns, and returns how many of them were known by heart. */
+static unsigned recalled_of(unsigned captures, unsigned stacks) {
+    unsigned was = recalled;
+    for (volatile unsigned i = 0; i < captures; i++)
+        case_one_of_many(visit, i * 7 % stacks);
+    return recalled - was;
+}
+
+/* A third: they begin alike. */
+static void stacks_through_one_wrapper_are_known_by_heart(void **state) {
+    (void)state;
+    struct capture_verified before = capture_verified();
+    recalled_of(2000, CASE_MANY / 3);
+    assert_in_range(recalled_of(3000, CASE_MANY / 3), 2900, 3000);
+    assert_int_equal(recalled_wrongly, 0);
+    assert_int_equal(capture_verified().differences, before.differences);
+}
+
+/* There is no room for all of them, so all are forgotten time and again. */
+static void stacks_that_are_too_many_are_found_all_the_same(void **state) {
+    (void)state;
+    struct capture_verified before = capture_verified();
+    recalled_of(4000, CASE_MANY);
+    assert_int_equal(recalled_wrongly, 0);
+    assert_int_equal(capture_verified().differences, before.differences);
+    recalled_of(100, 10);
+    assert_in_range(recalled_of(1000, 10), 990, 1000);
+}
+
+/* So deep that half of what there is room for would go to one stack. */
+static void deep_stacks_are_known_by_heart(void **state) {
+    (void)state;
+    struct capture_verified before = capture_verified();
+    unsigned was = recalled;
+    for (volatile unsigned i = 0; i < 300; i++)
+        case_recursion(visit, 30 + i % 3);
+    assert_in_range(recalled - was, 300 - 9, 300);
+    assert_int_equal(recalled_wrongly, 0);
+    assert_int_equal(capture_verified().differences, before.differences);
+}
+
+static unsigned of_deep, of_few; /* recalled, of 4,000 and of 12,000 captures */
 
 static bool take_turns(void *arg) {
     (void)arg;
     unsigned was = recalled;
     for (volatile unsigned i = 0; i < 4000; i++) {
         given_site = 1 + i * 7 % 13;
-        case_recursion(visit, i * 7 % 13);
+        case_recursion(visit, REPLAY_KNOWN_FRAMES + i * 7 % 13);
     }
-    of_many = recalled - was;
+    of_deep = recalled - was;
     was = recalled;
     for (volatile unsigned i = 0; i < 12000; i++) {
         given_site = 20 + i % 2;
@@ -228,7 +284,7 @@ static bool take_turns(void *arg) {
     return true;
 }
 
-/* In a thread of its own, that the tests before have taught nothing.  Thirteen are too many. */
+/* In a thread of its own, that the tests before have taught nothing.  The first are too deep. */
 static void it_is_given_up_for_a_while_where_it_does_not_pay(void **state) {
     (void)state;
     static struct capture_thread t = {.run = take_turns};
@@ -237,8 +293,8 @@ static void it_is_given_up_for_a_while_where_it_does_not_pay(void **state) {
     awake = false;
     assert_true(capture_thread_start(&t) && capture_thread_succeeds(&t));
     awake = true;
-    assert_in_range(of_many, 0, 600);
-    assert_in_range(of_few, 5000, 12000);
+    assert_int_equal(of_deep, 0);
+    assert_in_range(of_few, 8000, 11999);
     assert_int_equal(recalled_wrongly, 0);
 }
 
@@ -322,7 +378,7 @@ static void fuzz_on(struct fuzz *f, unsigned captures, uint64_t seed) {
         f->left = captures < round ? captures : round;
         captures -= f->left;
         while (f->left != 0)
-            fuzz_next(f, (unsigned)fuzz_random(f, 150), 0);
+            fuzz_once(f, 150);
     }
 }
 
@@ -355,6 +411,9 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_realigned_frame_whose_caller_moves),
         cmocka_unit_test(a_stack_that_is_the_same_is_known),
         cmocka_unit_test(stacks_that_come_in_turn_are_known_by_heart),
+        cmocka_unit_test(stacks_through_one_wrapper_are_known_by_heart),
+        cmocka_unit_test(stacks_that_are_too_many_are_found_all_the_same),
+        cmocka_unit_test(deep_stacks_are_known_by_heart),
         cmocka_unit_test(it_is_given_up_for_a_while_where_it_does_not_pay),
         cmocka_unit_test(functions_of_all_kinds),
         cmocka_unit_test(jumps_and_exceptions),
