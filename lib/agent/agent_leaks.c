@@ -125,6 +125,8 @@ int agent_leak_image(int fd, uint64_t ask, uintptr_t why, bool (*meanwhile)(void
         .why = why,
         .mapped = (ask & GOMALLOC_ASK_LEAK_NOT_MAPPED) == 0,
         .in_place = (ask & GOMALLOC_ASK_LEAK_IN_PLACE) != 0,
+        .meanwhile = meanwhile,
+        .arg = arg,
     };
     struct job job = {.writer = image_open(ask, 0), .fd = fd};
     if (job.writer == NULL)

@@ -34,7 +34,7 @@ static void gather_check(struct image_writer *w, const struct leak_findings *f) 
         .reached_objects = f->mark.nreached,
         .direct = f->leaks.ndirect,
         .words = f->mark.nwords,
-        .unreadable_bytes = f->roots.unreadable_bytes,
+        .unreadable_bytes = f->roots.unreadable_bytes + f->pause.lacking_bytes,
         .dead_stacks = f->roots.dead_stacks,
         .unknown_ranges = f->roots.unknown,
         .ignored_objects = f->ignored.objects,

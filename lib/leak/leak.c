@@ -4,6 +4,7 @@
  */
 #include "leak/leak.h"
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -23,7 +24,8 @@
 /* Between the process and its copy: how long the pause was is known after it only. */
 struct leak_shared {
     _Atomic uint32_t unshared; /* see unshare_pages */
-    _Atomic uint32_t known;
+    _Atomic uint32_t going;    /* the threads run again: the copy may begin */
+    _Atomic uint32_t known;    /* the pause is */
     struct leak_pause pause;
 };
 
@@ -32,8 +34,9 @@ struct begin {
     const struct leak_options *options;
     const struct leak_report *report;
     struct leak_check *check;
-    bool locked;           /* all locks are held, see unlock */
-    struct withheld *give; /* memory that the copy is to have, too; NULL: none */
+    bool locked;               /* all locks are held, see unlock */
+    struct withheld *withheld; /* what copies lack; NULL: not known */
+    bool give;                 /* the copy is to have that, too */
 };
 
 /* unlock lets go of the locks, if that has not been done. */
@@ -175,10 +178,23 @@ static void unshare(void *arg) {
     unshare_pages(&b->check->shared->unshared);
 }
 
-/* in_copy is what the copy does. */
+/* await_pause has the copy wait until the pause is known; it ends with the process. */
+static void await_pause(struct leak_shared *s) {
+    const struct timespec step = {.tv_sec = 1};
+    while (atomic_load_explicit(&s->known, memory_order_acquire) == 0)
+        sys_call4(SYS_futex, (long)&s->known, FUTEX_WAIT, 0, (long)&step);
+}
+
+/* in_copy is what the copy does.  A first byte says that it has looked. */
 static int in_copy(void *arg, int fd) {
-    unlock(arg);
-    return examine_new(arg, fd);
+    struct begin *b = arg;
+    unlock(b);
+    if (b->withheld != NULL)
+        withheld_look(b->withheld);
+    if (!fork_copy_write(fd, "", 1))
+        return LEAK_CHECK_FAILED;
+    await_pause(b->check->shared);
+    return examine_new(b, fd);
 }
 
 /* ---- while the threads are stopped --------------------------------------------------------- */
@@ -186,18 +202,19 @@ static int in_copy(void *arg, int fd) {
 static void make_copy(struct begin *b) {
     struct leak_check *c = b->check;
     uint64_t begin = stop_now_ns();
-    if (b->give != NULL)
-        withheld_give(b->give);
+    if (b->give)
+        withheld_give(b->withheld);
     /* The copy begins when the threads run again: they need the processors more. */
     const struct fork_copy_job job = {.run = in_copy,
                                       .at_once = unshare,
                                       .arg = b,
                                       .keep = b->report->keep,
-                                      .go = &c->shared->known};
+                                      .go = &c->shared->going};
     atomic_store_explicit(&c->shared->unshared, 0, memory_order_relaxed);
+    atomic_store_explicit(&c->shared->going, 0, memory_order_relaxed);
     int error = fork_copy_start(&c->copy, &job);
-    if (b->give != NULL)
-        withheld_keep(b->give);
+    if (b->give)
+        withheld_keep(b->withheld);
     c->pause.copying_ns = stop_now_ns() - begin;
     if (error != 0) {
         c->error = LEAK_COPY;
@@ -228,6 +245,11 @@ static void free_shared(struct leak_check *c) {
     c->shared = NULL;
 }
 
+static void tell(_Atomic uint32_t *word) {
+    atomic_store_explicit(word, 1, memory_order_release);
+    sys_call3(SYS_futex, (long)word, FUTEX_WAKE, 1);
+}
+
 /* tell_pause lets the copy know what the stop has found. */
 static void tell_pause(struct leak_check *c, const struct stop_result *r) {
     c->pause.longest_ns = r->longest_ns;
@@ -235,8 +257,7 @@ static void tell_pause(struct leak_check *c, const struct stop_result *r) {
     c->pause.stopping_ns = r->stopping_ns;
     c->pause.nstopped = r->nstopped;
     c->shared->pause = c->pause;
-    atomic_store_explicit(&c->shared->known, 1, memory_order_release);
-    sys_call3(SYS_futex, (long)&c->shared->known, FUTEX_WAKE, 1);
+    tell(&c->shared->known);
 }
 
 static struct stop_result stop_and_copy(struct begin *b) {
@@ -252,20 +273,41 @@ static struct stop_result stop_and_copy(struct begin *b) {
     return r;
 }
 
+/* await_look waits until the copy has looked at itself.  False: it has not. */
+static bool await_look(struct begin *b) {
+    const struct leak_options *o = b->options;
+    struct leak_check *c = b->check;
+    char said;
+    long n;
+    while ((n = fork_copy_read(&c->copy, &said, 1, o->meanwhile != NULL ? 0 : -1)) == -ETIMEDOUT)
+        if (!o->meanwhile(o->arg, c->copy.fd))
+            return false;
+    return n == 1;
+}
+
+/* lacks lets the copy begin, and returns how much memory of the process's it lacks. */
+static uint64_t lacks(struct begin *b) {
+    tell(&b->check->shared->going);
+    return b->check->copy.pid != 0 && await_look(b) && b->withheld != NULL
+               ? withheld_lacks(b->withheld)
+               : 0;
+}
+
 /* copy_again makes another copy if the one that there is lacks memory.  `r` is what stopping the
  * threads has cost; returns what it has in all. */
-static struct stop_result copy_again(struct begin *b, struct withheld *w, struct stop_result r) {
+static struct stop_result copy_again(struct begin *b, struct stop_result r) {
     struct leak_check *c = b->check;
     int status;
-    if (w == NULL || c->error != LEAK_OK || !withheld_from(w, c->copy.pid))
+    if (c->error != LEAK_OK || lacks(b) == 0)
         return r;
     fork_copy_finish(&c->copy, true, &status);
-    b->give = w;
+    b->give = true;
     struct stop_result again = stop_and_copy(b);
     if (again.longest_ns < r.longest_ns) {
         again.longest_ns = r.longest_ns;
         again.longest_tid = r.longest_tid;
     }
+    c->pause.lacking_bytes = lacks(b);
     return again;
 }
 
@@ -279,9 +321,9 @@ struct leak_check leak_begin(const struct leak_options *o, const struct leak_rep
     /* To tell of frames, and of libc's; a library that takes no stacks has not done it. */
     if (cfi_init())
         registers_know((uintptr_t)&syscall);
-    struct withheld *w = o->in_place ? NULL : withheld_begin();
-    struct stop_result r = copy_again(&b, w, stop_and_copy(&b));
-    withheld_end(w);
+    b.withheld = o->in_place ? NULL : withheld_begin();
+    struct stop_result r = copy_again(&b, stop_and_copy(&b));
+    withheld_end(b.withheld);
     if (c.error != LEAK_OK)
         free_shared(&c);
     else

@@ -37,6 +37,11 @@ struct leak_options {
     bool in_place; /* no copy: the threads wait for all of it */
     const struct root_thread *caller; /* who waits for the check: it counts from where it says, not
                                          from where it waits; NULL: nobody does */
+
+    /* What is done while it is waited for the copy, until fd can be read, or for a moment; false:
+     * the check is not wanted any more.  NULL: nothing. */
+    bool (*meanwhile)(void *arg, int fd);
+    void *arg;
 };
 
 #define LEAK_MISSING_TIDS 16
@@ -46,6 +51,7 @@ struct leak_pause {
     uint64_t longest_ns;  /* of a thread, as it saw it; in place: unknown yet, 0 */
     uint64_t stopping_ns; /* until all had stopped */
     uint64_t copying_ns;
+    uint64_t lacking_bytes; /* of the program's memory, which the copy could not be given */
     uint32_t longest_tid;
     uint32_t nstopped;
     uint32_t nmissing; /* threads that did not stop: what only they know of may look leaked */

@@ -18,6 +18,8 @@
 #define NPLACES    32   /* libc has two for each call, and few programs use more than some */
 #define MAX_LOOKS  4096 /* threads: a look takes some microseconds */
 #define BEFORE     32   /* bytes of code within which the number is loaded */
+#define NEAR       16   /* and within which that alone says which number it is */
+#define NR_END     1024 /* of the kernel's calls */
 #define LOAD_BYTES 5    /* movl $number, %eax */
 #define CALL_BYTES 2    /* syscall */
 #define FRAME      4096 /* from the stack pointer: what lies there is the thread's to write */
@@ -35,24 +37,38 @@ static struct {
     struct place places[NPLACES];
     uint32_t nlooks;            /* of this stop.  Stopper */
     _Atomic bool kept_timeouts; /* the kernel does not write what is left of a time-out */
+    _Atomic bool untold;        /* it does not say which calls threads are in */
 } calls;
 
 /* ---- which call ---------------------------------------------------------------------------- */
 
-/* is_call tells whether the code before pc loads the number and makes a call.  What lies on the
- * page before may not be there. */
-static bool is_call(uint64_t pc, uint32_t nr) {
+/* load_before tells whether the code before pc makes a call and has, `back` bytes before that, a
+ * load of its number.  What lies on the page before may not be there. */
+static bool load_before(uint64_t pc, unsigned back, uint32_t *ret_nr) {
     const uint8_t *code = (const uint8_t *)(uintptr_t)pc - CALL_BYTES; /* NOLINT */
-    size_t most = (uintptr_t)code % PAGE;
-    if (code[0] != 0x0f || code[1] != 0x05)
+    if (code[0] != 0x0f || code[1] != 0x05 || back > (uintptr_t)code % PAGE ||
+        code[-(int)back] != 0xb8)
         return false;
-    for (unsigned back = LOAD_BYTES; back <= BEFORE && back <= most; back++) {
-        uint32_t loaded;
-        memcpy(&loaded, code - back + 1, sizeof loaded);
-        if (code[-(int)back] == 0xb8 && loaded == nr)
+    memcpy(ret_nr, code - back + 1, sizeof *ret_nr);
+    return true;
+}
+
+/* is_call tells whether the code before pc loads the number and makes a call. */
+static bool is_call(uint64_t pc, uint32_t nr) {
+    uint32_t loaded;
+    for (unsigned back = LOAD_BYTES; back <= BEFORE; back++)
+        if (load_before(pc, back, &loaded) && loaded == nr)
             return true;
-    }
     return false;
+}
+
+/* number_by_code returns the number that the code right before pc loads and calls, -1: none. */
+static long number_by_code(uint64_t pc) {
+    uint32_t loaded;
+    for (unsigned back = LOAD_BYTES; back <= NEAR; back++)
+        if (load_before(pc, back, &loaded) && loaded < NR_END)
+            return (long)loaded;
+    return -1;
 }
 
 static void add(uint64_t pc, uint32_t nr) {
@@ -118,6 +134,8 @@ void stop_calls_look(int dir, uint32_t tid) {
     for (memcpy(p -= 9, "/syscall", 9); tid != 0; tid /= 10)
         *--p = (char)('0' + tid % 10);
     int fd = (int)sys_call4(SYS_openat, dir, (long)p, O_RDONLY | O_CLOEXEC, 0);
+    if (fd == -EACCES)
+        atomic_store_explicit(&calls.untold, true, memory_order_relaxed);
     if (fd < 0)
         return;
     long n = sys_call3(SYS_read, fd, (long)text, sizeof text - 1);
@@ -136,9 +154,9 @@ static long number_at(uint64_t pc) {
         if (there == pc)
             return is_call(pc, nr) ? (long)nr : -1;
         if (there == 0)
-            return -1;
+            break;
     }
-    return -1;
+    return atomic_load_explicit(&calls.untold, memory_order_relaxed) ? number_by_code(pc) : -1;
 }
 
 /* ---- whether it may be made again ---------------------------------------------------------- */

@@ -7,21 +7,32 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "heap/mconst.h"
-#include "sys/fmt.h"
+#include "heap/mheap.h"
+#include "leak/peek.h"
 #include "sys/maps.h"
-#include "sys/mem.h"
 #include "sys/rawcall.h"
 
 #define RANGES 65536 /* a process has no more mappings, as a rule; others are not cared for */
+#define SMALL  ((size_t)64 << 10) /* bytes: so much is looked through for words into the heap */
 
+struct range {
+    uintptr_t start;
+    uintptr_t end;
+    int advice; /* of madvise, that keeps it from children */
+};
+
+/* By address. */
+struct ranges {
+    size_t n;
+    struct range all[RANGES];
+};
+
+/* Between the process and its copies. */
 struct withheld {
     struct maps_reader maps;
-    size_t n;
-    struct range {
-        uintptr_t start;
-        uintptr_t end;
-    } ranges[RANGES]; /* by address */
+    struct ranges absent; /* from a copy; before it has looked: what might be */
+    struct ranges wiped;  /* in a copy */
+    struct ranges given;
 };
 
 #define BYTES align_up(sizeof(struct withheld), PHYS_PAGE_SIZE)
@@ -32,61 +43,32 @@ static bool is_candidate(const struct maps_line *l) {
            !(l->path_len > 2 && l->path[0] == '[' && l->path[1] == 'v');
 }
 
-static void add(struct withheld *w, uintptr_t start, uintptr_t end) {
-    if (start < end && w->n < RANGES)
-        w->ranges[w->n++] = (struct range){start, end};
+static void add(struct ranges *r, uintptr_t start, uintptr_t end, int advice) {
+    if (start < end && r->n < RANGES)
+        r->all[r->n++] = (struct range){start, end, advice};
 }
 
 struct withheld *withheld_begin(void) {
     struct maps_line l;
-    struct withheld *w = mem_alloc(BYTES, MEM_AGENT);
-    if (w == NULL)
+    long r =
+        sys_call6(SYS_mmap, 0, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (sys_is_error(r))
         return NULL;
-    w->n = 0;
+    struct withheld *w = (struct withheld *)r;
     if (maps_open(&w->maps))
         while (maps_next(&w->maps, &l))
             if (is_candidate(&l))
-                add(w, l.start, l.end);
+                add(&w->absent, l.start, l.end, MADV_DONTFORK);
     maps_close(&w->maps);
     return w;
 }
 
 void withheld_end(struct withheld *w) {
     if (w != NULL)
-        mem_free(w, BYTES, MEM_AGENT, 0, 0);
+        sys_call3(SYS_munmap, (long)w, BYTES, 0);
 }
 
-/* keep_if keeps those ranges that touch a mapping of the open list, or those that touch none. */
-static void keep_if(struct withheld *w, bool touches) {
-    struct maps_line l = {0};
-    size_t kept = 0;
-    bool more = maps_next(&w->maps, &l);
-    for (size_t i = 0; i < w->n; i++) {
-        struct range r = w->ranges[i];
-        while (more && l.end <= r.start)
-            more = maps_next(&w->maps, &l);
-        if ((more && l.start < r.end) == touches)
-            w->ranges[kept++] = r;
-    }
-    w->n = w->maps.failed ? 0 : kept;
-    maps_close(&w->maps);
-}
-
-/* A mapping that has been made smaller meanwhile does not count: it is there in part. */
-bool withheld_from(struct withheld *w, int pid) {
-    char path[32];
-    struct fmt f = fmt_on(path, sizeof path);
-    fmt_str(&f, "/proc/");
-    fmt_int(&f, pid);
-    fmt_str(&f, "/maps");
-    if (!maps_open_file(&w->maps, path))
-        return false;
-    keep_if(w, false);
-    if (w->n == 0 || !maps_open(&w->maps))
-        return false;
-    keep_if(w, true);
-    return w->n != 0;
-}
+/* ---- the kernel's list with flags ---------------------------------------------------------- */
 
 /* has_flag tells whether a line of flags, "VmFlags: rd wr mr mw me ac", has one. */
 static bool has_flag(const char *text, size_t n, const char flag[2]) {
@@ -96,33 +78,145 @@ static bool has_flag(const char *text, size_t n, const char flag[2]) {
     return false;
 }
 
+/* advice_of returns what keeps a mapping with these flags from children; -1: nothing does.  What
+ * the kernel may take away at any time ("dp") leads nowhere. */
+static int advice_of(const char *flags, size_t n) {
+    if (has_flag(flags, n, "dp"))
+        return -1;
+    if (has_flag(flags, n, "dc"))
+        return MADV_DONTFORK;
+    return has_flag(flags, n, "wf") ? MADV_WIPEONFORK : -1;
+}
+
+/* A mapping of the list that is open. */
+struct flagged {
+    uintptr_t start;
+    uintptr_t end;
+    bool candidate;
+    int advice; /* what keeps it from children; -1: nothing, or its flags are still to come */
+};
+
+/* next_flagged goes on to the next mapping, or to the flags of this one, if they keep it from
+ * children.  False: there is none. */
+static bool next_flagged(struct maps_reader *maps, struct flagged *f) {
+    const char *text;
+    size_t n;
+    f->advice = -1;
+    while (maps_next_text(maps, &text, &n)) {
+        if (n > 0 && (text[0] < 'A' || text[0] > 'Z')) {
+            struct maps_line l = maps_parse(text, n);
+            *f = (struct flagged){l.start, l.end, is_candidate(&l), -1};
+            return true;
+        }
+        if (n > 8 && memcmp(text, "VmFlags:", 8) == 0 && f->candidate)
+            f->advice = advice_of(text, n);
+        if (f->advice != -1)
+            return true;
+    }
+    return false;
+}
+
+/* ---- what a copy lacks --------------------------------------------------------------------- */
+
+/* keep_if keeps those ranges that touch a mapping of the open list, or those that touch none. */
+static void keep_if(struct withheld *w, struct ranges *of, bool touches) {
+    struct maps_line l = {0};
+    size_t kept = 0;
+    bool more = maps_next(&w->maps, &l);
+    for (size_t i = 0; i < of->n; i++) {
+        struct range r = of->all[i];
+        while (more && l.end <= r.start)
+            more = maps_next(&w->maps, &l);
+        if ((more && l.start < r.end) == touches)
+            of->all[kept++] = r;
+    }
+    of->n = w->maps.failed ? 0 : kept;
+    maps_close(&w->maps);
+}
+
+/* list_flagged lists what an advice keeps from children; -1: any.  A kernel may not say. */
+static void list_flagged(struct withheld *w, int advice, struct ranges *ret) {
+    struct flagged f = {.candidate = false};
+    ret->n = 0;
+    if (!maps_open_file(&w->maps, "/proc/self/smaps"))
+        return;
+    while (next_flagged(&w->maps, &f))
+        if (f.advice != -1 && (advice == -1 || advice == f.advice))
+            add(ret, f.start, f.end, f.advice);
+    maps_close(&w->maps);
+}
+
+static uint64_t bytes_of(const struct ranges *r) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < r->n; i++)
+        bytes += r->all[i].end - r->all[i].start;
+    return bytes;
+}
+
+/* A mapping that has been made smaller meanwhile does not count: it is there in part. */
+void withheld_look(struct withheld *w) {
+    if (maps_open(&w->maps))
+        keep_if(w, &w->absent, false);
+    else
+        w->absent.n = 0;
+    list_flagged(w, MADV_WIPEONFORK, &w->wiped);
+}
+
+static bool is_of_heap(uintptr_t p) {
+    for (size_t i = 0; i < mheap_.narenas; i++)
+        if (p - mheap_.all_arenas[i]->base < HEAP_ARENA_BYTES)
+            return true;
+    return false;
+}
+
+/* leads_somewhere tells whether a range has any word that may be a pointer into the heap. */
+static bool leads_somewhere(const struct range *r) {
+    char buffer[4096 + sizeof(uintptr_t)];
+    if (r->end - r->start > SMALL)
+        return true;
+    for (uintptr_t at = r->start; at < r->end; at += 4096) {
+        size_t n = r->end - at < sizeof buffer ? r->end - at : sizeof buffer;
+        n = peek(buffer, at, n);
+        for (size_t i = 0; i + sizeof(uintptr_t) <= n; i++) {
+            uintptr_t word;
+            memcpy(&word, buffer + i, sizeof word);
+            if (is_of_heap(word))
+                return true;
+        }
+    }
+    return false;
+}
+
+uint64_t withheld_lacks(struct withheld *w) {
+    size_t kept = 0;
+    for (size_t i = 0; i < w->wiped.n; i++)
+        if (leads_somewhere(&w->wiped.all[i]))
+            w->wiped.all[kept++] = w->wiped.all[i];
+    w->wiped.n = kept;
+    if (w->absent.n != 0 && maps_open(&w->maps))
+        keep_if(w, &w->absent, true);
+    else
+        w->absent.n = 0;
+    return bytes_of(&w->absent) + bytes_of(&w->wiped);
+}
+
+/* ---- giving it ----------------------------------------------------------------------------- */
+
 static bool advise(const struct range *r, int advice) {
     return sys_call3(SYS_madvise, (long)r->start, (long)(r->end - r->start), advice) == 0;
 }
 
 void withheld_give(struct withheld *w) {
-    struct maps_line l = {0};
-    const char *text;
-    size_t n;
-    w->n = 0;
-    if (!maps_open_file(&w->maps, "/proc/self/smaps"))
-        return;
-    while (maps_next_text(&w->maps, &text, &n)) {
-        bool flags = n > 8 && memcmp(text, "VmFlags:", 8) == 0;
-        if (n > 0 && (text[0] < 'A' || text[0] > 'Z'))
-            l = maps_parse(text, n);
-        else if (flags && has_flag(text, n, "dc") && is_candidate(&l))
-            add(w, l.start, l.end);
-    }
-    maps_close(&w->maps);
+    struct ranges *g = &w->given;
     size_t given = 0;
-    for (size_t i = 0; i < w->n; i++)
-        if (advise(&w->ranges[i], MADV_DOFORK))
-            w->ranges[given++] = w->ranges[i];
-    w->n = given;
+    list_flagged(w, -1, g);
+    for (size_t i = 0; i < g->n; i++)
+        if (advise(&g->all[i], g->all[i].advice == MADV_DONTFORK ? MADV_DOFORK : MADV_KEEPONFORK))
+            g->all[given++] = g->all[i];
+    g->n = given;
 }
 
 void withheld_keep(struct withheld *w) {
-    for (size_t i = 0; i < w->n; i++)
-        advise(&w->ranges[i], MADV_DONTFORK);
+    for (size_t i = 0; i < w->given.n; i++)
+        advise(&w->given.all[i], w->given.all[i].advice);
 }

@@ -6,11 +6,15 @@
  *      copy_demo filter    may make no process from now on, by a filter of system calls
  *      copy_demo memory    is refused one for want of memory, as where it may not be committed
  * twice copy_demo limit     is refused one by a limit on processes copy_demo withheld  keeps memory
- * from its children that leads to the only object copy_demo sparse    has a terabyte mapped, of
- * which three pages are touched; one of them leads to the only object that is not lost
+ * from its children that leads to the only object copy_demo wiped     has it wiped in its children
+ *      copy_demo private   as withheld, and gives no core, as a server that has changed its user
+ *      copy_demo told      has a page wiped that tells a child that it is one, as libraries do
+ *      copy_demo sparse    has a terabyte mapped, of which three pages are touched; one of them
+ * leads to the only object that is not lost
  *
  * It says "ready" and waits for signals, so that it ends if a call of its own is interrupted.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -62,14 +66,38 @@ static int map_much(void) {
     return 1;
 }
 
-static int map_withheld(void) {
+/* map_withheld maps 12 pages that a child does not get, or gets wiped. */
+static void **map_withheld(int advice) {
     enum { SIZE_OF_MAPPING = 12 << 12 };
     void **p =
         mmap(NULL, SIZE_OF_MAPPING, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED || madvise(p, SIZE_OF_MAPPING, MADV_DONTFORK) != 0)
-        return 0;
-    p[5000] = malloc(1000);
-    return 1;
+    return p != MAP_FAILED && madvise(p, SIZE_OF_MAPPING, advice) == 0 ? p : NULL;
+}
+
+static int keep_in(void **p) {
+    if (p != NULL)
+        p[5000] = malloc(1000);
+    return p != NULL;
+}
+
+/* be_private changes the user when there is a socket, which is made by the first one.  It looks the
+ * call up: a program that imports it gets the library's thread later. */
+static int be_private(void) {
+    int (*change)(uid_t, uid_t, uid_t);
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%d.sock", getenv("GOMALLOC_DIR"), (int)getpid());
+    for (int i = 0; i < 6000 && access(path, F_OK) != 0; i++)
+        usleep(10000);
+    *(void **)&change = dlsym(RTLD_DEFAULT, "setresuid");
+    return (geteuid() != 0 || change(65534, 65534, 65534) == 0) &&
+           prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
+}
+
+static int map_told(void) {
+    int *p = (int *)map_withheld(MADV_WIPEONFORK);
+    if (p != NULL)
+        *p = 1;
+    return p != NULL;
 }
 
 int main(int argc, char **argv) {
@@ -87,7 +115,13 @@ int main(int argc, char **argv) {
     else if (strcmp(argv[1], "sparse") == 0)
         ok = map_much();
     else if (strcmp(argv[1], "withheld") == 0)
-        ok = map_withheld();
+        ok = keep_in(map_withheld(MADV_DONTFORK));
+    else if (strcmp(argv[1], "wiped") == 0)
+        ok = keep_in(map_withheld(MADV_WIPEONFORK));
+    else if (strcmp(argv[1], "private") == 0)
+        ok = be_private() && keep_in(map_withheld(MADV_DONTFORK));
+    else if (strcmp(argv[1], "told") == 0)
+        ok = map_told();
     if (!ok)
         return 77;
     printf("ready\n");

@@ -117,8 +117,12 @@ static NOINLINE void keep_in_memory(void) {
     uintptr_t *withheld =
         mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     madvise(withheld, 1 << 16, MADV_DONTFORK);
+    uintptr_t *wiped =
+        mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    madvise(wiped, 1 << 16, MADV_WIPEONFORK);
     kept("mapped", &page[5000]);
     kept("withheld", &withheld[5000]);
+    kept("wiped", &wiped[5000]);
     kept("plugin-data", &plugin->data[7]);
     kept("plugin-bss", &plugin->bss[7]);
     kept("plugin-tls", &plugin->tls()[7]);
