@@ -14,6 +14,7 @@
 #include "leak/newborn.h"
 #include "leak/registers.h"
 #include "leak/region.h"
+#include "leak/stop_late.h"
 #include "leak/stop_signal.h"
 #include "leak/unshare.h"
 #include "leak/withheld.h"
@@ -27,6 +28,7 @@ struct leak_shared {
     _Atomic uint32_t going;    /* the threads run again: the copy may begin */
     _Atomic uint32_t known;    /* the pause is */
     struct leak_pause pause;
+    struct stop_late late;
 };
 
 /* What the function that runs while the threads are stopped needs. */
@@ -53,7 +55,7 @@ static void note_threads(struct leak_pause *p) {
     for (uint32_t i = 0; i < n; i++) {
         struct stop_thread t = stop_thread(i);
         p->nstopped += t.state == STOP_STOPPED;
-        if (t.state != STOP_MISSING)
+        if (t.state != STOP_MISSING && t.state != STOP_LATE)
             continue;
         if (p->nmissing < LEAK_MISSING_TIDS)
             p->missing[p->nmissing] = t.tid;
@@ -159,6 +161,8 @@ static int examine_new(struct begin *b, int fd) {
         return LEAK_CHECK_FAILED;
     bool known = atomic_load_explicit(&b->check->shared->known, memory_order_acquire) != 0;
     f->pause = known ? b->check->shared->pause : b->check->pause;
+    stop_await_late();
+    note_threads(&f->pause);
     f->mapped = b->options->mapped;
     f->in_place = b->options->in_place;
     int result = LEAK_CHECK_FAILED;
@@ -235,13 +239,14 @@ static void while_stopped(void *arg) {
 }
 
 static struct leak_shared *new_shared(void) {
-    long r = sys_call6(SYS_mmap, 0, PHYS_PAGE_SIZE, PROT_READ | PROT_WRITE,
+    long r = sys_call6(SYS_mmap, 0, sizeof(struct leak_shared), PROT_READ | PROT_WRITE,
                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     return sys_is_error(r) ? NULL : (struct leak_shared *)r;
 }
 
 static void free_shared(struct leak_check *c) {
-    sys_call3(SYS_munmap, (long)c->shared, PHYS_PAGE_SIZE, 0);
+    if (stop_late_end())
+        sys_call3(SYS_munmap, (long)c->shared, sizeof(struct leak_shared), 0);
     c->shared = NULL;
 }
 
@@ -255,18 +260,38 @@ static void tell_pause(struct leak_check *c, const struct stop_result *r) {
     c->pause.longest_ns = r->longest_ns;
     c->pause.longest_tid = r->longest_tid;
     c->pause.stopping_ns = r->stopping_ns;
-    c->pause.nstopped = r->nstopped;
     c->shared->pause = c->pause;
     tell(&c->shared->known);
 }
 
-static struct stop_result stop_and_copy(struct begin *b) {
+static struct stop_result stop_once(struct begin *b, bool last) {
     stop_look();
     locks_take_all(); /* nobody else holds any, or the copy could not go on */
     b->locked = true;
-    struct stop_result r = stop_all(while_stopped, b);
+    struct stop_result r = b->options->in_place
+                               ? stop_all(while_stopped, b)
+                               : stop_soon(while_stopped, b, &b->check->shared->late, last);
+    unlock(b);
+    return r;
+}
+
+/* keep_longer has `r` tell the longer pause of two stops. */
+static void keep_longer(struct stop_result *r, const struct stop_result *before) {
+    if (r->longest_ns >= before->longest_ns)
+        return;
+    r->longest_ns = before->longest_ns;
+    r->longest_tid = before->longest_tid;
+}
+
+static struct stop_result stop_and_copy(struct begin *b) {
+    struct stop_result r = stop_once(b, false);
+    if (r.error == STOP_BLOCKED) {
+        const struct stop_result first = r;
+        stop_await_blocked();
+        r = stop_once(b, true);
+        keep_longer(&r, &first);
+    }
     if (r.error != STOP_OK) {
-        unlock(b);
         b->check->error = LEAK_STOP;
         b->check->detail = (int)r.error;
     }
@@ -303,10 +328,7 @@ static struct stop_result copy_again(struct begin *b, struct stop_result r) {
     fork_copy_finish(&c->copy, true, &status);
     b->give = true;
     struct stop_result again = stop_and_copy(b);
-    if (again.longest_ns < r.longest_ns) {
-        again.longest_ns = r.longest_ns;
-        again.longest_tid = r.longest_tid;
-    }
+    keep_longer(&again, &r);
     c->pause.lacking_bytes = lacks(b);
     return again;
 }

@@ -18,15 +18,21 @@
 
 #include "leak/red_zone.h"
 #include "leak/stop_calls.h"
+#include "leak/stop_late.h"
 #include "leak/stop_signal.h"
 #include "sys/maps.h"
 #include "sys/mem.h"
 #include "sys/rawcall.h"
 
-#define SLICE_NS    UINT64_C(1000000)    /* waited for answers before it is looked who has ended */
-#define LEAVING_NS  UINT64_C(1000000000) /* waited for all to go on */
-#define MAX_PASSES  100
-#define TABLE_BYTES ((sizeof(struct stop_record) * STOP_MAX + 4095) & ~(size_t)4095)
+#define SLICE_NS     UINT64_C(1000000)    /* waited for answers before it is looked who has ended */
+#define LEAVING_NS   UINT64_C(1000000000) /* waited for all to go on */
+#define REST_NS      UINT64_C(10000000)   /* waited for who is late from the stop before */
+#define BLOCKED_NS   UINT64_C(300000000) /* waited for the signal to be let in, between two stops */
+#define BLOCKED_STEP ((struct timespec){.tv_nsec = 2000000})
+#define COMING_NS    UINT64_C(5000000000) /* waited for who is late, in a copy */
+#define IO_WORKER    0x10                 /* flag of a task: linux/sched.h, PF_IO_WORKER */
+#define MAX_PASSES   100
+#define TABLE_BYTES  ((sizeof(struct stop_record) * STOP_MAX + 4095) & ~(size_t)4095)
 
 /* Of the stopper; a stop at a time. */
 static struct {
@@ -36,8 +42,12 @@ static struct {
     uint32_t nbefore;       /* before this pass */
     uint32_t next;          /* where the thread after the one found last is expected */
     uint32_t self;          /* the stopper's tid */
-    uint64_t deadline_ns;   /* CLOCK_MONOTONIC */
-    int dir;                /* /proc/self/task */
+    uint64_t start_ns;      /* CLOCK_MONOTONIC */
+    uint64_t deadline_ns;
+    uint32_t nlate; /* that may be late */
+    bool soon;      /* stop_soon */
+    bool last;      /* of stop_soon: the last attempt */
+    int dir;        /* /proc/self/task */
     struct maps_reader maps;
 } stop;
 
@@ -76,9 +86,21 @@ static uint32_t own_pid(void) {
     return (uint32_t)sys_call3(SYS_getpid, 0, 0, 0);
 }
 
+/* is_worker tells of the kernel's own threads for io_uring, which it lists among the program's:
+ * they take no signals, and have nothing of the program's.  `p` is at the state, and the flags are
+ * the seventh field from there. */
+static bool is_worker(const char *p) {
+    uint32_t flags = 0;
+    for (int i = 0; i < 6 && p != NULL; i++)
+        p = strchr(p + 1, ' ');
+    for (p = p != NULL ? p + 1 : ""; *p >= '0' && *p <= '9'; p++)
+        flags = flags * 10 + (uint32_t)(*p - '0');
+    return (flags & IO_WORKER) != 0;
+}
+
 /* state_letter returns what the kernel says of a thread: R, it runs or waits for a processor; S and
  * so on; Z, it is no more, or is a first thread that has ended before the others, which stays in
- * the list ("123 (name) Z ..."); ' ', unknown. */
+ * the list ("123 (name) Z ..."), or was never one of the program's; ' ', unknown. */
 static char state_letter(uint32_t tid) {
     char text[256], name[16], *p = name + sizeof name;
     if (sys_call3(SYS_tgkill, own_pid(), tid, 0) == -ESRCH)
@@ -96,7 +118,7 @@ static char state_letter(uint32_t tid) {
     p = strrchr(text, ')');
     if (p == NULL || p[1] == '\0')
         return ' ';
-    return p[2] == 'X' ? 'Z' : p[2];
+    return p[2] == 'X' || is_worker(p + 2) ? 'Z' : p[2];
 }
 
 static bool has_ended(uint32_t tid) {
@@ -212,51 +234,93 @@ static void give_up(uint32_t i, uint64_t now_ns) {
         resolve(i, STOP_MISSING);
 }
 
-/* wait_for_answers returns when nobody is still to answer: has, has ended, or is missing. */
-static void wait_for_answers(void) {
+/* give_up_soon is for who is not waited for.  False: a thread blocks the signal, and the stop is to
+ * be tried again. */
+static bool give_up_soon(uint32_t i, uint64_t now_ns) {
+    struct stop_record *t = record(i);
+    if (now_ns < stop.start_ns + STOP_LATE_NS) {
+        if (state_letter(t->tid) == 'Z')
+            resolve(i, STOP_ENDED);
+        return true;
+    }
+    if (!stop_late_blocks(stop.dir, t->tid) && stop.nlate < STOP_LATE_MAX) {
+        t->late = stop.nlate;
+        stop.nlate += resolve(i, STOP_LATE);
+        return true;
+    }
+    char state = state_letter(t->tid);
+    if (state == 'Z' || state == 'R' || stop.nlate == STOP_LATE_MAX)
+        give_up(i, now_ns);
+    else if (stop.last)
+        resolve(i, STOP_MISSING);
+    return stop.last || state_of(i) != STOP_ASKED || stop.nlate == STOP_LATE_MAX;
+}
+
+/* give_up_all decides about all of them. */
+static bool give_up_all(void) {
+    bool ok = true;
+    for (uint32_t i = 0; i < stop.n && ok; i++) {
+        if (state_of(i) != STOP_ASKED)
+            continue;
+        if (stop.soon)
+            ok = give_up_soon(i, stop_now_ns());
+        else
+            give_up(i, stop_now_ns());
+    }
+    return ok;
+}
+
+/* wait_for_answers returns when nobody is still to answer: has, has ended, is late or missing. */
+static enum stop_error wait_for_answers(void) {
     struct stop_shared *s = &stop_shared;
     for (;;) {
         uint32_t answered = atomic_load_explicit(&s->nanswered, memory_order_seq_cst);
         uint32_t left = count(STOP_ASKED);
         if (left == 0)
-            return;
+            return STOP_OK;
         atomic_store_explicit(&s->wanted, answered + left, memory_order_seq_cst);
         stop_futex_wait(&s->nanswered, answered, SLICE_NS);
-        if (atomic_load_explicit(&s->nanswered, memory_order_seq_cst) != answered)
-            continue;
-        for (uint32_t i = 0; i < stop.n; i++)
-            if (state_of(i) == STOP_ASKED)
-                give_up(i, stop_now_ns());
+        if (atomic_load_explicit(&s->nanswered, memory_order_seq_cst) == answered && !give_up_all())
+            return STOP_BLOCKED;
     }
 }
 
 static enum stop_error stop_them(struct stop_result *r) {
     uint32_t fresh = 1;
-    stop.deadline_ns = stop_now_ns() + STOP_TIMEOUT_NS;
+    stop.start_ns = stop_now_ns();
+    stop.deadline_ns = stop.start_ns + STOP_TIMEOUT_NS;
     while (fresh != 0 && r->npasses < MAX_PASSES) {
         r->npasses++;
         enum stop_error error = pass(&fresh);
+        if (error == STOP_OK)
+            error = wait_for_answers();
         if (error != STOP_OK)
             return error;
-        wait_for_answers();
     }
     return STOP_OK;
 }
 
 /* ---- and on ------------------------------------------------------------------------------- */
 
-static void let_go(uint64_t now_ns) {
+/* await_nobody_inside waits for who is in the handler.  False: somebody still is. */
+static bool await_nobody_inside(uint64_t timeout_ns) {
     struct stop_shared *s = &stop_shared;
-    uint64_t until_ns = now_ns + LEAVING_NS;
+    uint64_t until_ns = stop_now_ns() + timeout_ns;
+    for (uint32_t n; (n = atomic_load_explicit(&s->ninside, memory_order_seq_cst)) != 0;) {
+        stop_futex_wait(&s->ninside, n, SLICE_NS);
+        if (stop_now_ns() > until_ns)
+            return false;
+    }
+    return true;
+}
+
+static void let_go(void) {
+    struct stop_shared *s = &stop_shared;
     for (uint32_t i = 0; i < stop.n; i++) /* after an error some may not have answered */
         resolve(i, STOP_MISSING);
     atomic_store_explicit(&s->hold, 0, memory_order_release);
     stop_futex_wake(&s->hold);
-    for (uint32_t n; (n = atomic_load_explicit(&s->ninside, memory_order_seq_cst)) != 0;) {
-        stop_futex_wait(&s->ninside, n, SLICE_NS);
-        if (stop_now_ns() > until_ns)
-            break;
-    }
+    await_nobody_inside(LEAVING_NS);
 }
 
 static void note_pauses(struct stop_result *r, uint64_t end_ns) {
@@ -292,13 +356,14 @@ static void give_back(void) {
     atomic_store_explicit(&stop.owner, 0, memory_order_release);
 }
 
-static enum stop_error prepare(void) {
+static enum stop_error prepare(struct stop_late *late) {
     struct stop_shared *s = &stop_shared;
     uint32_t pid = own_pid();
+    atomic_store_explicit(&s->late_number, 0, memory_order_seq_cst);
     if (s->pid != pid) /* a child of a fork in the middle of a stop: nobody is inside here */
         atomic_store_explicit(&s->ninside, 0, memory_order_relaxed);
     s->pid = pid;
-    if (atomic_load_explicit(&s->ninside, memory_order_seq_cst) != 0)
+    if (!await_nobody_inside(REST_NS))
         return STOP_BUSY;
     if (stop.table.base == NULL && !mem_table_init(&stop.table, TABLE_BYTES, MEM_OTHER))
         return STOP_NO_MEMORY;
@@ -307,6 +372,10 @@ static enum stop_error prepare(void) {
     if (!open_list())
         return STOP_NO_LIST;
     stop.n = 0;
+    stop.nlate = 0;
+    s->late = late;
+    if (late != NULL)
+        stop_late_clear(late);
     s->records = (struct stop_record *)stop.table.base;
     s->last_number += s->last_number == UINT32_MAX ? 2 : 1; /* 0 is none */
     atomic_store_explicit(&s->nanswered, 0, memory_order_relaxed);
@@ -326,7 +395,7 @@ static void run_stopped(void (*run)(void *arg), void *arg, struct stop_result *r
         r->running_ns = stop_now_ns() - stopped_ns;
     }
     uint64_t end_ns = stop_now_ns();
-    let_go(end_ns);
+    let_go();
     note_pauses(r, end_ns);
 }
 
@@ -345,6 +414,7 @@ void stop_look(void) {
 void stop_owner_is_here(void) {
     atomic_store_explicit(&stop_shared.nforbid, 0, memory_order_relaxed);
     atomic_store_explicit(&stop_shared.number, 0, memory_order_relaxed);
+    atomic_store_explicit(&stop_shared.late_number, 0, memory_order_relaxed);
     stop_shared.here = own_pid();
 }
 
@@ -366,8 +436,20 @@ void stop_allow(void) {
     atomic_fetch_sub_explicit(&stop_shared.nforbid, 1, memory_order_release);
 }
 
-static struct stop_result stop_as_owner(void (*run)(void *arg), void *arg) {
-    struct stop_result r = {.error = prepare()};
+/* end_stop ends it for handlers that are still to come, but for those of late threads. */
+static void end_stop(const struct stop_result *r) {
+    struct stop_shared *s = &stop_shared;
+    if (r->error != STOP_OK)
+        stop.nlate = 0;
+    if (stop.nlate != 0)
+        atomic_store_explicit(&s->late_number, number(), memory_order_seq_cst);
+    atomic_store_explicit(&s->number, 0, memory_order_seq_cst);
+    if (stop.nlate == 0)
+        stop_signal_restore(r->nmissing == 0 && r->nlate == 0);
+}
+
+static struct stop_result stop_as_owner(void (*run)(void *arg), void *arg, struct stop_late *late) {
+    struct stop_result r = {.error = prepare(late)};
     if (r.error != STOP_OK)
         return r;
     if (atomic_load_explicit(&stop_shared.nforbid, memory_order_seq_cst) != 0)
@@ -379,8 +461,8 @@ static struct stop_result stop_as_owner(void (*run)(void *arg), void *arg) {
     r.nstopped = count(STOP_STOPPED);
     r.nmissing = count(STOP_MISSING);
     r.nended = count(STOP_ENDED);
-    atomic_store_explicit(&stop_shared.number, 0, memory_order_seq_cst);
-    stop_signal_restore(r.nmissing == 0);
+    r.nlate = stop.nlate;
+    end_stop(&r);
     close_list();
     return r;
 }
@@ -388,10 +470,60 @@ static struct stop_result stop_as_owner(void (*run)(void *arg), void *arg) {
 struct stop_result stop_all(void (*run)(void *arg), void *arg) {
     struct stop_result r = {.error = STOP_BUSY};
     if (take()) {
-        r = stop_as_owner(run, arg);
+        stop.soon = false;
+        r = stop_as_owner(run, arg, NULL);
         give_back();
     }
     return r;
+}
+
+struct stop_result stop_soon(void (*run)(void *arg), void *arg, struct stop_late *late, bool last) {
+    struct stop_result r = {.error = STOP_BUSY};
+    if (take()) {
+        stop.soon = true;
+        stop.last = last;
+        r = stop_as_owner(run, arg, late);
+        give_back();
+    }
+    return r;
+}
+
+/* ---- after stop_soon ----------------------------------------------------------------------- */
+
+static bool any_blocks(void) {
+    for (uint32_t i = 0; i < stop.n; i++)
+        if (state_of(i) == STOP_MISSING && !has_ended(record(i)->tid) &&
+            stop_late_blocks(stop.dir, record(i)->tid))
+            return true;
+    return false;
+}
+
+void stop_await_blocked(void) {
+    const struct timespec step = BLOCKED_STEP;
+    uint64_t until_ns = stop_now_ns() + BLOCKED_NS;
+    if (!take())
+        return;
+    if (open_list()) {
+        while (any_blocks() && stop_now_ns() < until_ns)
+            sys_call3(SYS_nanosleep, (long)&step, 0, 0);
+        close_list();
+    }
+    give_back();
+}
+
+bool stop_late_end(void) {
+    struct stop_shared *s = &stop_shared;
+    if (atomic_exchange_explicit(&s->late_number, 0, memory_order_seq_cst) != 0 && take()) {
+        stop_signal_restore(atomic_load(&s->late->nthere) == stop.nlate &&
+                            count(STOP_MISSING) == 0);
+        give_back();
+    }
+    return await_nobody_inside(LEAVING_NS);
+}
+
+void stop_await_late(void) {
+    if (stop.nlate != 0)
+        stop_late_await(stop_shared.late, stop.nlate, COMING_NS);
 }
 
 uint32_t stop_nthreads(void) {
@@ -410,6 +542,8 @@ struct stop_thread stop_thread(uint32_t i) {
         ret.stack_lo = t->stack_lo;
         ret.stack_hi = t->stack_hi;
     }
+    if (ret.state == STOP_LATE && stop_late_get(stop_shared.late, t->late, &ret))
+        ret.state = STOP_STOPPED;
     return ret;
 }
 

@@ -11,7 +11,8 @@
  * are not stopped yet may make others, and those that are may not.  A thread that does not answer
  * in time is missing: it blocks the signal (by a system call; libc does not let it be blocked), or
  * is in the kernel, waiting for a disk, or for its child in vfork.  It runs on meanwhile, and so
- * may its children: who draws conclusions must say so.
+ * may its children: who draws conclusions must say so.  Where a copy is made, nobody waits for
+ * these (stop_soon).
  *
  * What the program notices: the pause.  Calls that the signal interrupts go on, but for some with a
  * time-out, which return EINTR (stop_calls.h).
@@ -29,7 +30,8 @@ enum stop_state {
     STOP_ASKED,   /* not at rest: no answer yet */
     STOP_STOPPED, /* waits in the handler, or has */
     STOP_MISSING, /* did not answer in time, or could not be asked */
-    STOP_ENDED    /* was no more when it was asked, or before it answered */
+    STOP_ENDED,   /* was no more when it was asked, or before it answered */
+    STOP_LATE     /* is going to say where it was, see stop_late.h */
 };
 
 /* One thread that was met. */
@@ -57,7 +59,8 @@ enum stop_error {
     STOP_NO_MEMORY, /* for the list of threads */
     STOP_NO_LIST,   /* /proc/self/task can't be read, or is another namespace's */
     STOP_NO_SIGNAL, /* the kernel refuses a handler */
-    STOP_TOO_MANY   /* threads: more than STOP_MAX */
+    STOP_TOO_MANY,  /* threads: more than STOP_MAX */
+    STOP_BLOCKED    /* of stop_soon: a thread blocks the signal */
 };
 
 struct stop_result {
@@ -65,6 +68,7 @@ struct stop_result {
     uint32_t nstopped;
     uint32_t nmissing;
     uint32_t nended;
+    uint32_t nlate;       /* of stop_soon */
     uint32_t npasses;     /* how often the list was read */
     uint64_t stopping_ns; /* from the first signal until all had answered or the time was over */
     uint64_t running_ns;  /* after that: the function */
@@ -83,6 +87,20 @@ void stop_look(void);
  * that holds no lock of the program's, has the signals blocked that libc can block, and has a
  * descriptor table of its own. */
 struct stop_result stop_all(void (*run)(void *arg), void *arg);
+
+/* stop_soon is stop_all for who makes a copy of the process within run, in which the late ones are
+ * waited for: the threads wait for each other for some milliseconds, rather than for tenths of a
+ * second, but for who waits for a processor while it blocks the signal.  `late` is shared with the
+ * copy, and all zeroes.  If a thread blocks the signal, run is not called, unless this is the last
+ * attempt: the caller waits by stop_await_blocked, in which all run, and tries again.  After the
+ * check, stop_late_end takes `late` back; false: it must stay as it is for ever. */
+struct stop_late;
+struct stop_result stop_soon(void (*run)(void *arg), void *arg, struct stop_late *late, bool last);
+void stop_await_blocked(void);
+bool stop_late_end(void);
+
+/* stop_await_late waits, in the copy, for those that are late, and for as long as is sensible. */
+void stop_await_late(void);
 
 /* stop_forbid lets no stop begin until stop_allow is called, and waits for the end of one that goes
  * on: for a thread that is about to execute another program, which a signal on its way would end.

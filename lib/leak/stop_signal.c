@@ -30,9 +30,9 @@
 #include <ucontext.h>
 
 #include "leak/stop_calls.h"
+#include "leak/stop_late.h"
 #include "sys/rawcall.h"
 
-#define STOP_SIGNAL 33
 #define STOP_VALUE  0x673u /* in the value's upper bits: it is ours */
 #define INDEX_BITS  16
 #define NUMBER_BITS 32
@@ -104,23 +104,48 @@ static uint64_t thread_pointer(void) {
     return tp;
 }
 
+static void wait_on(uint32_t number) {
+    struct stop_shared *s = &stop_shared;
+    while (atomic_load_explicit(&s->hold, memory_order_acquire) == number)
+        stop_futex_wait(&s->hold, number, 1000000000);
+}
+
+/* answer_late is for who has been found to be late: as little of the record is written as the copy
+ * may read meanwhile. */
+static void answer_late(const struct stop_record *t, uint32_t number, const ucontext_t *uc) {
+    struct stop_record here = {.tp = thread_pointer()};
+    if (atomic_load_explicit(&t->word, memory_order_acquire) != stop_word(number, STOP_LATE))
+        return;
+    save_registers(&here, uc);
+    const struct stop_thread at = {.sp = here.sp,
+                                   .pc = here.pc,
+                                   .tp = here.tp,
+                                   .regs_lo = here.regs_lo,
+                                   .regs_hi = here.regs_hi};
+    stop_late_arrive(stop_shared.late, t->late, &at);
+}
+
 /* answer_and_wait is the pause. */
 static void answer_and_wait(struct stop_record *t, uint32_t number, const ucontext_t *uc) {
     struct stop_shared *s = &stop_shared;
     uint64_t asked = stop_word(number, STOP_ASKED), entered_ns = stop_now_ns();
-    if (atomic_load_explicit(&t->word, memory_order_acquire) != asked)
-        return;
-    t->entered_ns = entered_ns;
-    t->tp = thread_pointer();
-    save_registers(t, uc);
+    if (atomic_load_explicit(&t->word, memory_order_acquire) == asked) {
+        t->entered_ns = entered_ns;
+        t->tp = thread_pointer();
+        save_registers(t, uc);
+    }
     if (!atomic_compare_exchange_strong_explicit(&t->word, &asked, stop_word(number, STOP_STOPPED),
-                                                 memory_order_acq_rel, memory_order_relaxed))
-        return; /* too late just now: what was written is not looked at */
+                                                 memory_order_acq_rel, memory_order_acquire)) {
+        /* Too late just now: what was written is not looked at. */
+        answer_late(t, number, uc);
+        if (stop_state_of(asked) == STOP_LATE)
+            wait_on(number);
+        return;
+    }
     uint32_t n = atomic_fetch_add_explicit(&s->nanswered, 1, memory_order_seq_cst) + 1;
     if (n >= atomic_load_explicit(&s->wanted, memory_order_seq_cst))
         stop_futex_wake(&s->nanswered);
-    while (atomic_load_explicit(&s->hold, memory_order_acquire) == number)
-        stop_futex_wait(&s->hold, number, 1000000000);
+    wait_on(number);
     atomic_store_explicit(&t->left_ns, stop_now_ns(), memory_order_relaxed);
 }
 
@@ -131,6 +156,8 @@ static void stop_here(uint32_t number, uint32_t i, const ucontext_t *uc) {
     atomic_fetch_add_explicit(&s->ninside, 1, memory_order_seq_cst);
     if (number != 0 && number == atomic_load_explicit(&s->number, memory_order_seq_cst))
         answer_and_wait(&s->records[i], number, uc);
+    else if (number != 0 && number == atomic_load_explicit(&s->late_number, memory_order_seq_cst))
+        answer_late(&s->records[i], number, uc);
     if (atomic_fetch_sub_explicit(&s->ninside, 1, memory_order_seq_cst) == 1)
         stop_futex_wake(&s->ninside);
 }

@@ -9,12 +9,14 @@
 
 #include "leak/stop.h"
 
+#define STOP_SIGNAL 33
+
 /* A thread, as its handler knows it.  The word says to which stop the record belongs, so that a
  * handler that comes too late changes nothing. */
 struct stop_record {
-    _Atomic uint64_t word; /* number of the stop * 4 + enum stop_state */
+    _Atomic uint64_t word; /* number of the stop * 8 + enum stop_state */
     uint32_t tid;
-    uint32_t reserved;
+    uint32_t late; /* if it may be late: where it says where it was.  Stopper, before the word */
     uint64_t sp, pc, tp, regs_lo, regs_hi; /* by the handler, before the word */
     uint64_t stack_lo, stack_hi;           /* by stop_find_stacks */
     uint64_t entered_ns;                   /* CLOCK_MONOTONIC, by the handler */
@@ -33,6 +35,10 @@ struct stop_shared {
     _Atomic uint32_t nforbid; /* threads for which no stop may begin */
     uint32_t here;            /* the process that may say so */
     struct stop_record *records;
+
+    /* Of the last stop, while its late threads may still say where they were. */
+    _Atomic uint32_t late_number; /* 0: none */
+    struct stop_late *late;       /* before the number of the stop */
 };
 extern struct stop_shared stop_shared;
 
@@ -53,11 +59,11 @@ void stop_futex_wake(_Atomic uint32_t *word);
 uint64_t stop_now_ns(void);
 
 static inline uint64_t stop_word(uint32_t number, enum stop_state state) {
-    return (uint64_t)number * 4 + state;
+    return (uint64_t)number * 8 + state;
 }
 
 static inline enum stop_state stop_state_of(uint64_t word) {
-    return (enum stop_state)(word & 3);
+    return (enum stop_state)(word & 7);
 }
 
 /* What any handler of ours returns to. */

@@ -22,10 +22,12 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "leak/fork_copy.h"
 #include "leak/stop.h"
+#include "leak/stop_late.h"
 #include "leak/unshare.h"
 #include "sanitized.h"
 #include "thread_state.h"
@@ -269,6 +271,116 @@ static void who_does_not_answer_is_missing_by_name(void **state) {
     }
     join(2);
     assert_int_equal(stop_all(nothing, NULL).nmissing, 0);
+}
+
+/* ---- who is not waited for ---------------------------------------------------------------- */
+
+static int until_told[2]; /* a pipe */
+
+/* child waits until it is told, and ends. */
+static int child(void) {
+    char c;
+    close(until_told[1]);
+    (void)!read(until_told[0], &c, 1);
+    syscall(SYS_exit_group, 0);
+    return 0;
+}
+
+static void *wait_for_child(void *arg) {
+    tids[(uintptr_t)arg] = gettid();
+    sem_post(&ready);
+    if (syscall(SYS_clone, CLONE_VFORK, 0, 0, 0, 0) == 0)
+        child();
+    while (waitpid(-1, NULL, __WALL) < 0 && errno == EINTR) {
+    }
+    return NULL;
+}
+
+static struct stop_late *new_late(void) {
+    struct stop_late *l =
+        mmap(NULL, sizeof *l, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(l, MAP_FAILED);
+    return l;
+}
+
+static void count_run(void *arg) {
+    *(unsigned *)arg += 1;
+}
+
+/* A thread that can't answer is not waited for, and tells where it was as soon as it can. */
+static void who_waits_in_the_kernel_tells_later_where_it_was(void **state) {
+    struct stop_late *late = new_late();
+    unsigned ran = 0;
+    (void)state;
+    start(count_up, 2);
+    struct action before = libc_action();
+    join(2);
+    assert_int_equal(pipe(until_told), 0);
+    start(wait_for_child, 1);
+    while (thread_state(tids[0]) != 'D')
+        usleep(1000);
+    for (int i = 0; i < 2; i++) { /* one that has not come yet is no trouble for the next stop */
+        struct stop_result r = stop_soon(count_run, &ran, late, false);
+        assert_int_equal(r.error, STOP_OK);
+        assert_int_equal(r.nlate, 1);
+        assert_int_equal(r.nmissing, 0);
+        assert_int_equal(record_of(tids[0]).state, STOP_LATE);
+    }
+    assert_int_equal(ran, 2);
+    close(until_told[1]);
+    for (int i = 0; i < 6000 && record_of(tids[0]).state == STOP_LATE; i++)
+        usleep(10000);
+    struct stop_thread t = record_of(tids[0]);
+    assert_int_equal(t.state, STOP_STOPPED);
+    assert_true(t.sp < t.tp && t.tp - t.sp < STACK);
+    assert_int_equal(((const ucontext_t *)t.regs_lo)->uc_mcontext.gregs[REG_RSP], t.sp);
+    join(1);
+    assert_true(stop_late_end());
+    struct action after = libc_action();
+    assert_memory_equal(&before, &after, sizeof before);
+    close(until_told[0]);
+    munmap(late, sizeof *late);
+}
+
+static atomic_bool may_let_in, has_let_in;
+static void *block_signals_for_a_while(void *arg) {
+    uint64_t all = ~UINT64_C(0), old;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8); /* past libc */
+    tids[(uintptr_t)arg] = gettid();
+    sem_post(&ready);
+    while (!atomic_load(&may_let_in))
+        usleep(1000);
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, 8);
+    atomic_store(&has_let_in, true);
+    while (!atomic_load(&end))
+        usleep(1000);
+    return NULL;
+}
+
+/* While a thread blocks the signal nothing is done, and it is missing only in the end. */
+static void who_blocks_the_signal_is_tried_again(void **state) {
+    struct stop_late *late = new_late();
+    unsigned ran = 0;
+    (void)state;
+    atomic_store(&may_let_in, false);
+    atomic_store(&has_let_in, false);
+    start(block_signals_for_a_while, 1);
+    assert_int_equal(stop_soon(count_run, &ran, late, false).error, STOP_BLOCKED);
+    assert_int_equal(ran, 0);
+    stop_await_blocked(); /* in vain */
+    assert_int_equal(stop_soon(count_run, &ran, late, true).nmissing, 1);
+    assert_int_equal(ran, 1);
+    assert_int_equal(stop_soon(count_run, &ran, late, false).error, STOP_BLOCKED);
+    atomic_store(&may_let_in, true);
+    while (!atomic_load(&has_let_in))
+        usleep(1000);
+    stop_await_blocked();
+    struct stop_result r = stop_soon(count_run, &ran, late, true);
+    assert_int_equal(r.nmissing, 0);
+    assert_int_equal(ran, 2);
+    join(1);
+    assert_true(stop_late_end());
+    munmap(late, sizeof *late);
 }
 
 /* libc's own way of blocking all signals, and waiting for all: nobody is missing, and nobody is
@@ -628,6 +740,8 @@ int main(void) {
         cmocka_unit_test(registers_and_stacks_are_where_it_says),
         cmocka_unit_test(the_handler_takes_the_alternate_stack),
         cmocka_unit_test(who_does_not_answer_is_missing_by_name),
+        cmocka_unit_test(who_waits_in_the_kernel_tells_later_where_it_was),
+        cmocka_unit_test(who_blocks_the_signal_is_tried_again),
         cmocka_unit_test(who_waits_for_all_signals_sees_none),
         cmocka_unit_test(threads_may_be_born_and_die_meanwhile),
         cmocka_unit_test(a_first_thread_that_has_ended_is_not_waited_for),

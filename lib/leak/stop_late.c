@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Threads that say where they are after the others have gone on.
+ */
+#include "leak/stop_late.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <time.h>
+#include <ucontext.h>
+
+#include "leak/stop_signal.h"
+#include "sys/rawcall.h"
+
+#define STEP_NS UINT64_C(100000000)
+
+static uint64_t hex(const char *s) {
+    uint64_t v = 0;
+    for (;; s++) {
+        unsigned c = (unsigned char)*s;
+        if (c >= '0' && c <= '9')
+            v = v << 4 | (c - '0');
+        else if (c >= 'a' && c <= 'f')
+            v = v << 4 | (c - 'a' + 10);
+        else
+            return v;
+    }
+}
+
+/* What can't be read counts as blocked: such a thread is not believed to stand still. */
+bool stop_late_blocks(int dir, uint32_t tid) {
+    static const char key[] = "\nSigBlk:\t";
+    char text[4096], name[24], *p = name + sizeof name;
+    for (memcpy(p -= 8, "/status", 8); tid != 0; tid /= 10)
+        *--p = (char)('0' + tid % 10);
+    int fd = (int)sys_call4(SYS_openat, dir, (long)p, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return true;
+    long n = sys_call3(SYS_read, fd, (long)text, sizeof text - 1);
+    sys_call3(SYS_close, fd, 0, 0);
+    text[n > 0 ? n : 0] = '\0';
+    const char *mask = strstr(text, key);
+    return mask == NULL || (hex(mask + sizeof key - 1) >> (STOP_SIGNAL - 1) & 1) != 0;
+}
+
+void stop_late_clear(struct stop_late *l) {
+    if (atomic_exchange_explicit(&l->nthere, 0, memory_order_relaxed) == 0)
+        return;
+    for (unsigned i = 0; i < STOP_LATE_MAX; i++)
+        atomic_store_explicit(&l->slots[i].there, 0, memory_order_relaxed);
+}
+
+/* The vector registers lie behind the others, and are found by an address, which is moved along. */
+void stop_late_arrive(struct stop_late *l, uint32_t slot, const struct stop_thread *t) {
+    struct stop_late_slot *s = &l->slots[slot];
+    size_t n = t->regs_hi - t->regs_lo;
+    s->sp = t->sp;
+    s->pc = t->pc;
+    s->tp = t->tp;
+    s->regs_bytes = (uint32_t)(n < sizeof s->regs ? n : sizeof s->regs);
+    memcpy(s->regs, (const void *)t->regs_lo, s->regs_bytes);
+    ucontext_t *uc = (ucontext_t *)(void *)s->regs;
+    if (uc->uc_mcontext.fpregs != NULL)
+        uc->uc_mcontext.fpregs =
+            (fpregset_t)(s->regs + ((uintptr_t)uc->uc_mcontext.fpregs - t->regs_lo));
+    atomic_store_explicit(&s->there, 1, memory_order_release);
+    atomic_fetch_add_explicit(&l->nthere, 1, memory_order_release);
+    sys_call3(SYS_futex, (long)&l->nthere, FUTEX_WAKE, INT32_MAX);
+}
+
+bool stop_late_get(const struct stop_late *l, uint32_t slot, struct stop_thread *ret) {
+    const struct stop_late_slot *s = &l->slots[slot];
+    if (atomic_load_explicit(&s->there, memory_order_acquire) == 0)
+        return false;
+    ret->sp = s->sp;
+    ret->pc = s->pc;
+    ret->tp = s->tp;
+    ret->regs_lo = (uintptr_t)s->regs;
+    ret->regs_hi = ret->regs_lo + s->regs_bytes;
+    return true;
+}
+
+void stop_late_await(struct stop_late *l, uint32_t n, uint64_t timeout_ns) {
+    const struct timespec step = {.tv_nsec = STEP_NS};
+    uint64_t until_ns = stop_now_ns() + timeout_ns;
+    uint32_t there;
+    while ((there = atomic_load_explicit(&l->nthere, memory_order_acquire)) < n &&
+           stop_now_ns() < until_ns)
+        sys_call4(SYS_futex, (long)&l->nthere, FUTEX_WAIT, there, (long)&step);
+}
