@@ -196,10 +196,12 @@ static void *agent_main(void *arg) {
     sys_call6(SYS_prctl, PR_SET_NAME, (long)"gomalloc", 0, 0, 0, 0);
     slice_shorten();
     agent.private_table = leave_table();
-    if (agent.private_table)
+    if (agent.private_table) {
         watch_start();
-    else
+        agent_clients_own_table(&agent.clients);
+    } else {
         agent_count(AGENT_SHARED_TABLE);
+    }
     for (;;)
         turn();
     return NULL;

@@ -3,14 +3,17 @@
  * Connections to the agent.
  *
  * A client is believed as little as anybody: it has two seconds for a request, any bytes may come,
- * and a reply that does not fit into its socket's buffer ends the connection.  Eight at once are
- * served; others wait in the kernel's queue, and one that has been idle gives way to them.  While
- * one waits for a leak check, the others are served all the same (agent_meanwhile).
+ * and a reply that does not fit into its socket's buffer ends the connection.  As many are heard at
+ * once as the kernel's queue has room for, so that a whole request is not behind halves of others;
+ * only in the program's own descriptor table few are.  If there are more still, one that has been
+ * idle gives way to them, or one that has stopped amid a request.  While one waits for a leak
+ * check, the others are served all the same (agent_meanwhile).
  */
 #include "agent/agent_client.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "image/agent_stats.h"
@@ -26,8 +29,17 @@ void agent_clients_init(struct agent_clients *c, bool control) {
     memset(c, 0, sizeof *c);
     for (unsigned i = 0; i < AGENT_NCLIENTS; i++)
         c->client[i].fd = -1;
+    c->most = AGENT_FEW;
     c->control = control;
     c->resume_rate = prof_rate();
+}
+
+/* Of the descriptors that the process may have, images need some. */
+void agent_clients_own_table(struct agent_clients *c) {
+    struct rlimit limit = {.rlim_cur = 0};
+    sys_call4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit);
+    c->most = limit.rlim_cur / 2 < AGENT_NCLIENTS ? (unsigned)limit.rlim_cur / 2 : AGENT_NCLIENTS;
+    c->most = c->most < AGENT_FEW ? AGENT_FEW : c->most;
 }
 
 /* is_ours tells whether the descriptor is still the connection: the program may have closed it. */
@@ -149,15 +161,19 @@ static bool idle(const struct agent_client *k) {
     return k->served && k->have == 0;
 }
 
-/* slot_for_new returns a free slot, or that of a client which has been idle for longest. */
+/* gives_way tells of a client that is idle, or has stopped amid a request. */
+static bool gives_way(const struct agent_client *k, uint64_t now_ns) {
+    return !k->asking && (idle(k) || k->have != 0) && now_ns - k->since_ns >= GIVE_WAY_NS;
+}
+
+/* slot_for_new returns a free slot, or that of the client which should give way first. */
 static struct agent_client *slot_for_new(struct agent_clients *c, uint64_t now_ns) {
     struct agent_client *best = NULL;
-    for (unsigned i = 0; i < AGENT_NCLIENTS; i++) {
+    for (unsigned i = 0; i < c->most; i++) {
         struct agent_client *k = &c->client[i];
         if (k->fd < 0)
             return k;
-        if (idle(k) && now_ns - k->since_ns >= GIVE_WAY_NS &&
-            (best == NULL || k->since_ns < best->since_ns))
+        if (gives_way(k, now_ns) && (best == NULL || k->since_ns < best->since_ns))
             best = k;
     }
     return best;
@@ -171,15 +187,16 @@ static bool peer_is_permitted(int fd, uint32_t owner) {
            (peer.uid == owner || peer.uid == 0);
 }
 
-static void accept_one(struct agent_clients *c, const struct agent_socket *s, uint64_t now_ns) {
+/* accept_one returns whether there may be more. */
+static bool accept_one(struct agent_clients *c, const struct agent_socket *s, uint64_t now_ns) {
     struct agent_client *k = slot_for_new(c, now_ns);
     if (k == NULL || !agent_socket_is_ours(s))
-        return;
+        return false;
     int fd = (int)sys_call4(SYS_accept4, s->fd, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0 && fd != -EAGAIN && fd != -EINTR && fd != -ECONNABORTED)
         c->no_accept_ns = now_ns + NO_ACCEPT_NS; /* or poll would find it again and again */
     if (fd < 0)
-        return;
+        return false;
     struct file_id id = file_id_of(fd);
     agent_count(AGENT_CONNECTIONS);
     if (!peer_is_permitted(fd, s->owner)) {
@@ -189,10 +206,11 @@ static void accept_one(struct agent_clients *c, const struct agent_socket *s, ui
         agent_refuse(&reply, GOMALLOC_FORBIDDEN, "only the process's owner and root may ask");
         send_reply(fd, &reply, -1);
         raw_close_own(fd, id);
-        return;
+        return true;
     }
     drop(k);
     *k = (struct agent_client){.fd = fd, .id = id, .since_ns = now_ns};
+    return true;
 }
 
 static uint64_t deadline_of(const struct agent_client *k) {
@@ -208,7 +226,7 @@ unsigned agent_clients_poll(struct agent_clients *c, const struct agent_socket *
                             struct pollfd *fds, uint64_t now_ns, uint64_t *next_ns) {
     unsigned n = 0;
     bool room = false;
-    for (unsigned i = 0; i < AGENT_NCLIENTS; i++) {
+    for (unsigned i = 0; i < c->most; i++) {
         const struct agent_client *k = &c->client[i];
         room |= k->fd < 0;
         if (k->fd < 0 || k->asking)
@@ -235,19 +253,19 @@ bool agent_clients_serve(struct agent_clients *c, const struct agent_socket *s,
         if (fds[i].revents == 0)
             continue;
         welcome |= fds[i].fd == s->fd;
-        for (unsigned j = 0; j < AGENT_NCLIENTS; j++)
+        for (unsigned j = 0; j < c->most; j++)
             if (c->client[j].fd == fds[i].fd && fds[i].fd != s->fd && !c->client[j].asking)
                 served |= receive(c, &c->client[j]);
     }
     uint64_t now_ns = raw_clock_ns(CLOCK_MONOTONIC);
-    for (unsigned i = 0; i < AGENT_NCLIENTS; i++) {
+    for (unsigned i = 0; i < c->most; i++) {
         struct agent_client *k = &c->client[i];
         if (k->fd >= 0 && !k->asking && now_ns >= deadline_of(k)) {
             agent_count(AGENT_TIMEOUTS);
             drop(k);
         }
     }
-    if (welcome)
-        accept_one(c, s, now_ns);
+    for (unsigned i = 0; welcome && i < c->most; i++)
+        welcome = accept_one(c, s, now_ns);
     return served;
 }

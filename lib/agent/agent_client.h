@@ -10,7 +10,8 @@
 #include "agent/agent_socket.h"
 #include "gomalloc/agent.h"
 
-#define AGENT_NCLIENTS 8
+#define AGENT_NCLIENTS 128 /* as many as may wait to be accepted */
+#define AGENT_FEW      8   /* in a descriptor table that is not ours alone */
 
 struct agent_client {
     int fd; /* -1: unused */
@@ -24,6 +25,7 @@ struct agent_client {
 
 struct agent_clients {
     struct agent_client client[AGENT_NCLIENTS];
+    unsigned most;                     /* at once */
     bool control;                      /* verbs that change something are allowed */
     uint64_t resume_rate;              /* bytes: what START without an argument sets, 0 = default */
     uint64_t no_accept_ns;             /* CLOCK_MONOTONIC until which none is accepted: it failed */
@@ -33,6 +35,9 @@ struct agent_clients {
 
 /* agent_clients_init makes the table empty. */
 void agent_clients_init(struct agent_clients *c, bool control);
+
+/* agent_clients_own_table says that descriptors are the thread's own: more clients are heard. */
+void agent_clients_own_table(struct agent_clients *c);
 
 /* agent_clients_poll fills at most AGENT_NCLIENTS + 1 entries, the listening socket (if more
  * clients are welcome) included, and returns how many.  *next_ns is lowered to when a client's time

@@ -242,6 +242,13 @@ has_thread() {
     finish
 }
 
+@test "a whole request is not behind a hundred halves" {
+    start
+    "$ask" "$sock" wait
+    [ "$("$ask" "$sock" halves 100)" = answered ]
+    finish
+}
+
 @test "clients that say nothing do not keep others out" {
     start
     "$ask" "$sock" wait

@@ -12,8 +12,10 @@
  *   agent_ask SOCKET raw HEX            these bytes; prints the reply's status, or "closed"
  *   agent_ask SOCKET random N           N connections with random bytes, then a good one
  *   agent_ask SOCKET slow               half a request; prints "dropped" when the agent hangs up
- *   agent_ask SOCKET silent N           N connections that say nothing, then a good request
- *   agent_ask SOCKET deaf               asks until its replies no longer fit; prints "dropped"
+ *   agent_ask SOCKET halves N           N connections with half a request each, then a good one;
+ * prints "answered" if that is before half of them are dropped, in one of ten attempts agent_ask
+ * SOCKET silent N           N connections that say nothing, then a good request agent_ask SOCKET
+ * deaf               asks until its replies no longer fit; prints "dropped"
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -226,6 +228,36 @@ static int silent(const char *path, int n) {
     return 0;
 }
 
+/* ask_beside tells whether a request is answered while most of n halves are still waited for. */
+static bool ask_beside(const char *path, int n) {
+    struct gomalloc_request q = request(GOMALLOC_VERB_PING, 0);
+    int fds[1000], there = 0;
+    char c;
+    for (int i = 0; i < n; i++) {
+        fds[i] = connect_to(path);
+        CHECK(send(fds[i], &q, sizeof q / 2, MSG_NOSIGNAL) == (ssize_t)sizeof q / 2);
+    }
+    int fd = connect_to(path);
+    CHECK(answers(fd));
+    close(fd);
+    for (int i = 0; i < n; i++) {
+        there += recv(fds[i], &c, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
+        close(fds[i]);
+    }
+    return there > n / 2;
+}
+
+static int halves(const char *path, int n) {
+    CHECK(n <= 1000);
+    for (int i = 0; i < 10; i++)
+        if (ask_beside(path, n)) {
+            puts("answered");
+            return 0;
+        }
+    puts("behind them");
+    return 0;
+}
+
 static int deaf(const char *path) {
     struct gomalloc_request q = request(GOMALLOC_VERB_PING, 0);
     int fd = connect_to(path);
@@ -254,6 +286,8 @@ int main(int argc, char **argv) {
         return send_random(path, atoi(arg));
     if (strcmp(verb, "slow") == 0)
         return slow(path);
+    if (strcmp(verb, "halves") == 0)
+        return halves(path, atoi(arg));
     if (strcmp(verb, "silent") == 0)
         return silent(path, atoi(arg));
     if (strcmp(verb, "deaf") == 0)
