@@ -183,6 +183,12 @@ bool agent_socket_open(struct agent_socket *s, bool high) {
     return false;
 }
 
+int agent_socket_unnamed_file(void) {
+    char buf[PATH_MAX];
+    struct fmt dir = fmt_on(buf, sizeof buf);
+    return choose_dir(&dir) ? raw_open(dir.buf, O_RDWR | O_TMPFILE | O_EXCL, 0600) : -ENOENT;
+}
+
 bool agent_socket_is_ours(const struct agent_socket *s) {
     return file_id_same(s->id, file_id_of(s->fd));
 }

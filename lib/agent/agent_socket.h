@@ -28,6 +28,10 @@ bool agent_socket_open(struct agent_socket *s, bool high);
 /* agent_socket_sweep removes the names in dir that no living process listens on. */
 void agent_socket_sweep(const char *dir);
 
+/* agent_socket_unnamed_file opens a file without a name in the socket's folder; a negative errno:
+ * there can be none. */
+int agent_socket_unnamed_file(void);
+
 /* agent_socket_is_ours tells whether the descriptor is still the socket. */
 bool agent_socket_is_ours(const struct agent_socket *s);
 

@@ -3,7 +3,8 @@
  * What the agent does when asked.
  *
  * An image goes to the client as a memfd that is sealed, so that it can be mapped and read without
- * the fear that it shrinks.
+ * the fear that it shrinks.  Where a filter or an old kernel refuses such files, it is one without
+ * a name in the socket's folder.
  */
 #include "agent/agent_verbs.h"
 
@@ -30,14 +31,15 @@ void agent_refuse(struct gomalloc_reply *reply, enum gomalloc_status status, con
     fmt_str(&f, message);
 }
 
-static int new_memfd(void) {
+static int new_file(void) {
     const char *name = "gomalloc-image";
     const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
     int fd = (int)sys_call3(SYS_memfd_create, (long)name, flags | NOEXEC_SEAL, 0);
-    return fd != -EINVAL ? fd : (int)sys_call3(SYS_memfd_create, (long)name, flags, 0);
+    if (fd == -EINVAL)
+        fd = (int)sys_call3(SYS_memfd_create, (long)name, flags, 0);
+    return fd >= 0 || fd == -EMFILE ? fd : agent_socket_unnamed_file();
 }
 
-/* verb_image has an image made; why: an address, 0: it is not asked why that lives. */
 /* still_wanted serves others while a leak check is under way. */
 static bool still_wanted(void *arg, int fd) {
     struct agent_clients *c = arg;
@@ -45,6 +47,7 @@ static bool still_wanted(void *arg, int fd) {
     return !agent_client_left(c->asking);
 }
 
+/* verb_image has an image made; why: an address, 0: it is not asked why that lives. */
 static int verb_image(struct agent_clients *c, uint64_t sections, uint64_t why,
                       struct gomalloc_reply *reply) {
     char err[sizeof reply->message];
@@ -53,10 +56,11 @@ static int verb_image(struct agent_clients *c, uint64_t sections, uint64_t why,
         agent_refuse(reply, GOMALLOC_BUSY, "another leak check is under way: try again");
         return -1;
     }
-    int fd = new_memfd();
+    int fd = new_file();
     if (fd < 0) {
         agent_count(AGENT_ERRORS);
-        agent_refuse(reply, GOMALLOC_NO_RESOURCES, "no descriptor for the image (memfd_create)");
+        agent_refuse(reply, GOMALLOC_NO_RESOURCES,
+                     "no file for the image: neither by memfd_create nor in the socket's folder");
         return -1;
     }
     struct file_id id = file_id_of(fd);

@@ -13,6 +13,7 @@
 
 #include "leak/newborn.h"
 #include "leak/registers.h"
+#include "leak/stack_extent.h"
 #include "leak/region.h"
 #include "leak/stop_late.h"
 #include "leak/stop_signal.h"
@@ -343,6 +344,7 @@ struct leak_check leak_begin(const struct leak_options *o, const struct leak_rep
     /* To tell of frames, and of libc's; a library that takes no stacks has not done it. */
     if (cfi_init())
         registers_know((uintptr_t)&syscall);
+    stack_extent_know_contexts();
     b.withheld = o->in_place ? NULL : withheld_begin();
     struct stop_result r = copy_again(&b, stop_and_copy(&b));
     withheld_end(b.withheld);

@@ -140,18 +140,28 @@ static uintptr_t dead_descriptor(struct work *w, uintptr_t start, uintptr_t end)
  * are looked at for each of them. */
 static void find_extents(struct work *w) {
     w->extents = stack_extent_learn(w->roots);
-    for (size_t i = 0; i < w->roots->nthreads; i++)
-        if (!stack_extent_of(w->extents, &w->roots->threads[i], &w->known[i]))
-            w->known[i] = (struct stack_extent){.hi = 0};
+    for (size_t i = 0; i < w->roots->nthreads; i++) {
+        const struct root_thread *t = &w->roots->threads[i];
+        struct stack_extent *x = &w->known[i];
+        bool known = stack_extent_of(w->extents, t, x);
+        if (!known)
+            *x = (struct stack_extent){.hi = 0};
+        x->nested = stack_extent_nested(t, w->roots->tls_bytes, !known);
+        if (known && x->nested)
+            x->live = x->lo;
+    }
 }
 
 /* guess_extent tells of a stack of which nothing is known: it is taken for all from the stack
  * pointer on.  Where libc tells of none, a mapping that has a thread's descriptor is its stack. */
-static struct stack_extent guess_extent(const struct work *w, const struct root_thread *t,
-                                        uintptr_t start, uintptr_t end) {
+static struct stack_extent guess_extent(const struct work *w, size_t i, uintptr_t start,
+                                        uintptr_t end) {
+    const struct root_thread *t = &w->roots->threads[i];
     bool alone = w->main_stack || (w->extents == 0 && t->tp > t->sp && t->tp < end);
     uintptr_t live = red_zone_begin(start, t->sp);
-    return (struct stack_extent){alone ? start : live, live, end};
+    if (w->main_stack && w->known[i].nested)
+        live = start;
+    return (struct stack_extent){.lo = alone ? start : live, .live = live, .hi = end};
 }
 
 /* extent_in returns the lowest stack of a thread in [start, end) of a mapping.  Amid variables one
@@ -165,7 +175,7 @@ static bool extent_in(const struct work *w, enum root_kind kind, uintptr_t start
         if (t->sp < start || t->sp >= end || (x.hi == 0 && kind != ROOT_MAPPED))
             continue;
         if (x.hi == 0)
-            x = guess_extent(w, t, start, end);
+            x = guess_extent(w, i, start, end);
         if (!found || x.lo < ret->lo)
             *ret = x;
         found = true;

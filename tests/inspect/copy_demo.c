@@ -42,11 +42,11 @@ static int make_much(void) {
     return root != NULL;
 }
 
-/* forbid_processes has clone fail with that errno, in all threads: the agent's is among them. */
-static int forbid_processes(int error) {
+/* forbid has a system call fail with that errno, in all threads: the agent's is among them. */
+static int forbid(unsigned nr, int error) {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 1, 0),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
     };
@@ -107,11 +107,13 @@ int main(int argc, char **argv) {
     if (strcmp(argv[1], "rest") == 0)
         ok = make_much();
     else if (strcmp(argv[1], "filter") == 0)
-        ok = forbid_processes(EPERM);
+        ok = forbid(SYS_clone, EPERM);
     else if (strcmp(argv[1], "memory") == 0)
-        ok = forbid_processes(ENOMEM);
+        ok = forbid(SYS_clone, ENOMEM);
     else if (strcmp(argv[1], "limit") == 0)
-        ok = forbid_processes(EAGAIN);
+        ok = forbid(SYS_clone, EAGAIN);
+    else if (strcmp(argv[1], "file") == 0)
+        ok = forbid(SYS_memfd_create, EPERM);
     else if (strcmp(argv[1], "sparse") == 0)
         ok = map_much();
     else if (strcmp(argv[1], "withheld") == 0)

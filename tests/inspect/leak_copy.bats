@@ -118,6 +118,14 @@ is_gone() { ! kill -0 "$1" 2>/dev/null; }
     done
 }
 
+@test "a leak check's copy: writes into a file without a name, where there can be none in memory" {
+    demo file
+    "$GOINSPECT" leaks "$pid" 2>err
+    grep -q "no leaks among" err
+    "$GOINSPECT" snapshot "$pid" -o heap.gmi
+    [ "$(ls "$GOMALLOC_DIR")" = "$pid.sock" ]
+}
+
 @test "a leak check's copy: passes over what was never touched of a terabyte" {
     demo sparse
     "$GOINSPECT" leaks "$pid" >out 2>err

@@ -194,6 +194,7 @@ lost_by() {
     check -- "$BUILD_DIR/tests/inspect/leak_edge" aligned
     check --unaligned -- "$BUILD_DIR/tests/inspect/leak_edge" unaligned
     check --stale 5 --held stale -- "$BUILD_DIR/tests/inspect/leak_edge" stale
+    check -- "$BUILD_DIR/tests/inspect/leak_edge" nested
 }
 
 @test "leaks: what stacks and registers alone keep is told, and nothing that a variable keeps" {
