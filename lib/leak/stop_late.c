@@ -40,7 +40,7 @@ bool stop_late_blocks(int dir, uint32_t tid) {
     long n = sys_call3(SYS_read, fd, (long)text, sizeof text - 1);
     sys_call3(SYS_close, fd, 0, 0);
     text[n > 0 ? n : 0] = '\0';
-    const char *mask = strstr(text, key);
+    const char *mask = n > 0 ? memmem(text, (size_t)n, key, sizeof key - 1) : NULL;
     return mask == NULL || (hex(mask + sizeof key - 1) >> (STOP_SIGNAL - 1) & 1) != 0;
 }
 

@@ -5,9 +5,9 @@
  * Each process under the library listens on a Unix stream socket, DIR/PID.sock (mode 0600), where
  * DIR is $GOMALLOC_DIR, else $XDG_RUNTIME_DIR/gomalloc, else /tmp/gomalloc-UID (mode 0700, owned by
  * the user).  A client sends one struct gomalloc_request and gets one struct gomalloc_reply; a
- * reply to IMAGE or WHY carries a memfd with a heap image (gomalloc/image.h) as SCM_RIGHTS, or a file
- * without a name where there can be no memfd.  Any number of requests may follow each other on one
- * connection.  The peer must be the owner or root.
+ * reply to IMAGE or WHY carries a memfd with a heap image (gomalloc/image.h) as SCM_RIGHTS, or a
+ * file without a name where there can be no memfd.  Any number of requests may follow each other on
+ * one connection.  The peer must be the owner or root.
  */
 #ifndef GOMALLOC_AGENT_H
 #define GOMALLOC_AGENT_H
