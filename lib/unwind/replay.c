@@ -593,9 +593,8 @@ static inline bool is_same_stack(const struct search *s, enum outcome o) {
     return o == MET && s->nnew == 0 && s->at == outermost(s->r) - s->r->nremembered;
 }
 
-/* capture walks, now that is_again has looked at the frames up to `sure`. */
-static gm_noinline void capture(struct replay *r, uint64_t fp, uint64_t *pcs, unsigned depth,
-                                struct replay_frame *sure) {
+gm_noinline void replay_walk(struct replay *r, uint64_t fp, uint64_t *pcs, unsigned depth,
+                             struct replay_frame *sure) {
     struct search s;
     s.pcs = pcs;
     s.depth = depth;
@@ -614,15 +613,18 @@ static gm_noinline void capture(struct replay *r, uint64_t fp, uint64_t *pcs, un
 }
 
 /* is_again tells whether the stack is that of the capture before, all of it and without doubt: what
- * is the case most of the time, in as few instructions as can be.  If not, *ret_sure is the first
- * frame that is not known to be the same. */
+ * is the case most of the time, in as few instructions as can be.  If not, *ret_sure is as
+ * replay_recall_or_walk wants it. */
 static inline bool is_again(struct replay *r, uint64_t fp, struct replay_frame **ret_sure) {
     uint32_t generation = atomic_load_explicit(&codeobj_generation, memory_order_acquire);
     struct replay_frame *f = outermost(r) - r->nremembered;
     *ret_sure = NULL;
     if (replay_self.record != r || replay_self.number != r->thread || generation != r->generation ||
-        !stackmem_is_here(&r->memory, fp) || f->sp != fp + 16 || f->ra != stackmem_word(fp + 8) ||
-        !is_rbp(f, stackmem_word(fp)) || (f->row & REPLAY_INTERRUPTED) != 0)
+        !stackmem_is_here(&r->memory, fp))
+        return false;
+    *ret_sure = r->frames;
+    if (f->sp != fp + 16 || f->ra != stackmem_word(fp + 8) || !is_rbp(f, stackmem_word(fp)) ||
+        (f->row & REPLAY_INTERRUPTED) != 0)
         return false;
     f = skip_usual(f);
     *ret_sure = f;
@@ -630,17 +632,6 @@ static inline bool is_again(struct replay *r, uint64_t fp, struct replay_frame *
         return false;
     atomic_thread_fence(memory_order_acquire);
     return generation == atomic_load_explicit(&codeobj_generation, memory_order_relaxed);
-}
-
-/* by_heart_or_walk is a function of its own, so that the usual case has nothing to save for it. */
-static gm_noinline void by_heart_or_walk(struct replay *r, uint64_t fp, uint64_t *pcs,
-                                         unsigned depth, struct replay_frame *sure) {
-    r->learning.key = REPLAY_INDEX;
-    if (r->learning.asleep != 0)
-        r->learning.asleep--;
-    else if (replay_recall(r, fp, sure))
-        return;
-    capture(r, fp, pcs, depth, sure);
 }
 
 gm_noinline const struct replay_stack *replay_capture(struct replay *r, uint64_t fp, uint64_t *pcs,
@@ -651,7 +642,7 @@ gm_noinline const struct replay_stack *replay_capture(struct replay *r, uint64_t
         __atomic_store_n(&r->number, r->number + 1, __ATOMIC_RELAXED);
         r->last.known = r->have;
     } else {
-        by_heart_or_walk(r, fp, pcs, depth, sure);
+        replay_recall_or_walk(r, fp, pcs, depth, sure);
     }
     return &r->last;
 }

@@ -73,7 +73,7 @@
 #define REPLAY_REMEMBERED   528 /* frames */
 #define REPLAY_NEW          128 /* frames walked newly that are still at hand when the end is reached */
 #define REPLAY_MAX_WALK     16384
-#define REPLAY_NODES        208 /* of stacks known by heart, less one */
+#define REPLAY_NODES        192 /* of stacks known by heart, less one */
 #define REPLAY_INDEX        512
 #define REPLAY_KNOWN_FRAMES 64 /* of one of them */
 #define REPLAY_MISSED       64
@@ -121,11 +121,16 @@ struct replay_node {
     uint64_t ra;
     uint64_t rbp;
     uint64_t row;
-    uint32_t site;  /* of the stack of which it is the innermost frame; 0: not known */
-    uint16_t outer; /* node of the frame outside of it, 0: there is none */
-    uint16_t depth; /* number of frames outside of it */
-    uint16_t inner; /* one of those that it is outside of, 0: none */
-    uint16_t next;  /* another one of those that its outer one is outside of, 0: none */
+    uint64_t saved_at; /* address of the word that the outer node's rbp is from, or of that rbp */
+    uint32_t site;     /* of the stack of which it is the innermost frame; 0: not known */
+    uint16_t outer;    /* node of the frame outside of it, 0: there is none */
+    uint16_t depth;    /* number of frames outside of it */
+};
+
+/* Its place among the others. */
+struct replay_kin {
+    uint16_t inner; /* a node that it is the outer one of, 0: none */
+    uint16_t next;  /* another one that has the same outer one, 0: none */
 };
 
 /* Which stacks to know by heart, and whether it is worth it. */
@@ -173,6 +178,7 @@ struct replay {
     uint16_t
         index[REPLAY_INDEX]; /* nodes of innermost frames, by what tells stacks apart; 0: none */
     struct replay_node nodes[REPLAY_NODES];
+    struct replay_kin kin[REPLAY_NODES];
 };
 
 static_assert(offsetof(struct replay, steps[32]) / 4096 ==

@@ -86,9 +86,13 @@ struct replay_self {
 };
 extern gm_tls struct replay_self replay_self;
 
-/* replay_recall is a capture for stacks that are known by heart (see replay_recall.c).  False: it
- * has done nothing, for this is none of them, or one whose site has not been told.  sure: the first
- * frame of the last stack from which the way on is not as it was, if that is known; or NULL. */
-bool replay_recall(struct replay *r, uint64_t fp, const struct replay_frame *sure);
+/* replay_recall_or_walk is the capture of a stack that is not the last one: one that is known by
+ * heart (replay_recall.c), or else it is walked, by replay_walk.  sure: the first frame of the last
+ * one that is not known to be the same; the first of the array: no state is the same; NULL: nothing
+ * is to be believed. */
+void replay_recall_or_walk(struct replay *r, uint64_t fp, uint64_t *pcs, unsigned depth,
+                           struct replay_frame *sure);
+void replay_walk(struct replay *r, uint64_t fp, uint64_t *pcs, unsigned depth,
+                 struct replay_frame *sure);
 
 #endif

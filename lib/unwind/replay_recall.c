@@ -34,8 +34,8 @@
 
 /* all_same tells whether the words and the code of the frames from f on, to the last one, which
  * ends the stack, are what they were. */
-static inline bool all_same(struct codeobj_seen *seen, struct replay_frame *f,
-                            const struct replay_frame *last) {
+gm_inline bool all_same(struct codeobj_seen *seen, struct replay_frame *f,
+                        const struct replay_frame *last) {
     for (;; f++) {
         f = skip_usual(f);
         if (f == last)
@@ -61,7 +61,7 @@ static void forget_all(struct replay *r) {
     r->nplaced = 0;
     r->learning.nnodes = 1;
     r->learning.generation = r->generation;
-    r->nodes[0].inner = 0;
+    r->kin[0].inner = 0;
     for (unsigned i = 0; i < REPLAY_INDEX; i++)
         r->index[i] = 0;
 }
@@ -69,8 +69,7 @@ static void forget_all(struct replay *r) {
 /* node_under returns the node of a frame under that of its caller, 0: under none; made if there is
  * none.  0: no room. */
 static uint32_t node_under(struct replay *r, uint32_t outer, const struct replay_frame *f) {
-    struct replay_node *above = &r->nodes[outer];
-    for (uint32_t i = above->inner; i != 0; i = r->nodes[i].next) {
+    for (uint32_t i = r->kin[outer].inner; i != 0; i = r->kin[i].next) {
         const struct replay_node *n = &r->nodes[i];
         if (n->sp == f->sp && n->ra == f->ra && n->row == f->row && is_rbp(f, n->rbp))
             return i;
@@ -78,14 +77,18 @@ static uint32_t node_under(struct replay *r, uint32_t outer, const struct replay
     if (r->learning.nnodes == REPLAY_NODES)
         return 0;
     uint32_t id = r->learning.nnodes++;
+    const struct replay_node *out = &r->nodes[outer];
+    bool compared = row_rbp(f->row) != 0 && (f[1].row & REPLAY_RBP) != 0;
     r->nodes[id] = (struct replay_node){.sp = f->sp,
                                         .ra = f->ra,
                                         .rbp = f->rbp,
                                         .row = f->row,
+                                        .saved_at = compared ? f[1].sp - 8 * row_rbp(f->row)
+                                                             : (uintptr_t)&out->rbp,
                                         .outer = (uint16_t)outer,
-                                        .next = above->inner,
-                                        .depth = outer != 0 ? (uint16_t)(above->depth + 1) : 0};
-    above->inner = (uint16_t)id;
+                                        .depth = outer != 0 ? (uint16_t)(out->depth + 1) : 0};
+    r->kin[id] = (struct replay_kin){.inner = 0, .next = r->kin[outer].inner};
+    r->kin[outer].inner = (uint16_t)id;
     return id;
 }
 
@@ -170,9 +173,8 @@ static inline bool may_step(struct codeobj_seen *seen, const struct stackmem *m,
 
 /* same_outwards tells whether these words are the same. */
 static inline bool same_outwards(const struct replay_node *n, const struct replay_node *out) {
-    return stackmem_is(out->sp, -8, out->ra) &&
-           (row_rbp(n->row) == 0 || (out->row & REPLAY_RBP) == 0 ||
-            stackmem_is(out->sp - 8 * row_rbp(n->row), 0, out->rbp));
+    return gm_likely(stackmem_is(n->saved_at, 0, out->rbp)) &&
+           gm_likely(stackmem_is(out->sp, -8, out->ra));
 }
 
 /* try_stack compares a stack, from the inside outwards.  On a difference t->next is where the next
@@ -209,11 +211,10 @@ static inline bool try_stack(struct trial *t, uint32_t id) {
     return all_same(&seen, outermost(r) - t->joined, outermost(r) - 1);
 }
 
-/* find returns the innermost node of the known stack that is the present one; 0: none.  sure: the
- * first frame of the last one from which the way on is not as it was, or NULL. */
+/* find returns the innermost node of the known stack that is the present one; 0: none. */
 static inline uint32_t find(struct trial *t, const struct replay_frame *sure) {
     t->next = another_key(0, t->sp, t->ra);
-    if (sure != NULL && (sure->row & UNUSUAL) == 0)
+    if (sure != t->r->frames && (sure->row & UNUSUAL) == 0)
         t->next = key_outside(t->next, sure->row, sure[1].sp, sure[1].row);
     t->key = t->next;
     if (t->r->learning.nnodes == 0 || t->r->learning.generation != t->r->generation)
@@ -248,17 +249,17 @@ static bool has_outermost(const struct replay *r, const struct trial *t, uint32_
     return true;
 }
 
-/* put_node makes a node the frame before `to`; `same`: that is this frame already, though not with
- * all its registers. */
-static inline void put_node(struct replay *r, struct replay_frame *to, uint32_t id, bool same) {
+/* put_node makes a node a frame of the last stack, before `to`. */
+static inline void put_node(struct replay *r, struct replay_frame *to, uint32_t id) {
     const struct replay_node *n = &r->nodes[id];
+    uint64_t rbp_out = (uintptr_t)&to[1].rbp;
     to->sp = n->sp;
     to->ra = n->ra;
     to->rbp = n->rbp;
     to->row = n->row;
-    to->saved_at = saved_at(n->row, to + 1);
-    if (!same)
-        to->stamp = r->number + 1;
+    to->saved_at = n->saved_at == (uintptr_t)&r->nodes[n->outer].rbp ? rbp_out : n->saved_at;
+    if (gm_unlikely((n->row & UNUSUAL) != 0))
+        to->saved_at = saved_at(n->row, to + 1);
     r->placed[n->depth] = (uint16_t)id;
 }
 
@@ -269,15 +270,17 @@ static inline bool take(struct trial *t, uint32_t site) {
     uint32_t more = is_end(outermost(r)[-1].ra);
     if (gm_unlikely(t->joined <= more) && !has_outermost(r, t, more))
         return false;
-    uint32_t common = t->joined;
+    uint32_t common = t->joined, i = t->n;
     struct replay_frame *to = outermost(r) - common;
-    bool same = true;
-    for (uint32_t i = t->n; i-- != 0;) {
-        const struct replay_node *n = &r->nodes[t->nodes[i]];
-        to--;
-        same = same && n->depth < r->nremembered && to->sp == n->sp && to->ra == n->ra;
-        common += same;
-        put_node(r, to, t->nodes[i], same);
+    for (; i != 0; i--, common++) { /* the same but for a register */
+        const struct replay_node *n = &r->nodes[t->nodes[i - 1]];
+        if (common == r->nremembered || to[-1].sp != n->sp || to[-1].ra != n->ra)
+            break;
+        put_node(r, --to, t->nodes[i - 1]);
+    }
+    for (; i != 0; i--) {
+        put_node(r, --to, t->nodes[i - 1]);
+        to->stamp = r->number + 1;
     }
     __atomic_store_n(&r->number, r->number + 1, __ATOMIC_RELAXED);
     r->nremembered = r->plain = r->nplaced = t->joined + t->n;
@@ -305,11 +308,10 @@ static gm_noinline void decide(struct replay_learning *l) {
     l->tries = l->hits = 0;
 }
 
-bool replay_recall(struct replay *r, uint64_t fp, const struct replay_frame *sure) {
-    uint32_t generation = atomic_load_explicit(&codeobj_generation, memory_order_acquire);
-    if (replay_self.record != r || replay_self.number != r->thread || generation != r->generation ||
-        !stackmem_is_here(&r->memory, fp) || !r->complete || r->crossed ||
-        r->plain != r->nremembered)
+/* recall is a capture for stacks that are known by heart.  False: it has done nothing, for this is
+ * none of them.  sure: as is_again has left it, but not NULL. */
+static inline bool recall(struct replay *r, uint64_t fp, const struct replay_frame *sure) {
+    if (!r->complete || r->crossed || r->plain != r->nremembered)
         return false;
     if (gm_unlikely(++r->learning.tries == DECIDE_AFTER))
         decide(&r->learning);
@@ -323,9 +325,19 @@ bool replay_recall(struct replay *r, uint64_t fp, const struct replay_frame *sur
     if (id == 0)
         return false;
     atomic_thread_fence(memory_order_acquire);
-    if (generation != atomic_load_explicit(&codeobj_generation, memory_order_relaxed) ||
+    if (r->generation != atomic_load_explicit(&codeobj_generation, memory_order_relaxed) ||
         !take(&t, r->nodes[id].site))
         return false;
     r->learning.hits++;
     return true;
+}
+
+gm_noinline void replay_recall_or_walk(struct replay *r, uint64_t fp, uint64_t *pcs, unsigned depth,
+                                       struct replay_frame *sure) {
+    r->learning.key = REPLAY_INDEX;
+    if (r->learning.asleep != 0)
+        r->learning.asleep--;
+    else if (sure != NULL && recall(r, fp, sure))
+        return;
+    replay_walk(r, fp, pcs, depth, sure);
 }
