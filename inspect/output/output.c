@@ -120,14 +120,15 @@ static int find_column(const struct output *o, const char *name, size_t n, const
     return -1;
 }
 
-/* choose_columns fills o->shown from --columns, or with the format's own choice. */
+/* choose_columns fills o->shown from --columns, or with the format's own choice; rows that stand in
+ * the order of a column are shown with it. */
 static bool choose_columns(struct output *o, struct failure *failure) {
     const char *p = o->options->columns;
     bool table = o->options->format == OUTPUT_TABLE;
     if (!p) {
         o->shown = must_calloc(o->ncolumns, sizeof(*o->shown));
         for (size_t i = 0; i < o->ncolumns; i++)
-            if (!table || !(o->columns[i].flags & COLUMN_EXTRA))
+            if (!table || !(o->columns[i].flags & COLUMN_EXTRA) || (int)i == o->sort_column)
                 o->shown[o->nshown++] = i;
         return true;
     }
@@ -190,7 +191,7 @@ struct output *output_open(const struct output_options *options, const char *ver
     o->verb = verb;
     o->columns = columns;
     o->ncolumns = ncolumns;
-    if (!choose_columns(o, failure) || !choose_order(o, failure)) {
+    if (!choose_order(o, failure) || !choose_columns(o, failure)) {
         output_free(o);
         return NULL;
     }

@@ -172,12 +172,13 @@ static void keep_columns(const struct layout *l, size_t n, size_t width, unsigne
     }
 }
 
-/* drop_columns takes optional columns out for which there is no room; returns how many are left. */
-static size_t drop_columns(struct layout *l, size_t n, size_t width, size_t nrows) {
+/* drop_columns takes optional columns out for which there is no room, but not the one that the rows
+ * are sorted by (-1: none); returns how many are left. */
+static size_t drop_columns(struct layout *l, size_t n, int sorted, size_t width, size_t nrows) {
     bool *keep = must_calloc(n, sizeof(*keep));
     size_t left = 0;
     for (size_t i = 0; i < n; i++)
-        keep[i] = !(l[i].column->flags & COLUMN_OPTIONAL);
+        keep[i] = !(l[i].column->flags & COLUMN_OPTIONAL) || (int)l[i].index == sorted;
     keep_columns(l, n, width, COLUMN_OPTIONAL | COLUMN_LATE, 0, keep);
     keep_columns(l, n, width, COLUMN_OPTIONAL, COLUMN_LATE, keep);
     for (size_t i = 0; i < n; i++) {
@@ -326,7 +327,7 @@ void output_table(struct output *o, size_t nrows) {
     for (size_t i = 0; i < n; i++)
         lay_out(&l[i], o, o->shown[i], nrows);
     if (width && !o->options->columns)
-        n = drop_columns(l, n, width, nrows);
+        n = drop_columns(l, n, o->sort_column, width, nrows);
     bool fits = !width || least_width(l, n) <= width;
     if (width && fits)
         cut_columns(l, n, width, nrows);

@@ -107,12 +107,26 @@ static const char first_sites[] =
     "SELECT site_id FROM site_figure WHERE snapshot_id = :snapshot"
     " ORDER BY live_bytes DESC, alloc_bytes DESC, site_id LIMIT :limit";
 
-/* columns_by returns the columns of rows that are several stacks'. */
-static const char *columns_by(bool module, bool narrow) {
-    if (module)
-        return narrow ? "live,objects,module" : "live,percent,objects,total,total_objects,module";
-    return narrow ? "live,objects,function,location"
-                  : "live,percent,objects,total,total_objects,function,location";
+/* sorted_by returns the name of the column that --sort names, "" if it names none, or one of list.
+ */
+static const char *sorted_by(const char *sort, const char *list) {
+    size_t n = sort ? strcspn(sort, ":") : 0;
+    for (size_t i = 0; n && i < sizeof(columns) / sizeof(*columns); i++)
+        if (strncasecmp(columns[i].name, sort, n) == 0 && columns[i].name[n] == '\0')
+            return strstr(list, columns[i].name) ? "" : columns[i].name;
+    return "";
+}
+
+/* columns_by returns the columns of rows that are several stacks', and of these always the one that
+ * they are sorted by; to be freed. */
+static char *columns_by(bool module, bool narrow, const char *sort) {
+    const char *figures = narrow ? "live,objects," : "live,percent,objects,total,total_objects,";
+    const char *names = module ? "module" : "function,location";
+    char *list = must_format("%s%s", figures, names);
+    const char *sorted = sorted_by(sort, list);
+    char *ret = must_format("%s%s%s%s", figures, sorted, sorted[0] ? "," : "", names);
+    free(list);
+    return ret;
 }
 
 static enum status show(struct command_line *line, const struct target *target,
@@ -130,7 +144,8 @@ static enum status show(struct command_line *line, const struct target *target,
                                      .nbindings = 1};
     size_t width = output_width(&line->output);
     if (own->by != BY_STACK && line->output.format == OUTPUT_TABLE && !line->output.columns)
-        line->output.columns = columns_by(own->by == BY_MODULE, width && width < 90);
+        line->output.columns =
+            columns_by(own->by == BY_MODULE, width && width < 90, line->output.sort);
     return own->stacks ? stacks_show(line, target, &stacks_of_sites, &query, failure)
                        : view_show(line, target, &query, failure);
 }

@@ -61,6 +61,20 @@ PYTHON
     [ "$("$GOINSPECT" spans demo.gmi --limit 0 -o csv --no-header | wc -l)" = 0 ]
 }
 
+@test "the column that rows are sorted by is shown, however narrow the terminal" {
+    local columns what
+    for columns in 50 80 120; do
+        for what in "sites --by function:total" "sites --by module:TOTAL_OBJECTS" "sites --by line:given" \
+            "sites:total" "sites:samples" "escape --table:life99"; do
+            # shellcheck disable=SC2086
+            COLUMNS=$columns "$GOINSPECT" ${what%:*} demo.gmi --sort "${what##*:}:desc" >out
+            name=${what##*:} name=${name^^}
+            grep -q "${name/_/ }" out || { echo "$what at $columns"; cat out; return 1; }
+        done
+    done
+    refuses 64 "sort: no column 'tota': did you mean total\?" sites demo.gmi --by function --sort tota
+}
+
 @test "JSON is valid whatever the bytes" {
     "$GOINSPECT" sql demo.gmi "SELECT CAST(x'ff41fe00c0af22' AS TEXT) AS s, char(27, 10, 9, 34, 92, 127, 155) AS c,
         x'00ff' AS b, NULL AS n, 1e999 AS inf, 0.1 AS r, -9223372036854775808 AS i" -o json >row.json
