@@ -281,7 +281,7 @@ int db_import(const char *path, const struct image *im, const struct db_import_o
     image_section(im, GOMALLOC_SECTION_PROCESS, &nprocesses);
     if (nprocesses == 0)
         return db_fault(&m.fault, -EINVAL, "the image does not say which process it is of");
-    vtab_object_watch(options ? options->progress : NULL);
+    image_watch(options ? options->progress : NULL);
     int rc = check_choice(&m);
     if (!rc)
         rc = check_target(&m.fault, &exists);
@@ -292,7 +292,7 @@ int db_import(const char *path, const struct image *im, const struct db_import_o
     /* -EEXIST: another program was faster. */
     if (exists || rc == -EEXIST)
         rc = rc && rc != -EEXIST ? rc : import_existing(&m);
-    vtab_object_watch(NULL);
+    image_watch(NULL);
     if (!rc && ret)
         *ret = m.result;
     return rc;

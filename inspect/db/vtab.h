@@ -81,10 +81,6 @@ int vtab_create(sqlite3 *db, const struct vtab_class *class, const struct vtab_w
 /* vtab_create_all makes all of them, and the table image_column that explains their columns. */
 int vtab_create_all(sqlite3 *db, const struct vtab_world *world);
 
-/* vtab_object_watch has show called as walks over all objects go on, until it is called with NULL.
- */
-void vtab_object_watch(void (*show)(const char *what, size_t done, size_t total));
-
 /* vtab_result_text returns text, bytes that are no UTF-8 replaced by '?'. */
 void vtab_result_text(sqlite3_context *ctx, const char *text, size_t length);
 

@@ -8,6 +8,8 @@
 #include "image/backing.h"
 #include "db/vtab.h"
 
+#define WATCH_EVERY 64 /* spans, which may have a thousand objects each */
+
 #define INTEGER(name, text)                                                                        \
     { name, COLUMN_DERIVED_INTEGER, 0, 0, text }
 
@@ -15,6 +17,9 @@
 struct figure_cursor {
     struct vtab_cursor base;
     size_t at, end;
+    size_t summed_up; /* number + 1 of the span that these are of; 0: none */
+    uint64_t known;   /* live objects in it whose size is known */
+    uint64_t asked;   /* bytes that they asked for */
 };
 
 static enum gomalloc_section_id section_of(const struct vtab_class *class) {
@@ -46,7 +51,10 @@ static bool figure_eof(struct vtab_cursor *base) {
 }
 
 static int figure_next(struct vtab_cursor *base) {
-    ((struct figure_cursor *)base)->at++;
+    struct figure_cursor *c = (struct figure_cursor *)base;
+    c->at++;
+    if (c->at % WATCH_EVERY == 0 && base->class == &vtab_span_figure_class)
+        image_passed("measuring spans", c->at, c->end);
     return SQLITE_OK;
 }
 
@@ -80,28 +88,33 @@ static const struct image_column span_figure_columns[] = {
     [FREE_RESIDENT] = INTEGER("free_resident", "of resident_bytes, in free slots"),
 };
 
-/* requests counts the live objects of a span whose size is known, or sums these sizes up. */
-static uint64_t requests(const struct image *im, size_t span, bool sum) {
+/* sum_up counts the live objects of the cursor's span whose size is known, and these sizes. */
+static void sum_up(struct figure_cursor *c) {
     size_t n;
+    const struct image *im = c->base.world->im;
     const struct gomalloc_span *s =
-        (const struct gomalloc_span *)image_section(im, GOMALLOC_SECTION_SPAN, &n) + span;
+        (const struct gomalloc_span *)image_section(im, GOMALLOC_SECTION_SPAN, &n) + c->at;
     struct image_object_iter it;
     struct image_object o;
-    uint64_t ret = 0;
+    if (c->summed_up == c->at + 1)
+        return;
+    c->summed_up = c->at + 1;
+    c->known = c->asked = 0;
     if (s->slot_index == GOMALLOC_NO_SLOTS && s->large_requested == 0)
-        return 0;
-    image_object_begin_span(im, &it, span);
-    while (image_object_next(&it, &o))
-        if (o.requested_known)
-            ret += sum ? o.requested : 1;
-    return ret;
+        return;
+    image_object_begin_span(im, &it, c->at);
+    while (image_object_next(&it, &o)) {
+        c->known += o.requested_known;
+        c->asked += o.requested_known ? o.requested : 0;
+    }
 }
 
 static int span_figure_column(struct vtab_cursor *base, sqlite3_context *ctx, int column) {
-    size_t n, at = ((struct figure_cursor *)base)->at;
+    struct figure_cursor *c = (struct figure_cursor *)base;
+    size_t n;
     const struct image *im = base->world->im;
     const struct gomalloc_span *s =
-        (const struct gomalloc_span *)image_section(im, GOMALLOC_SECTION_SPAN, &n) + at;
+        (const struct gomalloc_span *)image_section(im, GOMALLOC_SECTION_SPAN, &n) + c->at;
     struct backing_sum sum;
     uint64_t live, free;
     switch (column) {
@@ -110,7 +123,8 @@ static int span_figure_column(struct vtab_cursor *base, sqlite3_context *ctx, in
         break;
     case RECORDED:
     case REQUESTED:
-        sqlite3_result_int64(ctx, (int64_t)requests(im, at, column == REQUESTED));
+        sum_up(c);
+        sqlite3_result_int64(ctx, (int64_t)(column == RECORDED ? c->known : c->asked));
         break;
     case RESIDENT:
     case SWAPPED:

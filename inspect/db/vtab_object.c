@@ -36,17 +36,7 @@ struct object_cursor {
     struct image_object_iter it;
     struct image_object object;
     bool more;
-    size_t passed; /* objects */
-    size_t total;  /* of a walk over all that is watched, else 0 */
 };
-
-#define WATCH_EVERY 65536 /* objects */
-
-static void (*watcher)(const char *what, size_t done, size_t total);
-
-void vtab_object_watch(void (*show)(const char *what, size_t done, size_t total)) {
-    watcher = show;
-}
 
 static double object_rows(const struct vtab_world *world, const struct vtab_class *class) {
     size_t n, live = 0;
@@ -60,8 +50,6 @@ static double object_rows(const struct vtab_world *world, const struct vtab_clas
 static int object_next(struct vtab_cursor *base) {
     struct object_cursor *c = (struct object_cursor *)base;
     c->more = image_object_next(&c->it, &c->object);
-    if (++c->passed % WATCH_EVERY == 0 && c->total && watcher)
-        watcher("storing objects", c->passed, c->total);
     return SQLITE_OK;
 }
 
@@ -85,10 +73,8 @@ static int object_filter(struct vtab_cursor *base, int key, int64_t value) {
         if (span == SIZE_MAX)
             return SQLITE_OK;
         image_object_begin_span(im, &c->it, span);
-    } else {
-        image_object_begin(im, &c->it);
-        c->total = watcher ? (size_t)object_rows(base->world, base->class) : 0;
-    }
+    } else
+        image_object_begin_watched(im, "storing objects", &c->it); /* only an import is watched */
     return object_next(base);
 }
 

@@ -97,17 +97,28 @@ struct image_object {
 /* A walk over the live objects of an image in the order of their addresses. */
 struct image_object_iter {
     const struct image *im;
-    size_t rank;   /* of the next span, spans ordered by base */
-    size_t limit;  /* rank of the first span not to visit */
-    uint32_t slot; /* next one to look at in it */
+    size_t rank;      /* of the next span, spans ordered by base */
+    size_t limit;     /* rank of the first span not to visit */
+    uint32_t slot;    /* next one to look at in it */
+    const char *what; /* it is for; told with passed and total to who watches */
+    size_t passed;    /* objects */
+    size_t total;     /* 0: nobody watches */
 };
 
-/* image_object_begin starts a walk over all objects, image_object_begin_span over one span's. */
+/* image_object_begin starts a walk over all objects, image_object_begin_span over one span's;
+ * image_object_begin_watched one that takes long where there are many, for `what`. */
 void image_object_begin(const struct image *im, struct image_object_iter *it);
+void image_object_begin_watched(const struct image *im, const char *what,
+                                struct image_object_iter *it);
 void image_object_begin_span(const struct image *im, struct image_object_iter *it, size_t span);
 
 /* image_object_next fills ret with the next object; false at the end. */
 bool image_object_next(struct image_object_iter *it, struct image_object *ret);
+
+/* image_watch has show called as what takes long goes on, until it is called with NULL;
+ * image_passed is for those who walk over something else than objects. */
+void image_watch(void (*show)(const char *what, size_t done, size_t total));
+void image_passed(const char *what, size_t done, size_t total);
 
 /* image_object_at fills ret with the live object that holds address; false if none does. */
 bool image_object_at(const struct image *im, uint64_t address, struct image_object *ret);

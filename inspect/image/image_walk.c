@@ -8,6 +8,8 @@
 #include "image/column.h"
 #include "image/image_private.h"
 
+#define WATCH_EVERY 16384 /* objects; who watches is told of so many together */
+
 const struct gomalloc_image *image_header(const struct image *im) {
     return &im->header;
 }
@@ -145,6 +147,27 @@ void image_object_begin(const struct image *im, struct image_object_iter *it) {
     *it = (struct image_object_iter){.im = im, .limit = im->sections[GOMALLOC_SECTION_SPAN].count};
 }
 
+static void (*watcher)(const char *what, size_t done, size_t total);
+
+void image_watch(void (*show)(const char *what, size_t done, size_t total)) {
+    watcher = show;
+}
+
+void image_passed(const char *what, size_t done, size_t total) {
+    if (watcher)
+        watcher(what, done, total);
+}
+
+void image_object_begin_watched(const struct image *im, const char *what,
+                                struct image_object_iter *it) {
+    const struct image_records *r = &im->sections[GOMALLOC_SECTION_SPAN];
+    const struct gomalloc_span *spans = r->records;
+    image_object_begin(im, it);
+    it->what = what;
+    for (size_t i = 0; watcher && i < r->count; i++)
+        it->total += spans[i].state == GOMALLOC_SPAN_IN_USE ? spans[i].live : 0;
+}
+
 void image_object_begin_span(const struct image *im, struct image_object_iter *it, size_t span) {
     const struct image_records *r = &im->sections[GOMALLOC_SECTION_SPAN];
     const struct gomalloc_span *spans = r->records;
@@ -159,6 +182,8 @@ bool image_object_next(struct image_object_iter *it, struct image_object *ret) {
         if (slot < s->nelems) {
             fill(it->im, s, slot, ret);
             it->slot = slot + 1;
+            if (it->total && ++it->passed % WATCH_EVERY == 0)
+                image_passed(it->what, it->passed, it->total);
             return true;
         }
     }

@@ -248,7 +248,7 @@ static void walk(struct walk *w) {
     size_t nstacks, at = 0;
     const struct gomalloc_span **stacks = stack_spans(w->im, &nstacks);
     w->failed = !stacks;
-    image_object_begin(w->im, &it);
+    image_object_begin_watched(w->im, "finding pins", &it);
     while (!w->failed && image_object_next(&it, &o)) {
         while (at < nstacks && stacks[at]->base < o.address)
             add_stacks(w, stacks[at++]);

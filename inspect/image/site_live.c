@@ -93,7 +93,7 @@ struct site_live *site_live_new(const struct image *im) {
     struct image_object_iter it;
     struct image_object o;
     struct site_live_row *last = NULL;
-    image_object_begin(im, &it);
+    image_object_begin_watched(im, "summing up sites", &it);
     while (live && image_object_next(&it, &o)) {
         if (count(&t, &o, &last)) {
             free(t.rows);
