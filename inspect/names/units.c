@@ -32,8 +32,10 @@
 #include <elfutils/libdwelf.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "names/blocks.h"
+#include "names/diename.h"
 #include "names/ranges.h"
 #include "base/say.h"
 #include "names/separate.h"
@@ -67,10 +69,12 @@ struct units {
     bool has_lines;
     char *missing; /* .dwo that is not there; NULL */
     enum depth depth;
-    struct ranges collected; /* its functions; their numbers are places in blocks */
-    struct blocks blocks;    /* what is inlined in them */
-    uint64_t bytes;          /* of its entries, so at most so many */
-    uint64_t left;           /* entries that may still be looked at for one address */
+    struct ranges collected;  /* its functions; their numbers are places in blocks */
+    struct blocks blocks;     /* what is inlined in them */
+    uint64_t bytes;           /* of its entries, so at most so many */
+    uint64_t left;            /* entries that may still be looked at for one address */
+    char *made[MOST_INLINED]; /* names of the last lookup that stand nowhere in the file */
+    size_t nmade;
 };
 
 /* step counts one more entry that is looked at; false when it is enough. */
@@ -130,13 +134,17 @@ static struct range *function_at(struct units *u, Dwarf_Addr address) {
     return found;
 }
 
-static const char *die_name(Dwarf_Die *die) {
-    Dwarf_Attribute attribute;
-    const char *name = NULL;
-    if (dwarf_attr_integrate(die, DW_AT_linkage_name, &attribute) ||
-        dwarf_attr_integrate(die, DW_AT_MIPS_linkage_name, &attribute))
-        name = dwarf_formstring(&attribute);
-    return name ? name : dwarf_diename(die);
+/* function_name returns a name that lasts until the next lookup. */
+static const char *function_name(struct units *u, Dwarf_Die *die) {
+    char *closure = u->nmade < MOST_INLINED ? diename_closure(die, &u->left) : NULL;
+    if (!closure)
+        return diename(die);
+    return u->made[u->nmade++] = closure;
+}
+
+static void forget_names(struct units *u) {
+    while (u->nmade > 0)
+        free(u->made[--u->nmade]);
 }
 
 static unsigned unsigned_attribute(Dwarf_Die *die, unsigned name) {
@@ -171,6 +179,7 @@ static void set_line(struct units *u, struct debuginfo_frame *frame, Dwarf_Addr 
 
 size_t units_lookup(struct units *u, uint64_t address, struct debuginfo_frame *frames, size_t max) {
     Dwarf_Die chain[MOST_INLINED];
+    forget_names(u);
     if (u->unit == UNITS_NONE || max == 0)
         return 0;
     struct range *function = function_at(u, address);
@@ -183,7 +192,8 @@ size_t units_lookup(struct units *u, uint64_t address, struct debuginfo_frame *f
     u->left = u->bytes;
     size_t n = blocks_chain(&u->blocks, function, address, chain, MOST_INLINED), used = 0;
     for (size_t i = n; i-- > 0 && used < max; used++) {
-        frames[used] = (struct debuginfo_frame){.function = die_name(&chain[i]), .inlined = i > 0};
+        frames[used] =
+            (struct debuginfo_frame){.function = function_name(u, &chain[i]), .inlined = i > 0};
         if (i + 1 < n)
             set_call(u, &frames[used], &chain[i + 1]);
         else
@@ -229,6 +239,18 @@ static void leave(struct units *u) {
     u->missing = NULL;
 }
 
+/* package_of returns the DWARF package that lies beside the program, to be freed; NULL: none. */
+static char *package_of(const struct units *u) {
+    size_t n = strlen(u->file->path);
+    if (n > 6 && strcmp(u->file->path + n - 6, ".debug") == 0)
+        n -= 6;
+    char *path = must_format("%.*s.dwp", (int)n, u->file->path);
+    if (access(path, F_OK) == 0)
+        return path;
+    free(path);
+    return NULL;
+}
+
 /* find_split sets u->functions to the entry in the .dwo, if the unit is split. */
 static void find_split(struct units *u) {
     Dwarf_Attribute name;
@@ -246,7 +268,11 @@ static void find_split(struct units *u) {
                               dwarf_attr(&u->lines, DW_AT_GNU_dwo_name, &name)
                           ? dwarf_formstring(&name)
                           : NULL;
-    u->missing = must_dup(dwo ? dwo : ".dwo");
+    char *package = package_of(u);
+    u->missing = package ? must_format("%s is a DWARF package, which cannot be read, and %s",
+                                       package, dwo ? dwo : "its .dwo")
+                         : must_dup(dwo ? dwo : ".dwo");
+    free(package);
 }
 
 void units_enter(struct units *u, uint32_t unit) {
@@ -328,6 +354,7 @@ void units_free(struct units *u) {
     if (!u)
         return;
     leave(u);
+    forget_names(u);
     dwarf_end(u->dwarf);
     dwarf_end(u->alt);
     elffile_close(&u->alt_file);

@@ -2,15 +2,18 @@
  *
  * Verdicts for people.
  *
- * A line is FILE:LINE:COLUMN: FUNCTION: VERDICT, the form that editors find places in; it is not
- * cut to the terminal, since what could be done about it stands at its end.  Of one site there is
+ * A line is FILE:LINE:COLUMN: FUNCTION: VERDICT, the form that editors find places in; it is broken
+ * and not cut to the terminal, since what could be done about it stands at its end: only a name
+ * that is wider than the terminal is cut.  Of one site there is
  * more: how many objects ended how, how long they lived, and which calls of its stack had ended by
  * then.
  */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "report/escapes.h"
+#include "base/elide.h"
 #include "base/text.h"
 
 /* column_text returns a column's text without controls, to be freed. */
@@ -49,12 +52,26 @@ enum { L_LOCATION, L_FUNCTION, L_TEXT, L_SUGGESTION, L_COLON };
 
 #define INDENT 4 /* of what does not fit on a terminal's line */
 
+/* word_length returns the bytes up to the next blank that is not within a name's <>. */
+static size_t word_length(const char *text) {
+    size_t n = 0;
+    int depth = 0;
+    for (; text[n] && (text[n] != ' ' || depth > 0); n++) {
+        bool opens = n > 0 && text[n] == '<' && (isalnum((unsigned char)text[n - 1]) || depth > 0);
+        depth += opens;
+        depth -= text[n] == '>' && depth > 0 && text[n - 1] != '-';
+    }
+    return depth > 0 ? strcspn(text, " ") : n; /* not a name's: operator< */
+}
+
 /* put_words writes words after `at` cells of a line, and goes to the next line between two of them
- * when one would not fit; width 0 = any will. */
+ * when one would not fit; width 0 = any will.  A word that is wider than a line is a name, and cut.
+ */
 static void put_words(FILE *out, const char *text, size_t at, size_t width) {
     while (*text) {
-        size_t n = strcspn(text, " ");
-        char *word = must_dup_n(text, n);
+        size_t n = word_length(text);
+        char *whole = must_dup_n(text, n);
+        char *word = width > 2 * INDENT ? elide_name(whole, width - INDENT) : must_dup(whole);
         size_t cells = text_width(word);
         if (width && at > INDENT && at + 1 + cells > width) {
             fprintf(out, "\n%*s%s", INDENT, "", word);
@@ -64,6 +81,7 @@ static void put_words(FILE *out, const char *text, size_t at, size_t width) {
             at += 1 + cells;
         }
         free(word);
+        free(whole);
         text += n + strspn(text + n, " ");
     }
     fputc('\n', out);
@@ -72,20 +90,24 @@ static void put_words(FILE *out, const char *text, size_t at, size_t width) {
 static void put_line(const struct command_line *line, sqlite3_stmt *stmt) {
     FILE *out = line->output.out;
     bool bold = output_has_color(&line->output), colon = sqlite3_column_int(stmt, L_COLON);
+    size_t width = output_width(&line->output);
     char *location = column_text(stmt, L_LOCATION, "??");
-    char *function = column_text(stmt, L_FUNCTION, ""), *text = column_text(stmt, L_TEXT, "");
+    char *name = column_text(stmt, L_FUNCTION, ""), *text = column_text(stmt, L_TEXT, "");
     char *suggestion = column_text(stmt, L_SUGGESTION, "");
+    /* cut as a whole, before its blanks are taken for the ends of words */
+    char *function = width > 2 * INDENT ? elide_name(name, width - INDENT - 1) : must_dup(name);
     char *words = must_format("%s%s%s%s%s", function, function[0] ? ": " : "", text,
                               !suggestion[0] ? ""
                               : colon        ? ": "
                                              : "; ",
                               suggestion);
     fprintf(out, bold ? "\033[1m%s:\033[0m" : "%s:", location);
-    put_words(out, words, text_width(location) + 1, output_width(&line->output));
+    put_words(out, words, text_width(location) + 1, width);
     free(words);
     free(suggestion);
     free(text);
     free(function);
+    free(name);
     free(location);
 }
 
@@ -130,8 +152,9 @@ static void put_proved(FILE *out, int64_t n) {
 }
 
 /* put_rows has a line written for each row of a statement. */
-static enum status put_rows(FILE *out, const struct target *target, const struct view_query *query,
-                            const char *sql, void (*put_row)(FILE *out, sqlite3_stmt *stmt),
+static enum status put_rows(FILE *out, size_t width, const struct target *target,
+                            const struct view_query *query, const char *sql,
+                            void (*put_row)(FILE *out, sqlite3_stmt *stmt, size_t width),
                             struct failure *failure) {
     sqlite3_stmt *stmt = NULL;
     int step;
@@ -140,7 +163,7 @@ static enum status put_rows(FILE *out, const struct target *target, const struct
         return status;
     while ((step = sqlite3_step(stmt)) == SQLITE_ROW) {
         count(out, sqlite3_column_int64(stmt, 0));
-        put_row(out, stmt);
+        put_row(out, stmt, width);
     }
     return finish(stmt, step, failure);
 }
@@ -150,7 +173,7 @@ static const char outlived_sql[] =
     "SELECT objects, calls_up, function, location, proved FROM v1_outlived"
     " WHERE snapshot_id = :snapshot AND site_id = :site ORDER BY calls_up IS NULL, calls_up";
 
-static void put_outlived(FILE *out, sqlite3_stmt *stmt) {
+static void put_outlived(FILE *out, sqlite3_stmt *stmt, size_t width) {
     if (is_null(stmt, 1)) {
         fputs("outlived other numbers of calls\n", out);
         return;
@@ -160,7 +183,11 @@ static void put_outlived(FILE *out, sqlite3_stmt *stmt) {
         fprintf(out, "escaped %d call%s up, freed before ", up, up == 1 ? "" : "s");
     else
         fputs("not seen to escape, freed before ", out);
-    put(out, stmt, 2, "the call there");
+    char *name = column_text(stmt, 2, "the call there");
+    char *cut = width > 40 ? elide_name(name, width - 16) : elide_name(name, width ? 24 : 0);
+    fputs(cut, out);
+    free(cut);
+    free(name);
     if (!is_null(stmt, 3)) {
         fputs(" (", out);
         put(out, stmt, 3, "");
@@ -175,7 +202,8 @@ static const char handover_sql[] = "SELECT objects, allocated_by, freed_by FROM 
                                    " WHERE snapshot_id = :snapshot AND site_id = :site"
                                    " ORDER BY objects DESC, from_tid, to_tid LIMIT 10";
 
-static void put_handover(FILE *out, sqlite3_stmt *stmt) {
+static void put_handover(FILE *out, sqlite3_stmt *stmt, size_t width) {
+    (void)width;
     fputs("allocated by thread \"", out);
     put(out, stmt, 1, "");
     fputs("\", freed by thread \"", out);
@@ -237,32 +265,73 @@ static void put_chains(FILE *out, sqlite3_stmt *stmt) {
             of, p50, p99);
 }
 
+/* put_frame has two lines on a terminal that is too narrow for one, and shortens what is too long
+ * even so. */
+static void put_frame(const struct command_line *line, const char *lead, const char *name,
+                      const char *place, const char *tail) {
+    size_t width = output_width(&line->output), indent = strlen(lead);
+    size_t cells = indent + text_width(name) + text_width(place) + strlen(tail);
+    if (!width || cells <= width) {
+        fprintf(line->output.out, "%s%s%s%s\n", lead, name, place, tail);
+        return;
+    }
+    place += strspn(place, " ");
+    size_t room = width > indent + 16 ? width - indent : 16;
+    char *short_name = elide_name(name, room);
+    char *short_place = elide_begin(place, room - 2 - (tail[0] ? strlen(tail) : 0));
+    fprintf(line->output.out, "%s%s\n%*s%s%s\n", lead, short_name, (int)indent + 2, "", short_place,
+            tail);
+    free(short_place);
+    free(short_name);
+}
+
 /* put_stack prints the site's stack, and which calls had ended when most objects were freed. */
-static enum status put_stack(FILE *out, const struct target *target, const struct view_query *query,
-                             struct failure *failure) {
+static enum status put_stack(const struct command_line *line, const struct target *target,
+                             const struct view_query *query, struct failure *failure) {
     static const char sql[] =
-        "SELECT s.frame, s.text, s.allocator,"
+        "SELECT name, substr(text, length(name) + 1), allocator, ended FROM ("
+        "SELECT printf('#%d %s', s.frame, coalesce(s.function, '?' || '?')) AS name, s.text, "
+        "s.allocator,"
+        " s.frame, s.inline_depth,"
         " CASE WHEN s.inlined THEN NULL ELSE s.frame < e.wrappers + coalesce(e.calls_up, 0) END"
-        " FROM v1_escape e JOIN v1_stack s ON +s.snapshot_id = e.snapshot_id"
-        " AND s.site_id = e.site_id WHERE e.snapshot_id = :snapshot AND e.site_id = :site"
-        " ORDER BY s.frame, s.inline_depth";
+        " AS ended FROM v1_escape e JOIN v1_stack s ON +s.snapshot_id = e.snapshot_id"
+        " AND s.site_id = e.site_id WHERE e.snapshot_id = :snapshot AND e.site_id = :site)"
+        " ORDER BY frame, inline_depth";
     sqlite3_stmt *stmt = NULL;
     int step;
     enum status status = view_prepare(target, sql, query, &stmt, failure);
     if (status != STATUS_DONE)
         return status;
-    fputs("\nstack, and which calls had ended when most objects were freed\n", out);
+    output_text(&line->output, "\nstack, and which calls had ended when most objects were freed\n");
     while ((step = sqlite3_step(stmt)) == SQLITE_ROW) {
-        fputs(sqlite3_column_int(stmt, 3) ? "    ended  " : "           ", out);
-        put(out, stmt, 1, "??");
-        fputs(sqlite3_column_int(stmt, 2) ? "  (wrapper)\n" : "\n", out);
+        char *name = column_text(stmt, 0, "??"), *place = column_text(stmt, 1, "");
+        put_frame(line, sqlite3_column_int(stmt, 3) ? "    ended  " : "           ", name, place,
+                  sqlite3_column_int(stmt, 2) ? "  (wrapper)" : "");
+        free(place);
+        free(name);
     }
     return finish(stmt, step, failure);
 }
 
+/* put_figures says how many objects ended how, and how long they lived. */
+static enum status put_figures(FILE *out, size_t width, sqlite3_stmt *stmt,
+                               const struct target *target, const struct view_query *query,
+                               struct failure *failure) {
+    char judged[TEXT_NUMBER_SIZE], objects[TEXT_NUMBER_SIZE];
+    text_count(judged, sqlite3_column_int64(stmt, S_JUDGED));
+    text_count(objects, sqlite3_column_int64(stmt, S_OBJECTS));
+    fprintf(out, "\njudged: %s of %s objects\n", judged, objects);
+    enum status status = put_rows(out, width, target, query, outlived_sql, put_outlived, failure);
+    put_counts(out, stmt);
+    if (status == STATUS_DONE)
+        status = put_rows(out, width, target, query, handover_sql, put_handover, failure);
+    put_lifetimes(out, stmt);
+    put_chains(out, stmt);
+    return status;
+}
+
 enum status escapes_site(const struct command_line *line, const struct target *target, int64_t site,
                          bool *ret_found, struct failure *failure) {
-    FILE *out = line->output.out;
     const struct view_binding binding = {":site", site, NULL};
     const struct view_query query = {.bindings = &binding, .nbindings = 1};
     sqlite3_stmt *stmt = NULL;
@@ -272,19 +341,13 @@ enum status escapes_site(const struct command_line *line, const struct target *t
     int step = sqlite3_step(stmt);
     *ret_found = step == SQLITE_ROW;
     if (*ret_found) {
-        char judged[TEXT_NUMBER_SIZE], objects[TEXT_NUMBER_SIZE];
+        struct output_prose prose;
         put_line(line, stmt);
-        text_count(judged, sqlite3_column_int64(stmt, S_JUDGED));
-        text_count(objects, sqlite3_column_int64(stmt, S_OBJECTS));
-        fprintf(out, "\njudged: %s of %s objects\n", judged, objects);
-        status = put_rows(out, target, &query, outlived_sql, put_outlived, failure);
-        put_counts(out, stmt);
+        status = put_figures(output_prose(&prose), output_width(&line->output), stmt, target,
+                             &query, failure);
+        output_prose_end(&line->output, &prose);
         if (status == STATUS_DONE)
-            status = put_rows(out, target, &query, handover_sql, put_handover, failure);
-        put_lifetimes(out, stmt);
-        put_chains(out, stmt);
-        if (status == STATUS_DONE)
-            status = put_stack(out, target, &query, failure);
+            status = put_stack(line, target, &query, failure);
     }
     enum status end = finish(stmt, step, failure);
     return status == STATUS_DONE ? end : status;

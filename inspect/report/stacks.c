@@ -149,11 +149,11 @@ static void print_frame(const struct command_line *line, const struct shape *sha
     free(place);
 }
 
-static void print_end(FILE *out, int truncated, int stopped) {
+static void print_end(const struct command_line *line, int truncated, int stopped) {
     if (truncated)
-        fputs("    ... not all frames are kept: deeper than the bound\n", out);
+        output_text(&line->output, "    ... not all frames are kept: deeper than the bound\n");
     if (stopped)
-        fputs("    ... outermost frames are missing: the unwinder gave up\n", out);
+        output_text(&line->output, "    ... outermost frames are missing: the unwinder gave up\n");
 }
 
 static enum status print_stacks(const struct command_line *line, const struct shape *shape,
@@ -163,7 +163,7 @@ static enum status print_stacks(const struct command_line *line, const struct sh
     int truncated = 0, stopped = 0, step;
     while ((step = sqlite3_step(stmt)) == SQLITE_ROW) {
         if (sqlite3_column_int64(stmt, SITE) != site) {
-            print_end(out, truncated, stopped);
+            print_end(line, truncated, stopped);
             fputs(site >= 0 ? "\n" : "", out);
             progress_clear();
             shape->figures->heading(line, stmt);
@@ -173,7 +173,7 @@ static enum status print_stacks(const struct command_line *line, const struct sh
         stopped = sqlite3_column_int(stmt, at(shape, STOPPED));
         print_frame(line, shape, stmt);
     }
-    print_end(out, truncated, stopped);
+    print_end(line, truncated, stopped);
     if (step == SQLITE_DONE)
         return STATUS_DONE;
     return fail(failure, STATUS_FAILURE, "%s", sqlite3_errmsg(sqlite3_db_handle(stmt)));

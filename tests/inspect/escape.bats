@@ -131,6 +131,21 @@ says_not() {
     misused "goes neither with" escape demo.gmi --by module --site 1
 }
 
+@test "a name that is wider than the terminal is cut in the middle, and whole in a pipe" {
+    "$GOINSPECT" import -q demo.gmi n.db
+    long='app::registry<std::vector<std::pair<int, char> >, std::allocator<char> >::detail_of_many_words::insert_or_assign_hinted'
+    sqlite3 n.db "UPDATE symbol SET function = '$long<' || frame_id || '>', file = '/src/registry.cc', line = 9 WHERE frame_id"
+    COLUMNS=40 "$GOINSPECT" escape n.db --by stack >out
+    [ "$(widest <out)" -le 40 ]
+    grep -q '…' out
+    grep -q '^registry.cc:9:' out
+    for site in $("$GOINSPECT" escape n.db --by stack -o csv --no-header --columns site | head -n 3); do
+        COLUMNS=40 "$GOINSPECT" escape n.db --site "$site" >out
+        [ "$(widest <out)" -le 40 ] || { cat out; return 1; }
+    done
+    "$GOINSPECT" escape n.db --by stack | grep -qF ": $long<"
+}
+
 @test "lines are whole on a narrow terminal and in a pipe; colours only where wanted" {
     run -0 on_terminal 40 "$GOINSPECT escape demo.gmi 2>/dev/null"
     [ "$(widest <<<"$output")" -le 40 ]

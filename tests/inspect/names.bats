@@ -81,6 +81,51 @@ id_of() {
     done
 }
 
+@test "a package of split debug information, which is not read, is told of" {
+    for dwp in dwp llvm-dwp; do
+        command -v $dwp >/dev/null || continue
+        build -gsplit-dwarf -gdwarf-4
+        $dwp -e prog -o prog.dwp || continue
+        rm ./*.dwo
+        [ "$(GOINSPECT_CACHE=off named)" = hold:main.c:6:12 ]
+        grep -qE '^goinspect: .*prog: no inlined functions: .*prog\.dwp is a DWARF package, which cannot be read, and .*\.dwo is missing$' err
+        rm prog.dwp
+    done
+}
+
+@test "a lambda of a function without a linkage name is named by what is around it" {
+    ${CXX:-c++} -v >/dev/null 2>&1 || skip "no C++ compiler"
+    cat >lambda.cc <<'CC'
+#include <stdlib.h>
+void *volatile keep[4];
+template <class F> static inline void twice(F f) {
+    f(1);
+    f(2);
+}
+extern "C" void hold(int n) {
+    auto first = [&](int i) { keep[i] = malloc(n); };
+    first(0);
+}
+int main(int n, char **) {
+    twice([&](auto i) {
+        auto inner = [&] { keep[i] = malloc(n); };
+        inner();
+    });
+    hold(n);
+}
+CC
+    for compiler in "${CXX:-c++}" clang++; do
+        command -v $compiler >/dev/null || continue
+        $compiler -O2 -g -o prog lambda.cc
+        # shellcheck disable=SC2046
+        "$namer" "$work/prog" $(objdump -d --no-show-raw-insn prog | awk '/call.*malloc/ { sub(":", "", $1); print $1 }') >frames
+        cat frames
+        ! grep -E ' operator\(\)' frames
+        grep -qE ' hold::(\{lambda\}|\$_.*)::operator\(\) lambda\.cc:8:' frames
+        grep -qE ' main::(\{lambda\}|\$_.*)::operator\(\).*::operator\(\) lambda\.cc:13:' frames
+    done
+}
+
 @test "names that were found without a .dwo are not kept" {
     build -gsplit-dwarf
     mkdir away
