@@ -171,12 +171,11 @@ SELECT s.snapshot_id, s.site_id,
        s.truncated, s.stopped, n.col
 FROM site_figure s JOIN stack_name n ON n.stack_id = s.stack_id;
 
--- One row for each function on the stack of each site, from the innermost outwards.  frame counts
--- frames; functions inlined into one frame have the same frame and count in inline_depth.  A stack is
--- followed for the sites that are asked about only: json_each() makes rows of what a subquery found.
-CREATE VIEW v1_stack AS
-SELECT s.snapshot_id, s.site_id, w.key AS frame, y.inline_depth, y.function, y.file, y.line,
-       f.module, f.module_offset, y.inlined, y.allocator,
+-- One row for each function on a stack; frame 0 is the innermost.  Ask with WHERE stack_id = ..., and
+-- it walks up that one only.
+CREATE VIEW stack_line AS
+SELECT t.stack_id, w.key AS frame, y.inline_depth, y.function, y.file, y.line, f.module,
+       f.module_offset, y.inlined, y.allocator,
        printf('#%d %s', w.key, coalesce(y.function, '??'))
        || coalesce(' at ' || y.file || ':' || y.line, '')
        || CASE WHEN f.module = '' THEN printf(' (0x%x)', f.module_offset)
@@ -185,10 +184,10 @@ SELECT s.snapshot_id, s.site_id, w.key AS frame, y.inline_depth, y.function, y.f
                            f.module_offset) END
        || CASE y.inlined WHEN 1 THEN ' inlined' ELSE '' END AS text,
        y.col
-FROM site s
+FROM stack t
 CROSS JOIN json_each((
     WITH RECURSIVE up(stack_id) AS (
-        SELECT s.stack_id WHERE s.stack_id <> 0
+        SELECT t.stack_id WHERE t.stack_id <> 0
         UNION ALL
         SELECT k.parent_id FROM up CROSS JOIN stack k ON k.stack_id = up.stack_id
         WHERE k.parent_id <> 0)
@@ -196,6 +195,15 @@ CROSS JOIN json_each((
 CROSS JOIN stack k ON k.stack_id = w.value
 CROSS JOIN frame f ON f.frame_id = k.frame_id
 CROSS JOIN symbol y ON y.frame_id = f.frame_id;
+
+-- One row for each function on the stack of each site, from the innermost outwards.  frame counts
+-- frames; functions inlined into one frame have the same frame and count in inline_depth.  A stack is
+-- followed for the sites that are asked about only: json_each() makes rows of what a subquery found.
+CREATE VIEW v1_stack AS
+SELECT s.snapshot_id, s.site_id, l.frame, l.inline_depth, l.function, l.file, l.line, l.module,
+       l.module_offset, l.inlined, l.allocator, l.text, l.col
+FROM site s CROSS JOIN stack_line l
+WHERE l.stack_id = s.stack_id;
 
 -- One row for each live object that is stored: those of an image are all there, in a file those
 -- that the import was asked to store (v1_snapshot.stored_objects).  sum(weight) is the number of

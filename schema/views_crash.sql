@@ -36,23 +36,7 @@ FROM crash c;
 -- One row for each function on the stack of the thread that a signal came to; frame 0 is the
 -- innermost.
 CREATE VIEW v1_crash_stack AS
-SELECT c.snapshot_id, w.key AS frame, y.inline_depth, y.function, y.file, y.line, f.module,
-       f.module_offset, y.inlined,
-       printf('#%d %s', w.key, coalesce(y.function, '??'))
-       || coalesce(' at ' || y.file || ':' || y.line, '')
-       || CASE WHEN f.module = '' THEN printf(' (0x%x)', f.module_offset)
-               ELSE printf(' (%s+0x%x)',
-                           replace(f.module, rtrim(f.module, replace(f.module, '/', '')), ''),
-                           f.module_offset) END
-       || CASE y.inlined WHEN 1 THEN ' inlined' ELSE '' END AS text
-FROM crash c
-CROSS JOIN json_each((
-    WITH RECURSIVE up(stack_id) AS (
-        SELECT c.stack_id WHERE c.stack_id <> 0
-        UNION ALL
-        SELECT k.parent_id FROM up CROSS JOIN stack k ON k.stack_id = up.stack_id
-        WHERE k.parent_id <> 0)
-    SELECT '[' || group_concat(stack_id) || ']' FROM up)) w
-CROSS JOIN stack k ON k.stack_id = w.value
-CROSS JOIN frame f ON f.frame_id = k.frame_id
-CROSS JOIN symbol y ON y.frame_id = f.frame_id;
+SELECT c.snapshot_id, l.frame, l.inline_depth, l.function, l.file, l.line, l.module,
+       l.module_offset, l.inlined, l.text
+FROM crash c CROSS JOIN stack_line l
+WHERE l.stack_id = c.stack_id;
