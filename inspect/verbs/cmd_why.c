@@ -149,6 +149,19 @@ static enum status print_leak(const struct command_line *line, const struct targ
     return status;
 }
 
+/* pid_of returns the process that a file is of, 0 if it does not say. */
+static long long pid_of(const struct target *target) {
+    struct failure ignored;
+    sqlite3_stmt *stmt = NULL;
+    long long pid = 0;
+    if (view_prepare(target, "SELECT pid FROM v1_snapshot WHERE snapshot_id = :snapshot", NULL,
+                     &stmt, &ignored) == STATUS_DONE &&
+        sqlite3_step(stmt) == SQLITE_ROW)
+        pid = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    return pid;
+}
+
 static enum status show_file(const struct command_line *line, const struct target *target,
                              uint64_t address, struct failure *failure) {
     const struct view_binding binding = {":address", (int64_t)address, NULL};
@@ -157,12 +170,12 @@ static enum status show_file(const struct command_line *line, const struct targe
     struct failure ignored;
     bool checked = leakcheck_there(target, &ignored) == STATUS_DONE;
     if (!checked || !is_leak(target, &query))
-        return fail(failure, STATUS_FAILURE,
-                    "%s has no pointers to follow%s: ask the process itself while it runs, "
-                    "\"goinspect why PID 0x%llx\"",
-                    target->word,
-                    checked ? ", and its leak check lists no leak at that address" : "",
-                    (unsigned long long)address);
+        return fail(
+            failure, STATUS_FAILURE,
+            "%s tells of objects, not of what is in them, so it has no pointers to follow%s:"
+            " ask the process while it runs, \"goinspect why %lld 0x%llx\"",
+            target->word, checked ? ", and its leak check lists no leak at that address" : "",
+            pid_of(target), (unsigned long long)address);
     bool people = line->output.format == OUTPUT_TABLE && !line->output.columns;
     enum status status = people ? print_leak(line, target, &query, failure)
                                 : view_show(line, target, &query, failure);

@@ -90,7 +90,7 @@ EOF
     done
     misused "" why demo.gmi
     refuses 3 "no process" why 4194305 0xc000000000
-    refuses 2 'demo.gmi has no pointers to follow: ask the process itself while it runs, "goinspect why PID 0xc000000000"' \
+    refuses 2 'demo.gmi tells of objects, not of what is in them, .*: ask the process while it runs, "goinspect why 4711 0xc000000000"' \
         why demo.gmi 0xc000000000
     known old
     refuses 5 "its library is older than goinspect" why "$pid" 0xc000000000
