@@ -10,8 +10,8 @@
 -- and the figures of sites, spans, classes and status add up exactly: see v1_balance.
 
 -- The first function on each stack that is neither malloc nor a wrapper.  Inner joins only, which
--- find rows by key over virtual tables, too: so over an image names are looked up for what is asked
--- about and for nothing else.
+-- find rows by key over virtual tables, too, and in this order: so over an image names are looked
+-- up for what is asked about and for nothing else.
 CREATE VIEW stack_name AS
 SELECT k.stack_id,
        f.frame_id,
@@ -30,9 +30,9 @@ SELECT k.stack_id,
        END AS location,
        y.col
 FROM stack k
-JOIN stack c ON c.stack_id = CASE k.caller_id WHEN 0 THEN k.stack_id ELSE k.caller_id END
-JOIN frame f ON f.frame_id = c.frame_id
-JOIN symbol y ON y.frame_id = f.frame_id
+CROSS JOIN stack c ON c.stack_id = CASE k.caller_id WHEN 0 THEN k.stack_id ELSE k.caller_id END
+CROSS JOIN frame f ON f.frame_id = c.frame_id
+CROSS JOIN symbol y ON y.frame_id = f.frame_id
      AND y.inline_depth = coalesce((SELECT min(z.inline_depth) FROM symbol z
                                     WHERE z.frame_id = f.frame_id AND z.allocator = 0), 0);
 

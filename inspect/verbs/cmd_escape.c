@@ -311,7 +311,7 @@ const struct command command_verb_escape = {
     .details =
         "\"Escapes\" is proved. \"No escape observed\" is what was seen: only of the objects\n"
         "called proved is it certain that they were freed within the call.",
-    .examples = "  goinspect run --env rate=1 -- ./server\n"
+    .examples = "  goinspect run -- ./server\n"
                 "  goinspect escape server\n"
                 "  goinspect escape server --site 12\n"
                 "  goinspect escape server --leaks\n"

@@ -8,7 +8,8 @@ load helpers
 setup() { common_setup; }
 teardown() { common_teardown; }
 
-verbs="run ps status sites classes spans arenas pages cache central sql snapshot growth import profile help"
+verbs="run ps status sites pins leaks why escape doctor classes spans arenas pages cache central sql snapshot growth diff
+check import export scavenge profile help"
 
 @test "help lists every verb, on standard output" {
     run -0 --separate-stderr "$GOINSPECT" help
@@ -25,6 +26,25 @@ verbs="run ps status sites classes spans arenas pages cache central sql snapshot
         [ -z "$stderr" ]
         grep -q "^Examples:" <<<"$output"
         [ "$("$GOINSPECT" help "$verb")" = "$output" ]
+    done
+}
+
+@test "the options in examples are those of the verb, and the manual has them all" {
+    "$GOINSPECT" help | awk '/^  [a-z]/ && $1 != "goinspect" { print $1 }' | sort >listed
+    tr ' ' '\n' <<<"$verbs" | sort | diff listed -
+    man "$SOURCE_DIR/man/goinspect.1" 2>/dev/null | col -b >manual || skip "no man"
+    for verb in $verbs; do
+        "$GOINSPECT" help "$verb" >help
+        sed -n '/^Examples:/,$p' help | sed 's/ -- .*//' | grep -oE -- 'goinspect .*' |
+            while read -r _ called rest; do
+                "$GOINSPECT" help "$called" >other
+                for option in $(grep -oE -- '(^| )--?[a-z][a-z-]*' <<<"$rest"); do
+                    grep -qE -- "(^| |, )$option(=|\\[|,| |$)" other || { echo "$verb: $called $option"; return 1; }
+                done
+            done
+        for option in $(grep -oE '^ .{0,6}--[a-z-]+' help | grep -oE -- '--[a-z-]+'); do
+            grep -qE -- "$option( |=|\\[|,|\.|$)" manual || { echo "not in the manual: $verb $option"; return 1; }
+        done
     done
 }
 
