@@ -50,7 +50,7 @@ CREATE TABLE handover (
     site_id     INTEGER NOT NULL,  -- 0 = the rest, of all sites for which there was no room
     from_tid    INTEGER NOT NULL,  -- who allocated: kernel thread id, may be another thread's by now
     to_tid      INTEGER NOT NULL,  -- who freed
-    from_comm   TEXT NOT NULL,     -- its name when this was first seen
+    from_comm   TEXT NOT NULL,     -- its name, as of the last 2^n-th object
     to_comm     TEXT NOT NULL,     -- the same
     objects     INTEGER NOT NULL,  -- judged ones
     FOREIGN KEY (snapshot_id, site_id) REFERENCES site

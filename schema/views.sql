@@ -303,7 +303,7 @@ GROUP BY p.snapshot_id;
 -- One row for each figure of the summary; item is a stable name, meaning a text for people.
 CREATE VIEW v1_status AS
 SELECT snapshot_id, 1 AS ord, 'process.rss' AS item, rss_bytes AS value, 'bytes' AS unit,
-       'resident set of the whole process' AS meaning FROM snapshot
+       'resident set of the whole process, before it was asked' AS meaning FROM snapshot
 UNION ALL SELECT snapshot_id, 2, 'process.threads', nthreads, 'threads',
        'threads, the library''s own included' FROM snapshot
 UNION ALL SELECT snapshot_id, 3, 'rss.' || item, bytes, 'bytes', meaning FROM v1_resident

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Paragraphs of text, wrapped.  A figure stays with its unit: there is no break between a digit and
- * a unit ("2.4 MiB", "37 %").
+ * a unit ("2.4 MiB", "37 %"), nor between the arguments of a template.
  */
+#include <ctype.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 
 /* is_unit tells whether the n bytes at s, perhaps with a mark behind, are a unit. */
 static bool is_unit(const char *s, size_t n) {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "%", "ms", "us"};
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "%", "s", "ms", "us"};
     while (n > 0 && strchr(",.;:)", s[n - 1]))
         n--;
     for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
@@ -22,9 +23,20 @@ static bool is_unit(const char *s, size_t n) {
     return false;
 }
 
-/* piece_length returns the bytes up to the next blank at which a line may end. */
-static size_t piece_length(const char *s) {
-    size_t n = strcspn(s, " ");
+/* word_length returns the bytes up to the next blank that is not within a name's <>. */
+static size_t word_length(const char *s) {
+    size_t n = 0, depth = 0;
+    for (; s[n] && (s[n] != ' ' || depth > 0); n++) {
+        if (n > 0 && s[n] == '<' && (isalnum((unsigned char)s[n - 1]) || depth > 0))
+            depth++;
+        else if (s[n] == '>' && depth > 0 && s[n - 1] != '-')
+            depth--;
+    }
+    return depth > 0 ? strcspn(s, " ") : n; /* not a name's: operator< */
+}
+
+size_t wrap_piece(const char *s) {
+    size_t n = word_length(s);
     while (n > 0 && s[n] == ' ' && s[n - 1] >= '0' && s[n - 1] <= '9' &&
            is_unit(s + n + 1, strcspn(s + n + 1, " ")))
         n += 1 + strcspn(s + n + 1, " ");
@@ -34,7 +46,7 @@ static size_t piece_length(const char *s) {
 static void print(FILE *out, const char *text, size_t width, size_t column, size_t others) {
     bool begun = false;
     for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
-        size_t n = piece_length(text);
+        size_t n = wrap_piece(text);
         char *piece = must_dup_n(text, n);
         size_t cells = text_width(piece);
         if (begun && column + 1 + cells > width) {

@@ -13,6 +13,9 @@
  * behind others. */
 void wrap_print(FILE *out, const char *text, size_t width, size_t first, size_t others);
 
+/* wrap_piece returns the bytes from s to the next blank at which a line may end. */
+size_t wrap_piece(const char *s);
+
 /* wrap_rest is wrap_print for a text behind what stands in the line already, `indent` cells. */
 void wrap_rest(FILE *out, const char *text, size_t width, size_t indent);
 

@@ -351,7 +351,7 @@ static const struct image_column handover_columns[] = {
     F(UINT, "objects", objects, "that one thread allocated and another freed"),
     F(UINT, "from_tid", from_tid, "kernel thread id: may be another thread's by now"),
     F(UINT, "to_tid", to_tid, "of the thread that freed"),
-    F(CHARS, "from_comm", from_comm, "thread name when this was first seen"),
+    F(CHARS, "from_comm", from_comm, "thread name, as of the last 2^n-th of the objects"),
     F(CHARS, "to_comm", to_comm, "the same"),
 };
 #undef F

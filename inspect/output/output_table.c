@@ -19,7 +19,8 @@
 
 #define SEPARATOR     2  /* cells between two columns */
 #define SMALLEST_CUT  12 /* a name is not cut to less than this */
-#define SMALLEST_WIDE 20 /* nor one with COLUMN_WIDE to less than this */
+#define SMALLEST_WIDE 20 /* nor one with COLUMN_WIDE to less than this, */
+#define SMALLEST_LAST 14 /* or to less than this if there were no table at all otherwise */
 
 /* One column of the table being laid out. */
 struct layout {
@@ -141,19 +142,20 @@ static void free_layout(struct layout *l, size_t nrows) {
     free(l->header);
 }
 
-/* cuttable returns how many cells of a column's width may be cut off. */
-static size_t cuttable(const struct column *column, size_t width) {
-    size_t least = column->flags & COLUMN_WIDE ? SMALLEST_WIDE : SMALLEST_CUT;
+/* cuttable returns how many cells of a column's width may be cut off; one with COLUMN_WIDE keeps
+ * `wide`. */
+static size_t cuttable(const struct column *column, size_t width, size_t wide) {
+    size_t least = column->flags & COLUMN_WIDE ? wide : SMALLEST_CUT;
     if (!(column->flags & (COLUMN_CUT | COLUMN_CUT_LEFT)) || width < least)
         return 0;
     return width - least;
 }
 
 /* least_width is what the columns take when every name is cut as far as it may be. */
-static size_t least_width(const struct layout *l, size_t n) {
+static size_t least_width(const struct layout *l, size_t n, size_t wide) {
     size_t total = total_width(l, n);
     for (size_t i = 0; i < n; i++)
-        total -= cuttable(l[i].column, l[i].width);
+        total -= cuttable(l[i].column, l[i].width, wide);
     return total;
 }
 
@@ -163,12 +165,12 @@ static void keep_columns(const struct layout *l, size_t n, size_t width, unsigne
                          unsigned not, bool *keep) {
     size_t total = 0;
     for (size_t i = 0; i < n; i++)
-        total += keep[i] ? least_width(&l[i], 1) + SEPARATOR : 0;
+        total += keep[i] ? least_width(&l[i], 1, SMALLEST_WIDE) + SEPARATOR : 0;
     for (size_t i = 0; i < n; i++) {
         if (keep[i] || (l[i].column->flags & (flags | not )) != flags)
             continue;
-        keep[i] = total + least_width(&l[i], 1) <= width;
-        total += keep[i] ? least_width(&l[i], 1) + SEPARATOR : 0;
+        keep[i] = total + least_width(&l[i], 1, SMALLEST_WIDE) <= width;
+        total += keep[i] ? least_width(&l[i], 1, SMALLEST_WIDE) + SEPARATOR : 0;
     }
 }
 
@@ -209,7 +211,7 @@ static void cut_column(struct layout *l, size_t width, size_t nrows) {
 }
 
 /* cut_columns cuts names, always the widest column next, until the table fits. */
-static void cut_columns(struct layout *l, size_t n, size_t width, size_t nrows) {
+static void cut_columns(struct layout *l, size_t n, size_t width, size_t wide, size_t nrows) {
     size_t *goal = must_calloc(n, sizeof(*goal));
     size_t total = total_width(l, n);
     for (size_t i = 0; i < n; i++)
@@ -217,7 +219,7 @@ static void cut_columns(struct layout *l, size_t n, size_t width, size_t nrows) 
     while (total > width) {
         size_t widest = n;
         for (size_t i = 0; i < n; i++)
-            if (cuttable(l[i].column, goal[i]) > 0 && (widest == n || goal[i] > goal[widest]))
+            if (cuttable(l[i].column, goal[i], wide) > 0 && (widest == n || goal[i] > goal[widest]))
                 widest = i;
         if (widest == n)
             break;
@@ -328,9 +330,10 @@ void output_table(struct output *o, size_t nrows) {
         lay_out(&l[i], o, o->shown[i], nrows);
     if (width && !o->options->columns)
         n = drop_columns(l, n, o->sort_column, width, nrows);
-    bool fits = !width || least_width(l, n) <= width;
+    size_t wide = least_width(l, n, SMALLEST_WIDE) <= width ? SMALLEST_WIDE : SMALLEST_LAST;
+    bool fits = !width || least_width(l, n, wide) <= width;
     if (width && fits)
-        cut_columns(l, n, width, nrows);
+        cut_columns(l, n, width, wide, nrows);
     if (!nrows)
         print_header_only(o, l, n, fits);
     else if (fits)

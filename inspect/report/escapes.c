@@ -8,13 +8,13 @@
  * more: how many objects ended how, how long they lived, and which calls of its stack had ended by
  * then.
  */
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "report/escapes.h"
 #include "base/elide.h"
 #include "base/text.h"
+#include "base/wrap.h"
 
 /* column_text returns a column's text without controls, to be freed. */
 static char *column_text(sqlite3_stmt *stmt, int column, const char *other) {
@@ -52,24 +52,12 @@ enum { L_LOCATION, L_FUNCTION, L_TEXT, L_SUGGESTION, L_COLON };
 
 #define INDENT 4 /* of what does not fit on a terminal's line */
 
-/* word_length returns the bytes up to the next blank that is not within a name's <>. */
-static size_t word_length(const char *text) {
-    size_t n = 0;
-    int depth = 0;
-    for (; text[n] && (text[n] != ' ' || depth > 0); n++) {
-        bool opens = n > 0 && text[n] == '<' && (isalnum((unsigned char)text[n - 1]) || depth > 0);
-        depth += opens;
-        depth -= text[n] == '>' && depth > 0 && text[n - 1] != '-';
-    }
-    return depth > 0 ? strcspn(text, " ") : n; /* not a name's: operator< */
-}
-
 /* put_words writes words after `at` cells of a line, and goes to the next line between two of them
  * when one would not fit; width 0 = any will.  A word that is wider than a line is a name, and cut.
  */
 static void put_words(FILE *out, const char *text, size_t at, size_t width) {
     while (*text) {
-        size_t n = word_length(text);
+        size_t n = wrap_piece(text);
         char *whole = must_dup_n(text, n);
         char *word = width > 2 * INDENT ? elide_name(whole, width - INDENT) : must_dup(whole);
         size_t cells = text_width(word);

@@ -135,8 +135,8 @@ static void print_extent(const struct command_line *line, const struct extent *e
         return;
     text_moment(first, e->first_ns);
     text_moment(last, e->last_ns);
-    fprintf(line->output.out, "%lld tick%s, from %s to %s\n\n", (long long)e->ticks,
-            e->ticks == 1 ? "" : "s", first, last);
+    output_text(&line->output, "history: %lld tick%s, from %s to %s\n\n", (long long)e->ticks,
+                e->ticks == 1 ? "" : "s", first, last);
 }
 
 enum status trend_show(const struct command_line *line, const struct target *target,

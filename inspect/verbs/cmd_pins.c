@@ -19,7 +19,8 @@
 static const struct column columns[] = {
     {"bytes", NULL, KIND_BYTES, 0, "would come back if the site's objects were gone"},
     {"sole", "sole_bytes", KIND_BYTES, 0, "of these, in blocks that no other site keeps"},
-    {"blocks", NULL, KIND_COUNT, 0, "spans, 2 MiB or arenas in which it has objects"},
+    {"blocks", NULL, KIND_COUNT, COLUMN_OPTIONAL | COLUMN_LATE,
+     "spans, 2 MiB or arenas in which it has objects"},
     {"objects", NULL, KIND_COUNT, 0, "of the site in these"},
     {"kept",
      "CASE WHEN sole_blocks = blocks THEN 'sole' WHEN sole_blocks = 0 THEN 'shared' "

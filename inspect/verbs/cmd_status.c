@@ -13,7 +13,7 @@ static const struct column columns[] = {
     {"item", NULL, KIND_TEXT, 0, "stable name of the figure"},
     {"value", NULL, KIND_UNIT, 0, "in the unit that the next column names"},
     {"unit", NULL, KIND_TEXT, COLUMN_EXTRA, "bytes, objects, pages, ..."},
-    {"meaning", NULL, KIND_TEXT, COLUMN_CUT, "the same in words"},
+    {"meaning", NULL, KIND_TEXT, COLUMN_CUT | COLUMN_OPTIONAL, "the same in words"},
 };
 
 static const struct column resident_columns[] = {

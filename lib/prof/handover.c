@@ -50,6 +50,14 @@ static void name_thread(struct handover_table *t, uint32_t number, uint32_t *ret
     memcpy(ret_comm, d->comm, sizeof d->comm);
 }
 
+/* name_both is for the first object, the second, fourth, ...: most threads have their creator's
+ * name when they begin, and are named soon after.  Called by the thread that frees. */
+static void name_both(struct handover_table *t, struct handover *h) {
+    handover_note_thread(t, h->to);
+    name_thread(t, h->from, &h->from_tid, h->from_comm);
+    name_thread(t, h->to, &h->to_tid, h->to_comm);
+}
+
 static uint32_t hash_of(uint32_t site, uint32_t from, uint32_t to) {
     uint64_t h = site * UINT64_C(0x9e3779b97f4a7c15) ^ from * UINT64_C(0xbf58476d1ce4e5b9) ^
                  to * UINT64_C(0x94d049bb133111eb);
@@ -60,9 +68,6 @@ static struct handover *add_entry(struct handover_table *t, uint16_t *index, uin
                                   uint32_t from, uint32_t to) {
     struct handover *h = &t->all[t->n++];
     *h = (struct handover){.site = site, .from = from, .to = to};
-    handover_note_thread(t, to);
-    name_thread(t, from, &h->from_tid, h->from_comm);
-    name_thread(t, to, &h->to_tid, h->to_comm);
     *index = (uint16_t)t->n;
     return h;
 }
@@ -80,8 +85,11 @@ static struct handover *find(struct handover_table *t, uint32_t site, uint32_t f
 
 void handover_add(struct handover_table *t, uint32_t site, uint32_t from, uint32_t to) {
     struct handover *h = make(t) ? find(t, site, from, to) : NULL;
-    if (h != NULL)
-        h->objects++;
-    else
+    if (h == NULL) {
         t->rest++;
+        return;
+    }
+    h->objects++;
+    if ((h->objects & (h->objects - 1)) == 0)
+        name_both(t, h);
 }

@@ -31,7 +31,7 @@ struct handover {
     uint32_t to;
     uint32_t from_tid;
     uint32_t to_tid;
-    char from_comm[16]; /* as they were when this was first seen; empty: not known */
+    char from_comm[16]; /* as of the last 2^n-th object; empty: not known */
     char to_comm[16];
     uint64_t objects;
 };

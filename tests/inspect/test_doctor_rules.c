@@ -175,6 +175,8 @@ static void test_wrapping(void **state) {
         {"one two three", 9, 2, 4, "  one two\n    three\n"},
         {"incomprehensible a", 6, 0, 0, "incomprehensible\na\n"},
         {"it takes 12.5 MiB, 37 % of it", 14, 0, 0, "it takes\n12.5 MiB, 37 %\nof it\n"},
+        {"of map<int, char> <= 5 s", 12, 0, 0, "of\nmap<int, char>\n<= 5 s\n"},
+        {"x operator< and more", 12, 0, 0, "x operator<\nand more\n"},
         {"", 10, 3, 3, "   \n"},
     };
     (void)state;

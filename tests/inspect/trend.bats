@@ -76,7 +76,7 @@ growing() {
     [ "$(jq '.rows | length' image)" = 3 ]
     diff image database
     [ "$("$GOINSPECT" sites demo.db --growth=all --site 1 -o json 2>/dev/null | jq -r '.rows[].points')" = "0:800 1:1600 2:2400" ]
-    "$GOINSPECT" sites demo.db --growth 2>/dev/null | head -n 1 | grep -qx "3 ticks, from 2023-11-14 22:13:17 to 2023-11-14 22:13:19"
+    "$GOINSPECT" sites demo.db --growth 2>/dev/null | head -n 1 | grep -qx "history: 3 ticks, from 2023-11-14 22:13:17 to 2023-11-14 22:13:19"
     misused "'some' is not \"all\"" sites demo.db --growth=some
     refuses 64 "goes with neither --by nor --stacks" sites demo.db --growth --stacks
     "$BUILD_DIR/tests/inspect/mkimage" old.gmi old=1

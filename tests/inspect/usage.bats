@@ -42,7 +42,7 @@ check import export scavenge profile help"
                     grep -qE -- "(^| |, )$option(=|\\[|,| |$)" other || { echo "$verb: $called $option"; return 1; }
                 done
             done
-        for option in $(grep -oE '^ .{0,6}--[a-z-]+' help | grep -oE -- '--[a-z-]+'); do
+        for option in $(grep -oE '^ .{0,6}--[a-z-]+' help | grep -oE -- '--[a-z-]+' | grep -vxE -- "--(help|usage|version)"); do
             grep -qE -- "$option( |=|\\[|,|\.|$)" manual || { echo "not in the manual: $verb $option"; return 1; }
         done
     done

@@ -230,6 +230,21 @@ static void handovers_are_counted_by_site_and_threads_and_the_rest_in_one(void *
     }
 }
 
+/* A thread is named after it has begun, often by whoever has made it. */
+static void a_handover_has_the_names_that_threads_were_given_later(void **state) {
+    (void)state;
+    static struct handover_table t;
+    prctl(PR_SET_NAME, "program");
+    handover_note_thread(&t, 7);
+    handover_add(&t, 1, 7, 8);
+    assert_string_equal(t.all[0].to_comm, "program");
+    prctl(PR_SET_NAME, "named");
+    handover_note_thread(&t, 7);
+    handover_add(&t, 1, 7, 8);
+    assert_string_equal(t.all[0].from_comm, "named");
+    assert_string_equal(t.all[0].to_comm, "named");
+}
+
 /* ---- judging ------------------------------------------------------------------------------ */
 
 static __thread void *made;
@@ -504,6 +519,7 @@ int main(void) {
         cmocka_unit_test(figures_of_a_site_add_up_at_every_number_of_objects),
         cmocka_unit_test(what_there_is_no_room_for_was_not_judged),
         cmocka_unit_test(handovers_are_counted_by_site_and_threads_and_the_rest_in_one),
+        cmocka_unit_test(a_handover_has_the_names_that_threads_were_given_later),
         cmocka_unit_test(start),
         cmocka_unit_test(of_a_sites_objects_the_first_64_are_looked_at_and_ever_fewer_then),
         cmocka_unit_test(no_more_live_of_a_site_than_there_is_room_for),

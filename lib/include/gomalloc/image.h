@@ -487,7 +487,7 @@ struct gomalloc_handover {
     uint64_t objects;  /* judged ones */
     uint32_t from_tid; /* kernel thread id: may be another thread's by now */
     uint32_t to_tid;
-    char from_comm[16]; /* the threads' names when this was first seen, NUL-padded */
+    char from_comm[16]; /* the threads' names, as of the last 2^n-th of the objects, NUL-padded */
     char to_comm[16];
 };
 
