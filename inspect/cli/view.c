@@ -169,6 +169,9 @@ enum status view_show(const struct command_line *line, const struct target *targ
     sqlite3_finalize(stmt);
     free(sql);
     uint64_t nrows = output_close(output);
+    if (status == STATUS_DONE && nrows == 0 && query->none && options.format == OUTPUT_TABLE &&
+        options.limit != 0 && options.watch <= 0)
+        say("%s", query->none);
     if (limited && nrows == (uint64_t)options.limit && options.watch <= 0)
         say("the first %d rows; --limit N shows more", command->terminal_rows);
     return status;

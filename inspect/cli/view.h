@@ -24,6 +24,7 @@ struct view_query {
     /* Where a row is dear, as names are: a query of the values of column `key` in the first :limit
      * rows by `order`, which costs less than the rows themselves.  NULL: none. */
     const char *first, *key;
+    const char *none; /* said on standard error where a table has no row; NULL: nothing is */
 };
 
 /* An expression over a row with a stack_id: callers.h. */

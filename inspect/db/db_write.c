@@ -132,8 +132,9 @@ static int make_temporary(const char *path, char **ret_temp, int *ret_fd) {
 int db_create_beside(const struct db_fault *f, char **ret_temp, int *ret_lock) {
     int fd, error = make_temporary(f->path, ret_temp, &fd);
     if (error)
-        return error == -ENOMEM
-                   ? db_fault(f, error, "not enough memory")
+        return error == -ENOMEM ? db_fault(f, error, "not enough memory")
+               : error == -ENOENT
+                   ? db_fault(f, error, "there is no such directory to write it to")
                    : db_fault(f, error, "cannot create a file beside it: %s", strerror(-error));
     usual_mode(fd);
     int rc = create_schema(f, *ret_temp);

@@ -22,7 +22,8 @@ static const struct column columns[] = {
     {"per_hour", "bytes_per_hour", KIND_BYTES, 0,
      "bytes: median slope over all pairs of ticks; NULL = it does not grow"},
     {"since", "since_ns", KIND_MOMENT, COLUMN_OPTIONAL, "the last tick at which it held least"},
-    {"trend", "sparkline(points)", KIND_TEXT, 0, "live bytes from its first tick to the last"},
+    {"trend", "sparkline(points)", KIND_TEXT, COLUMN_OPTIONAL | COLUMN_LATE,
+     "live bytes from its first tick to the last"},
     VIEW_FUNCTION_COLUMNS,
     {"site", "site_id", KIND_NUMBER, COLUMN_EXTRA, "number of the call stack, 0 = all others"},
     {"grows", NULL, KIND_NUMBER, COLUMN_EXTRA, "1: it does, as far as can be said"},
@@ -156,10 +157,14 @@ enum status trend_show(const struct command_line *line, const struct target *tar
     const char *where = rows == TREND_GROWING ? "grows" : NULL;
     if (site)
         where = rows == TREND_GROWING ? "site_id = :site AND grows" : "site_id = :site";
+    const char *none = rows == TREND_GROWING
+                           ? "no site grows; --growth=all shows what each of them has done"
+                           : "no site is followed: see interval= in gomalloc(7)";
     const struct view_query query = {.from = "v1_site_trend",
                                      .where = where,
                                      .order = "grows DESC, bytes_per_hour DESC, grown_bytes DESC",
                                      .bindings = bindings,
-                                     .nbindings = 1};
+                                     .nbindings = 1,
+                                     .none = extent.ticks < MIN_TICKS ? NULL : none};
     return view_show_as(line, target, trend_lists, line->command->terminal_rows, &query, failure);
 }

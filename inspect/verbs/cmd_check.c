@@ -308,8 +308,9 @@ static enum status keep_baseline(const struct own *own, const struct target *tar
         status = baseline_write(own->write_baseline, &d, limits, NCHECKS, failure);
     diff_close(&d);
     if (status == STATUS_DONE)
-        say("%s: written; next: goinspect check TARGET --baseline %s%s", own->write_baseline,
-            own->write_baseline, own->limits[CHECK_GROWTH].word ? "" : " --max-growth 5%");
+        say("%s: written, and nothing checked; next: goinspect check TARGET --baseline %s%s",
+            own->write_baseline, own->write_baseline,
+            own->limits[CHECK_GROWTH].word ? "" : " --max-growth 5%");
     return status;
 }
 

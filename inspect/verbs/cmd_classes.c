@@ -9,7 +9,7 @@ static const struct column columns[] = {
     {"size", "slot_bytes", KIND_BYTES, 0, "of a slot"},
     {"objects", "live_objects", KIND_COUNT, 0, "live objects"},
     {"live", "live_bytes", KIND_BYTES, 0, "given to live objects"},
-    {"slack", "internal_bytes", KIND_BYTES, 0,
+    {"slack", "internal_bytes", KIND_BYTES, COLUMN_OPTIONAL | COLUMN_LATE,
      "of these, not asked for; an estimate unless all objects are recorded"},
     {"free", "free_bytes", KIND_BYTES, 0, "free slots in its spans"},
     {"tail", "tail_bytes", KIND_BYTES, COLUMN_OPTIONAL | COLUMN_LATE,

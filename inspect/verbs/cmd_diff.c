@@ -269,7 +269,11 @@ static enum status show_rows(const struct command_line *line, const struct diff 
                                      .order = sources[own->by].order,
                                      .bindings = &least,
                                      .nbindings = 1,
-                                     .all_snapshots = true};
+                                     .all_snapshots = true,
+                                     .none = own->min_bytes > 0
+                                                 ? "nothing has changed by --min-bytes"
+                                             : own->by == BY_SITE ? "no call stack has changed"
+                                                                  : "nothing has changed"};
     enum status status =
         view_show_as(line, &d->target, own->by == BY_SITE ? &site_list : &lists[own->by - BY_CLASS],
                      25, &query, failure);

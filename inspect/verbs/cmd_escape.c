@@ -238,8 +238,10 @@ static enum status show_one(const struct command_line *line, const struct target
     bool found = false;
     enum status status = escapes_site(line, target, own->site, &found, failure);
     if (status == STATUS_DONE && !found)
-        status = fail(failure, STATUS_FAILURE, "%s: no object of site %lld was judged",
-                      target->word, (long long)own->site);
+        status = fail(failure, STATUS_FAILURE,
+                      "%s: no object of site %lld was judged; \"goinspect escape %s --by stack "
+                      "--columns site,function\" lists sites that were",
+                      target->word, (long long)own->site, target->word);
     return status;
 }
 

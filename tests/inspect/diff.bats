@@ -186,3 +186,13 @@ END
     "$GOINSPECT" diff one.gmi two.gmi --match line -o csv --no-header --columns function,growth,change >out 2>err
     grep -qx "keep_more,20000,grown" out
 }
+
+@test "what has not changed is said not to have, in words" {
+    "$GOINSPECT" import -q demo.gmi same.db
+    run -0 --separate-stderr "$GOINSPECT" diff demo.gmi same.db
+    [[ $stderr == *"goinspect: no call stack has changed"* ]]
+    run -0 --separate-stderr "$GOINSPECT" diff demo.gmi same.db --by class
+    [[ $stderr == *"goinspect: nothing has changed"* ]]
+    run -0 --separate-stderr "$GOINSPECT" diff demo.gmi same.db -o json
+    [[ $stderr != *changed* ]]
+}

@@ -231,3 +231,12 @@ PYTHON
     awk 'length($0) > 40 { print; wide = 1 } END { exit wide }' out
     grep -q '^goinspect: ' out && grep -q '^  [a-z"]' out
 }
+
+@test "at 50 columns the usual tables are tables, not a line for each value" {
+    local verb
+    for verb in classes sites "sites --by function" pins leaks status spans "sites --growth=all" "escape --threads"; do
+        # shellcheck disable=SC2086
+        COLUMNS=50 "$GOINSPECT" ${verb%% *} demo.gmi ${verb#"${verb%% *}"} >out 2>/dev/null || [ $? -le 2 ]
+        ! grep -qE '^(LIVE|BYTES|CLASS|ITEM|OBJECTS|ADDRESS)  +[^ A-Z]+( [KM]?i?B)?$' out || { echo "$verb"; cat out; return 1; }
+    done
+}
