@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -53,6 +54,7 @@ static void note_threads(struct leak_pause *p) {
     uint32_t n = stop_nthreads();
     p->nmissing = 0;
     p->nstopped = 0;
+    memset(p->missing, 0, sizeof p->missing);
     for (uint32_t i = 0; i < n; i++) {
         struct stop_thread t = stop_thread(i);
         p->nstopped += t.state == STOP_STOPPED;
