@@ -332,7 +332,10 @@ static struct stop_result copy_again(struct begin *b, struct stop_result r) {
     b->give = true;
     struct stop_result again = stop_and_copy(b);
     keep_longer(&again, &r);
-    c->pause.lacking_bytes = lacks(b);
+    if (c->error == LEAK_OK) {
+        lacks(b);
+        c->pause.lacking_bytes = withheld_refused(b->withheld);
+    }
     return again;
 }
 

@@ -33,6 +33,7 @@ struct withheld {
     struct ranges absent; /* from a copy; before it has looked: what might be */
     struct ranges wiped;  /* in a copy */
     struct ranges given;
+    uint64_t refused; /* bytes that could not be given */
 };
 
 #define BYTES align_up(sizeof(struct withheld), PHYS_PAGE_SIZE)
@@ -118,8 +119,8 @@ static bool next_flagged(struct maps_reader *maps, struct flagged *f) {
 
 /* ---- what a copy lacks --------------------------------------------------------------------- */
 
-/* keep_if keeps those ranges that touch a mapping of the open list, or those that touch none. */
-static void keep_if(struct withheld *w, struct ranges *of, bool touches) {
+/* keep_absent keeps those ranges that touch no mapping of the open list. */
+static void keep_absent(struct withheld *w, struct ranges *of) {
     struct maps_line l = {0};
     size_t kept = 0;
     bool more = maps_next(&w->maps, &l);
@@ -127,23 +128,38 @@ static void keep_if(struct withheld *w, struct ranges *of, bool touches) {
         struct range r = of->all[i];
         while (more && l.end <= r.start)
             more = maps_next(&w->maps, &l);
-        if ((more && l.start < r.end) == touches)
+        if (!more || l.start >= r.end)
             of->all[kept++] = r;
     }
     of->n = w->maps.failed ? 0 : kept;
     maps_close(&w->maps);
 }
 
-/* list_flagged lists what an advice keeps from children; -1: any.  A kernel may not say. */
-static void list_flagged(struct withheld *w, int advice, struct ranges *ret) {
+/* keep_touched keeps those ranges that touch one of the others. */
+static void keep_touched(struct ranges *of, const struct ranges *others) {
+    size_t kept = 0, k = 0;
+    for (size_t i = 0; i < of->n; i++) {
+        struct range r = of->all[i];
+        while (k < others->n && others->all[k].end <= r.start)
+            k++;
+        if (k < others->n && others->all[k].start < r.end)
+            of->all[kept++] = r;
+    }
+    of->n = kept;
+}
+
+/* list_flagged lists what an advice keeps from children; -1: any.  False: the kernel does not say.
+ */
+static bool list_flagged(struct withheld *w, int advice, struct ranges *ret) {
     struct flagged f = {.candidate = false};
     ret->n = 0;
     if (!maps_open_file(&w->maps, "/proc/self/smaps"))
-        return;
+        return false;
     while (next_flagged(&w->maps, &f))
         if (f.advice != -1 && (advice == -1 || advice == f.advice))
             add(ret, f.start, f.end, f.advice);
     maps_close(&w->maps);
+    return true;
 }
 
 static uint64_t bytes_of(const struct ranges *r) {
@@ -156,7 +172,7 @@ static uint64_t bytes_of(const struct ranges *r) {
 /* A mapping that has been made smaller meanwhile does not count: it is there in part. */
 void withheld_look(struct withheld *w) {
     if (maps_open(&w->maps))
-        keep_if(w, &w->absent, false);
+        keep_absent(w, &w->absent);
     else
         w->absent.n = 0;
     list_flagged(w, MADV_WIPEONFORK, &w->wiped);
@@ -193,10 +209,9 @@ uint64_t withheld_lacks(struct withheld *w) {
         if (leads_somewhere(&w->wiped.all[i]))
             w->wiped.all[kept++] = w->wiped.all[i];
     w->wiped.n = kept;
-    if (w->absent.n != 0 && maps_open(&w->maps))
-        keep_if(w, &w->absent, true);
-    else
-        w->absent.n = 0;
+    /* What comes and goes, as the stacks of posix_spawn do, may have been away just then. */
+    if (w->absent.n != 0 && list_flagged(w, MADV_DONTFORK, &w->given))
+        keep_touched(&w->absent, &w->given);
     return bytes_of(&w->absent) + bytes_of(&w->wiped);
 }
 
@@ -209,11 +224,19 @@ static bool advise(const struct range *r, int advice) {
 void withheld_give(struct withheld *w) {
     struct ranges *g = &w->given;
     size_t given = 0;
-    list_flagged(w, -1, g);
-    for (size_t i = 0; i < g->n; i++)
-        if (advise(&g->all[i], g->all[i].advice == MADV_DONTFORK ? MADV_DOFORK : MADV_KEEPONFORK))
-            g->all[given++] = g->all[i];
+    w->refused = list_flagged(w, -1, g) ? 0 : bytes_of(&w->absent);
+    for (size_t i = 0; i < g->n; i++) {
+        struct range r = g->all[i];
+        if (advise(&r, r.advice == MADV_DONTFORK ? MADV_DOFORK : MADV_KEEPONFORK))
+            g->all[given++] = r;
+        else
+            w->refused += r.end - r.start;
+    }
     g->n = given;
+}
+
+uint64_t withheld_refused(const struct withheld *w) {
+    return w->refused;
 }
 
 void withheld_keep(struct withheld *w) {

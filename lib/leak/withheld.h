@@ -7,9 +7,9 @@
  *
  * The kernel tells which memory this is in one list only, which takes it as long to write as to
  * copy the process.  So first a copy is made as it is, and that looks at itself, while the threads
- * run: what the process had before and has after, and the copy has not, is such memory.  Then
- * another is made, and while the threads are stopped for it the list is read, and the memory given
- * to the copy: nobody else can make a child meanwhile, or change what the list says.
+ * run: if it lacks what the process had before, the list is read, and if it names that, then
+ * another copy is made, and while the threads are stopped for it the list is read, and the memory
+ * given to the copy: nobody else can make a child meanwhile, or change what the list says.
  *
  * The copy looks at itself, as nobody else may look at that of a process that gives no core, which
  * is each that has changed its user.
@@ -43,5 +43,8 @@ uint64_t withheld_lacks(struct withheld *w);
  * little before, all threads are stopped. */
 void withheld_give(struct withheld *w);
 void withheld_keep(struct withheld *w);
+
+/* withheld_refused returns how many bytes could not be given. */
+uint64_t withheld_refused(const struct withheld *w);
 
 #endif
