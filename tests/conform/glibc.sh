@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# glibc.sh MODE [TEST...]: glibc's own tests of malloc, run under the library.
+# glibc.sh MODE[,MODE...] [TEST...]: glibc's own tests of malloc, run under the library.
 #
 # The source is that of the Debian package glibc-source, unpacked outside the tree; without the
 # package, or with a glibc that the table below does not know, the test is skipped.  The programs of
-# its malloc/ are built with its support/ against the installed libc, and run in MODE (under.sh in
-# tests/preload: default, exact, off).  MODE plain runs them without the library, which shows that
-# the set-up works: a program that fails there says nothing about us.
+# its malloc/ are built with its support/ against the installed libc, once, and run in each MODE
+# (under.sh in tests/preload: default, exact, off).  MODE plain runs them without the library, which
+# shows that the set-up works: a program that fails there says nothing about us.
 #
 # The table has a line for each program of malloc/, and it is an error if one has none:
 #
@@ -15,7 +15,7 @@
 #   slow    so it must, but takes a second or more: not in MODE plain unless it is named
 #   no      why it is not portable: it tests glibc's malloc, not malloc
 set -u
-mode=${1:?default, exact, off or plain}
+modes=${1:?default, exact, off or plain}
 shift
 under=$(cd "$(dirname "$0")/../preload" && pwd)/under.sh
 readonly VERSION=2.36 SOURCE=/usr/src/glibc/glibc-2.36.tar.xz
@@ -124,7 +124,7 @@ echo 'const char support_objdir_root[] = "/";' >root.c
 
 # It bounds the address space by 200 MiB once it runs.  The library has reserved more than that by
 # then, which is not used: the bound moves up by it.
-reserved=$("$under" "$mode" sed -n 's/^VmSize:[[:space:]]*\([0-9]*\) kB/\1/p' /proc/self/status)
+reserved=$("$under" "${modes##*,}" sed -n 's/^VmSize:[[:space:]]*\([0-9]*\) kB/\1/p' /proc/self/status)
 sed -i "s/200 \* 1024 \* 1024/(200L << 20) + (${reserved}L << 10)/" \
     "$src/malloc/tst-malloc-thread-fail.c"
 
@@ -148,17 +148,20 @@ done
 ar rcs libsupport.a obj/*.o
 
 failed=0 passed=0
-test_one() { # NAME
-    local program=$1 also=()
+build_one() { # NAME
+    local also=()
     case $1 in
     tst-interpose-*) also=("$src/malloc/tst-interpose-aux-${1##*-}.c") ;;
     esac
-    compile "$program" "$src/malloc/$1.c" "${also[@]}" libsupport.a -pthread
+    compile "$1" "$src/malloc/$1.c" "${also[@]}" libsupport.a -pthread
+}
+test_one() { # NAME MODE
+    local program=$1 mode=$2
     # A session of its own: what hangs is ended with its children.
     if setsid timeout -k 5 400 "$under" "$mode" "./$program" >"$program.out" 2>&1 </dev/null; then
         passed=$((passed + 1))
     else
-        echo "$1 fails with status $?:"
+        echo "$1 fails in mode $mode with status $?:"
         head -n 20 "$program.out"
         failed=$((failed + 1))
     fi
@@ -174,10 +177,13 @@ done
 while read -r name what _; do
     case " $* " in
     *" $name "*) ;;
-    "  ") [ "$what" = run ] || { [ "$what" = slow ] && [ "$mode" != plain ]; } || continue ;;
+    "  ") [ "$what" != no ] || continue ;;
     *) continue ;;
     esac
-    test_one "$name"
+    build_one "$name"
+    for mode in ${modes//,/ }; do
+        [ "$what$mode$*" = slowplain ] || test_one "$name" "$mode"
+    done
 done <<<"$TABLE"
-echo "$passed programs succeed, $failed fail"
+echo "$passed runs of programs succeed, $failed fail"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

@@ -10,7 +10,7 @@
 #
 # The word PID stands for a process under the library that runs all the while.  After a command
 # that ends in & the next one waits until goinspect knows that process.  Each command has to end
-# with status 0.
+# with status 0.  redis-server is run, and asked for, by a name of this test's own: others run one, too.
 set -euo pipefail
 document=$SOURCE_DIR/$1
 work=$(mktemp -d)
@@ -23,10 +23,12 @@ cleanup() {
     rm -rf "$work"
 }
 trap cleanup EXIT
-export GOMALLOC_DIR=$work/sockets PATH=$BUILD_DIR/inspect:/usr/bin:$PATH
+export GOMALLOC_DIR=$work/sockets PATH=$work/bin:$BUILD_DIR/inspect:/usr/bin:$PATH
 export LD_LIBRARY_PATH=$BUILD_DIR/lib
 export NO_COLOR=1
 mkdir -m 700 "$GOMALLOC_DIR" "$work/here"
+mkdir "$work/bin"
+! redis=$(command -v redis-server) || ln -s "$redis" "$work/bin/redis-$$"
 cd "$work/here"
 
 # commands FILE prints one command a line; program FILE N prints its Nth C program, if there is one.
@@ -71,7 +73,7 @@ while True:
     wait_for $PID
 fi
 for line in "${lines[@]}"; do
-    line=$(sed -E "s/\bPID\b/${PID:-PID}/g" <<<"$line")
+    line=$(sed -E "s/\bPID\b/${PID:-PID}/g; s/\bredis-server\b/redis-$$/g" <<<"$line")
     printf '$ %s\n' "$line"
     set +e
     eval "$line"

@@ -208,7 +208,7 @@ PYTHON
     local n verb
     "$BUILD_DIR/tests/inspect/mkimage" leaks.gmi leaks=1
     "$GOINSPECT" snapshot leaks.gmi -o leaks.db 2>/dev/null
-    for n in 40 60 80; do
+    for n in 40 80; do
         for verb in leaks "leaks --objects" "leaks --stack-held" "leaks --stacks" "leaks --reachable" sites \
             "sites --by function" "sites --stacks" escape pins "pins --by arena" classes spans arenas cache central \
             "diff leaks.db" "check --max-live 1B" doctor; do

@@ -5,7 +5,7 @@ command -v gcc >/dev/null || exit 77
 if [ "$1" = prepare ]; then
     awk 'BEGIN {
         print "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <math.h>"
-        for (i = 0; i < 90; i++) {
+        for (i = 0; i < 50; i++) {
             print "struct s" i " { int a[" i % 7 + 1 "]; double d; char *text; struct s" i " *next; };"
             print "static int f" i "(struct s" i " *s, int n) {\n    int sum = " i ";"
             print "    for (int k = 0; k < n; k++) {\n        switch ((k * " i + 3 ") & 15) {"
@@ -16,7 +16,7 @@ if [ "$1" = prepare ]; then
             print "    return sum" (i ? " + (n > 1 ? (int)sizeof(struct s" i - 1 ") : n)" : "") ";\n}"
         }
         print "int main(int argc, char **argv) {\n    int r = argc;\n    (void)argv;"
-        for (i = 0; i < 90; i++)
+        for (i = 0; i < 50; i++)
             print "    { struct s" i " s = {0}; r += f" i "(&s, r & 63); }"
         print "    printf(\"%d\\n\", r);\n    return 0;\n}"
     }' >large.c

@@ -8,7 +8,7 @@ export GIT_COMMITTER_EMAIL=a@example.org GIT_AUTHOR_DATE=@1700000000+0000 GIT_CO
 if [ "$1" = prepare ]; then
     git init -q --bare -b main source.git || exit 1
     awk 'BEGIN {
-        for (c = 1; c <= 300; c++) {
+        for (c = 1; c <= 160; c++) {
             print "commit refs/heads/main\nmark :" c
             print "committer A U Thor <a@example.org> " 1600000000 + c * 600 " +0000"
             message = "change " c "\n"
@@ -24,7 +24,7 @@ if [ "$1" = prepare ]; then
         }
         print "done"
     }' | git --git-dir=source.git fast-import --quiet --done || exit 1
-    git --git-dir=source.git tag -a -m 'a tag' v1 main~100
+    git --git-dir=source.git tag -a -m 'a tag' v1 main~60
     exit
 fi
 
@@ -35,8 +35,8 @@ git config gc.auto 0
 under git log --stat -p --date=iso | cksum
 under git log --graph --oneline --all | tail -5
 under git blame -s dir3/file30.txt | cksum
-under git grep -n -E 'version 2[0-9]{2} ' | cksum
-under git diff --word-diff HEAD~50 HEAD | cksum
+under git grep -n -E 'version 1[0-9]{2} ' | cksum
+under git diff --word-diff HEAD~40 HEAD | cksum
 under git rev-list --objects --all | sort | cksum
 under git checkout -q -b side HEAD~30
 echo change >>dir1/file1.txt

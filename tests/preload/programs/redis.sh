@@ -20,7 +20,7 @@ for _ in $(seq 1200); do
 done
 
 load() { redis-benchmark -s "$socket" -P 20 -q -t set,get,incr,lpush,rpush,lpop,sadd,hset,zadd "$@" >/dev/null; }
-load -n 40000 -r 10000 -c 20 -d 60 || exit 1
+load -n 20000 -r 10000 -c 20 -d 60 || exit 1
 cli flushall
 load -n 10000 -c 20 || exit 1
 awk 'BEGIN {

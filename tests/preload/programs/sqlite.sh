@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# sqlite3: 10^6 rows, indexes, joins, aggregates, window functions; the database file is compared.
+# sqlite3: 300,000 rows, indexes, joins, aggregates, window functions; the database file is compared.
 command -v sqlite3 >/dev/null || exit 77
 [ "$1" = prepare ] && exit 0
 
@@ -11,8 +11,8 @@ CREATE TABLE word (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE row (id INTEGER PRIMARY KEY, word INTEGER NOT NULL, n INTEGER, note TEXT);
 WITH RECURSIVE i(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM i WHERE i < 4999)
 INSERT INTO word SELECT i, printf('w%x-%d', i * 2654435761 % 4294967296, i) FROM i;
-WITH RECURSIVE i(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM i WHERE i < 999999)
-INSERT INTO row SELECT i, i * 7919 % 5000, i * 104729 % 1000003,
+WITH RECURSIVE i(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM i WHERE i < 299999)
+INSERT INTO row SELECT i, i * 7919 % 5000, i * 104729 % 300007,
                        CASE WHEN i % 10 = 0 THEN printf('note %d of %s', i, hex(i * 31)) END FROM i;
 CREATE INDEX row_word ON row (word, n);
 SELECT count(*), sum(n), avg(n), min(n), max(n), total(length(note)) FROM row;
