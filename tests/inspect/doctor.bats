@@ -49,11 +49,11 @@ changed() {
     for cause in free_slots tails free_pages large_spans not_malloc thread_reserves ended_threads \
         freed_elsewhere stacks coroutines could_be_local resized handed_over slack pins; do
         # What is given back by and by may be gone if the machine takes a rest just then.
-        for attempt in 1 2 3; do
+        for attempt in {1..20}; do
             planted $cause
             report "0|1" $cause.gmi
             ! finds $cause $cause.gmi || break
-            [ $attempt -lt 3 ]
+            [ $attempt -lt 20 ]
         done
         case $cause in # who did it, and how much
         slack) [[ "$(sentence slack)" == "2.3 MiB of live"*"ask_badly (doctor_demo.c:"*"asking for 1,030 bytes and getting 1,152." ]] ;;

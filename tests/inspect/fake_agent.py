@@ -93,7 +93,7 @@ def answer(connection, verb, count):
 
 def serve(connection):
     count = 0
-    while len(request := connection.recv(REQUEST.size)) == REQUEST.size:
+    while len(request := connection.recv(REQUEST.size, socket.MSG_WAITALL)) == REQUEST.size:
         _, _, _, verb, _ = REQUEST.unpack(request)
         if not answer(connection, verb, count):
             break

@@ -15,8 +15,18 @@ common_setup() {
     "$BUILD_DIR/tests/inspect/mkimage" demo.gmi
 }
 
+# tell_seen shows what a test that has failed had put aside.
+tell_seen() {
+    local file
+    [ -z "${BATS_TEST_COMPLETED:-}" ] || return 0
+    for file in err said log; do
+        [ ! -s "$work/$file" ] || { echo "$file:" && tail -n 20 "$work/$file"; }
+    done
+}
+
 common_teardown() {
     local pid
+    tell_seen
     for pid in "${started[@]}"; do
         kill -KILL "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true

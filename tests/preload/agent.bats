@@ -17,6 +17,7 @@ setup() {
 }
 
 teardown() {
+    [ -n "${BATS_TEST_COMPLETED:-}" ] || [ ! -s "$work/err" ] || cat "$work/err"
     for pid in "${pids[@]}"; do
         kill -KILL "$pid" 2>/dev/null || true
     done

@@ -13,7 +13,17 @@ image_setup() {
     [ -x "$python" ] || python=$(command -v python3)
 }
 
+# tell_seen shows what a test that has failed had put aside.
+tell_seen() {
+    local file
+    [ -z "${BATS_TEST_COMPLETED:-}" ] || return 0
+    for file in err said log; do
+        [ ! -s "$work/$file" ] || { echo "$file:" && tail -n 20 "$work/$file"; }
+    done
+}
+
 image_teardown() {
+    tell_seen
     cd /
     rm -rf "$work"
 }
