@@ -24,6 +24,8 @@
 #include "sys/rawcall.h"
 #include "unwind/cfi.h"
 
+#define MOST_TRIES 4 /* to stop threads of which one has the signal blocked for a moment */
+
 /* Between the process and its copy: how long the pause was is known after it only. */
 struct leak_shared {
     _Atomic uint32_t unshared; /* see unshare_pages */
@@ -288,11 +290,11 @@ static void keep_longer(struct stop_result *r, const struct stop_result *before)
 
 static struct stop_result stop_and_copy(struct begin *b) {
     struct stop_result r = stop_once(b, false);
-    if (r.error == STOP_BLOCKED) {
-        const struct stop_result first = r;
-        stop_await_blocked();
-        r = stop_once(b, true);
-        keep_longer(&r, &first);
+    for (int tries = 1; r.error == STOP_BLOCKED; tries++) {
+        const struct stop_result before = r;
+        bool let_in = stop_await_blocked();
+        r = stop_once(b, !let_in || tries == MOST_TRIES);
+        keep_longer(&r, &before);
     }
     if (r.error != STOP_OK) {
         b->check->error = LEAK_STOP;
@@ -308,7 +310,7 @@ static bool await_look(struct begin *b) {
     char said;
     long n;
     while ((n = fork_copy_read(&c->copy, &said, 1, o->meanwhile != NULL ? 0 : -1)) == -ETIMEDOUT)
-        if (!o->meanwhile(o->arg, c->copy.fd))
+        if (o->meanwhile != NULL && !o->meanwhile(o->arg, c->copy.fd))
             return false;
     return n == 1;
 }

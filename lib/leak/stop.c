@@ -498,17 +498,19 @@ static bool any_blocks(void) {
     return false;
 }
 
-void stop_await_blocked(void) {
+bool stop_await_blocked(void) {
     const struct timespec step = BLOCKED_STEP;
     uint64_t until_ns = stop_now_ns() + BLOCKED_NS;
+    bool blocks = true;
     if (!take())
-        return;
+        return false;
     if (open_list()) {
-        while (any_blocks() && stop_now_ns() < until_ns)
+        while ((blocks = any_blocks()) && stop_now_ns() < until_ns)
             sys_call3(SYS_nanosleep, (long)&step, 0, 0);
         close_list();
     }
     give_back();
+    return !blocks;
 }
 
 bool stop_late_end(void) {

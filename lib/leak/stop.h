@@ -92,11 +92,12 @@ struct stop_result stop_all(void (*run)(void *arg), void *arg);
  * waited for: the threads wait for each other for some milliseconds, rather than for tenths of a
  * second, but for who waits for a processor while it blocks the signal.  `late` is shared with the
  * copy, and all zeroes.  If a thread blocks the signal, run is not called, unless this is the last
- * attempt: the caller waits by stop_await_blocked, in which all run, and tries again.  After the
- * check, stop_late_end takes `late` back; false: it must stay as it is for ever. */
+ * attempt: the caller waits by stop_await_blocked, in which all run, and tries again; false: the
+ * signal is still blocked.  After the check, stop_late_end takes `late` back; false: it must stay
+ * as it is for ever. */
 struct stop_late;
 struct stop_result stop_soon(void (*run)(void *arg), void *arg, struct stop_late *late, bool last);
-void stop_await_blocked(void);
+bool stop_await_blocked(void);
 bool stop_late_end(void);
 
 /* stop_await_late waits, in the copy, for those that are late, and for as long as is sensible. */

@@ -367,14 +367,14 @@ static void who_blocks_the_signal_is_tried_again(void **state) {
     start(block_signals_for_a_while, 1);
     assert_int_equal(stop_soon(count_run, &ran, late, false).error, STOP_BLOCKED);
     assert_int_equal(ran, 0);
-    stop_await_blocked(); /* in vain */
+    assert_false(stop_await_blocked());
     assert_int_equal(stop_soon(count_run, &ran, late, true).nmissing, 1);
     assert_int_equal(ran, 1);
     assert_int_equal(stop_soon(count_run, &ran, late, false).error, STOP_BLOCKED);
     atomic_store(&may_let_in, true);
     while (!atomic_load(&has_let_in))
         usleep(1000);
-    stop_await_blocked();
+    assert_true(stop_await_blocked());
     struct stop_result r = stop_soon(count_run, &ran, late, true);
     assert_int_equal(r.nmissing, 0);
     assert_int_equal(ran, 2);
@@ -429,16 +429,20 @@ static void *make_threads(void *arg) {
     return NULL;
 }
 
+/* One that is born has the signal blocked until its maker goes on, and waits for that: where
+ * processors are wanting it may well be missing. */
 static void threads_may_be_born_and_die_meanwhile(void **state) {
+    unsigned whole = 0;
     (void)state;
     start(make_threads, 4);
     for (int i = 0; i < 30; i++) {
         struct stop_result r = stop_all(nothing, NULL);
         assert_int_equal(r.error, STOP_OK);
-        assert_int_equal(r.nmissing, 0);
-        assert_true(r.nstopped >= 4);
         assert_true(r.npasses >= 2); /* the last one finds nobody new */
+        assert_true(r.nstopped + r.nmissing >= 4);
+        whole += r.nmissing == 0;
     }
+    assert_true(whole > 0);
     join(4);
 }
 
