@@ -436,9 +436,15 @@ gm_export void *pvalloc(size_t size) {
     return memalign(page, bytes & ~(page - 1));
 }
 
-gm_export size_t malloc_usable_size(void *p) {
+static gm_noinline size_t usable_slow(const void *p) {
     size_t n = p != NULL ? tiny_usable(p) : 0;
     return n != 0 || p == NULL ? n : heap_usable(p);
+}
+
+/* Some programs ask at each allocation and each free. */
+gm_export size_t malloc_usable_size(void *p) {
+    size_t n = heap_own_usable(mcache_self, p);
+    return gm_likely(n != 0) ? n : usable_slow(p);
 }
 
 void *api_allocate(size_t size, bool zero, bool noscan) {

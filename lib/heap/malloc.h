@@ -174,6 +174,27 @@ gm_inline bool heap_free_fast(void *ptr) {
     return heap_free_own(ptr, mheap_span_guess((uintptr_t)ptr), mcache_self);
 }
 
+/* heap_forget_recorded takes the record from slot i of a span of the thread's own, with that table,
+ * if that is all there is to do for the recorder. */
+gm_inline bool heap_forget_recorded(struct mspan *s, struct mslots_table *table, size_t i,
+                                    struct mcache *c, bool narrow) {
+    void *at = mslots_tag_at(s, table, i, narrow);
+    uint32_t tag = narrow ? __atomic_load_n((uint16_t *)at, __ATOMIC_RELAXED)
+                          : __atomic_load_n((uint32_t *)at, __ATOMIC_RELAXED);
+    if (gm_unlikely((tag & (narrow ? mslots_narrowed(MSLOTS_ASK) : MSLOTS_ASK)) != 0))
+        return false;
+    if (tag == 0)
+        return true;
+    /* One that does not record everything may have to settle: heap_free_slow. */
+    if (gm_unlikely(__atomic_load_n(&c->next_sample, __ATOMIC_RELAXED) >= 0))
+        return false;
+    if (narrow)
+        __atomic_store_n((uint16_t *)at, 0, __ATOMIC_RELAXED);
+    else
+        __atomic_store_n((uint32_t *)at, 0, __ATOMIC_RELAXED);
+    return true;
+}
+
 /* heap_free_recorded frees the object that begins at ptr if it lies in a span of the thread's own
  * in which something is recorded.  Otherwise as heap_free_own. */
 gm_inline bool heap_free_recorded(void *ptr, struct mspan *s, struct mcache *c) {
@@ -182,21 +203,18 @@ gm_inline bool heap_free_recorded(void *ptr, struct mspan *s, struct mcache *c) 
     if (s == NULL || !word_is(&s->owner, (uintptr_t)c + SPAN_RECORDED) ||
         !mspan_small_slot(s, p, &i))
         return false;
-    uint32_t *tags = atomic_load_explicit(&s->sites, memory_order_relaxed);
-    if (gm_unlikely(tags == NULL || s->spc.v == TINY_SPAN_CLASS))
+    struct mslots_table *table = atomic_load_explicit(&s->sites, memory_order_relaxed);
+    if (gm_unlikely(table == NULL || s->spc.v == TINY_SPAN_CLASS))
         return false;
     uintptr_t bit_addr = s->bit_base + i;
     uint64_t *word = (uint64_t *)(bit_addr >> 6 << 3);
     uint64_t v = __atomic_load_n(word, __ATOMIC_RELAXED);
-    uint32_t tag = __atomic_load_n(&tags[i], __ATOMIC_RELAXED);
-    if (gm_unlikely((tag & MSLOTS_ASK) != 0 || bit_set(&v, bit_addr)))
+    if (gm_unlikely(bit_set(&v, bit_addr)))
         return false;
-    if (tag != 0) {
-        /* One that does not record everything may have to settle: heap_free_slow. */
-        if (gm_unlikely(__atomic_load_n(&c->next_sample, __ATOMIC_RELAXED) >= 0))
-            return false;
-        __atomic_store_n(&tags[i], 0, __ATOMIC_RELAXED);
-    }
+    if (gm_unlikely(!(gm_likely(mslots_is_narrow(table))
+                          ? heap_forget_recorded(s, table, i, c, true)
+                          : heap_forget_recorded(s, table, i, c, false))))
+        return false;
     __atomic_store_n(word, v, __ATOMIC_RELAXED);
     mcache_note_free(c, s, p, bit_addr);
     return true;
@@ -218,19 +236,35 @@ gm_inline bool heap_free_remote(uintptr_t p) {
     return mspan_mark_free(s, i) == MARK_OK;
 }
 
-/* heap_own_size returns the size of the live small object that begins at ptr if it lies in a span
- * of the thread's own in which nothing is recorded, else 0: heap_find is to be asked. */
-gm_inline size_t heap_own_size(const struct mcache *c, const void *ptr) {
-    uintptr_t p = (uintptr_t)ptr;
-    struct mspan *s = mheap_span_guess(p);
-    if (s == NULL || atomic_load_explicit(&s->owner, memory_order_relaxed) != (uintptr_t)c)
-        return 0;
+/* heap_live_size returns the size of the small object that begins at p, a slot of s, whose owner
+ * asks; 0: none lives there. */
+gm_inline size_t heap_live_size(const struct mspan *s, uintptr_t p) {
     size_t i;
-    if (!mspan_small_slot(s, p, &i))
+    if (gm_unlikely(!mspan_small_slot(s, p, &i)))
         return 0;
     uintptr_t bit_addr = s->bit_base + i;
     uint64_t v = __atomic_load_n((uint64_t *)(bit_addr >> 6 << 3), __ATOMIC_RELAXED);
-    return v >> (bit_addr & 63) & 1 ? 0 : s->elem_size;
+    return gm_unlikely(bit_set(&v, bit_addr)) ? 0 : s->elem_size;
+}
+
+/* heap_own_size returns the size of the live small object that begins at ptr if it lies in a span
+ * of the thread's own in which nothing is recorded, else 0: heap_find is to be asked. */
+gm_inline size_t heap_own_size(const struct mcache *c, const void *ptr) {
+    struct mspan *s = mheap_span_guess((uintptr_t)ptr);
+    if (s == NULL || !word_is(&s->owner, (uintptr_t)c))
+        return 0;
+    return heap_live_size(s, (uintptr_t)ptr);
+}
+
+/* heap_own_usable is heap_own_size, recorded or not.  0 for blocks of the tiny allocator. */
+gm_inline size_t heap_own_usable(const struct mcache *c, const void *ptr) {
+    struct mspan *s = mheap_span_guess((uintptr_t)ptr);
+    if (gm_unlikely(s == NULL))
+        return 0;
+    if (!word_is(&s->owner, (uintptr_t)c) &&
+        (!word_is(&s->owner, (uintptr_t)c + SPAN_RECORDED) || s->spc.v == TINY_SPAN_CLASS))
+        return 0;
+    return heap_live_size(s, (uintptr_t)ptr);
 }
 
 /* heap_fits tells whether a small object of elem bytes is to stay where it is when it is to hold

@@ -8,11 +8,17 @@
  * the span is recorded, and cleared at free.  An entry is meaningful while its slot is live.
  * Large objects have a table of one slot.
  *
- * A table of n slots is three arrays, one behind the other, so 7 or 8 bytes a slot:
+ * What belongs together lies together, since a large heap's tables are not in the cache: a block
+ * for each 8 slots, of 40 to 64 bytes.
  *
- *      4n bytes   tags
- *      2n bytes   when they were recorded (mepoch.h)
- *      n or 2n    slack: bytes given beyond those asked for; one byte where slots have 256 or less
+ *      8 tags     of 16 bits; of 32 in the table of a span where one has not fitted
+ *      8 times    of 16 bits, when they were recorded (mepoch.h)
+ *      8 slacks   bytes given beyond those asked for; of 8 bits where slots have 256 bytes or less,
+ *                 else of 16
+ *
+ * A narrow tag has 14 bits of number, so it does for programs with up to 16,383 call sites, which
+ * is most of them, and for as many judged objects.  The span's owner makes a table wide
+ * (mslots.c says how), and it stays so.
  *
  * A span with recorded objects is marked (SPAN_RECORDED), so that only frees in such a span pay for
  * the recorder: at the default rate one span in some sixty.
@@ -25,6 +31,9 @@
 
 #define MSLOTS_BYTE_SLACK 256 /* bytes of a slot, up to which a byte of slack will do */
 
+/* Tags of up to this number, with or without the two bits below, fit a narrow table. */
+#define MSLOTS_NARROW_MAX 0x3fffu
+
 /* A tag with this bit asks that the recorder be told before its slot is freed: heap_free_slow does
  * nothing but say so (FREE_ASK), until somebody has put another tag there. */
 #define MSLOTS_ASK 0x80000000u
@@ -36,8 +45,10 @@
 /* mslots_record notes that slot i of s, which the caller has just allocated and whose span the
  * caller owns, has the tag and was asked to hold elem - slack bytes.  False: no memory, the
  * slot stays unrecorded.  slack is capped at what its array holds for small objects; a large
- * object's size goes to large_requested. */
+ * object's size goes to large_requested.  mslots_record_for does so for a tag that mslots_replace
+ * may exchange for another one, `later`. */
 bool mslots_record(struct mspan *s, size_t i, uint32_t tag, size_t slack);
+bool mslots_record_for(struct mspan *s, size_t i, uint32_t tag, uint32_t later, size_t slack);
 
 /* mslots_resize notes that the object in slot i, if it is recorded, is now asked to hold elem -
  * slack bytes.  By whom the object belongs to. */
@@ -73,30 +84,85 @@ void mslots_release(struct mspan *s);
 extern struct mutex mslots_lock;        /* for fork handlers */
 extern _Atomic uint64_t mslots_ignored; /* how often an object was ignored so far */
 
-gm_inline uint16_t *mslots_epochs(const struct mspan *s, uint32_t *tags) {
-    return (uint16_t *)(tags + s->nelems);
+/* ---- the layout --------------------------------------------------------------------------- */
+
+#define MSLOTS_BLOCK  8              /* slots */
+#define MSLOTS_NARROW ((uintptr_t)1) /* added to a table's address: its tags are narrow */
+
+gm_inline bool mslots_is_narrow(const struct mslots_table *t) {
+    return ((uintptr_t)t & MSLOTS_NARROW) != 0;
 }
 
-gm_inline uint16_t *mslots_slacks(const struct mspan *s, uint32_t *tags) {
-    return mslots_epochs(s, tags) + s->nelems;
+/* mslots_block_bytes returns the bytes of 8 slots of the span in a table of either kind. */
+gm_inline size_t mslots_block_bytes(const struct mspan *s, bool narrow) {
+    return (narrow ? 5 * MSLOTS_BLOCK : 7 * MSLOTS_BLOCK) +
+           (s->elem_size > MSLOTS_BYTE_SLACK ? MSLOTS_BLOCK : 0);
+}
+
+/* mslots_tag_at returns the place of a slot's tag, of 2 or 4 bytes; mslots_epoch_at and
+ * mslots_slack_at those of the rest, the latter of 1 or 2 bytes.  narrow: what mslots_is_narrow
+ * says; who knows it when he is compiled gets a few instructions. */
+gm_inline char *mslots_block(const struct mspan *s, struct mslots_table *t, size_t i, bool narrow) {
+    return (char *)t - narrow + i / MSLOTS_BLOCK * mslots_block_bytes(s, narrow);
+}
+
+gm_inline void *mslots_tag_at(const struct mspan *s, struct mslots_table *t, size_t i,
+                              bool narrow) {
+    return mslots_block(s, t, i, narrow) + i % MSLOTS_BLOCK * (narrow ? 2 : 4);
+}
+
+gm_inline uint16_t *mslots_epoch_at(const struct mspan *s, struct mslots_table *t, size_t i,
+                                    bool narrow) {
+    char *epochs = mslots_block(s, t, i, narrow) + MSLOTS_BLOCK * (narrow ? 2 : 4);
+    return (uint16_t *)epochs + i % MSLOTS_BLOCK;
+}
+
+gm_inline char *mslots_slack_at(const struct mspan *s, struct mslots_table *t, size_t i,
+                                bool narrow) {
+    char *slacks = mslots_block(s, t, i, narrow) + MSLOTS_BLOCK * (narrow ? 4 : 6);
+    return slacks + i % MSLOTS_BLOCK * (s->elem_size > MSLOTS_BYTE_SLACK ? 2 : 1);
+}
+
+gm_inline bool mslots_fits(uint32_t tag) {
+    return (tag & ~(MSLOTS_ASK | MSLOTS_IGNORED)) <= MSLOTS_NARROW_MAX;
+}
+
+/* The two bits are the upper ones of either. */
+gm_inline uint16_t mslots_narrowed(uint32_t tag) {
+    return (uint16_t)(tag | tag >> 16);
+}
+gm_inline uint32_t mslots_widened(uint16_t tag) {
+    return (uint32_t)(tag & ~MSLOTS_NARROW_MAX) << 16 | (tag & MSLOTS_NARROW_MAX);
 }
 
 /* mslots_put_slack writes the slack of an entry, which its array can hold. */
-gm_inline void mslots_put_slack(const struct mspan *s, uint32_t *tags, size_t i, size_t slack) {
-    uint16_t *slacks = mslots_slacks(s, tags);
+gm_inline void mslots_put_slack(const struct mspan *s, struct mslots_table *t, size_t i,
+                                size_t slack, bool narrow) {
+    char *at = mslots_slack_at(s, t, i, narrow);
     if (s->elem_size <= MSLOTS_BYTE_SLACK)
-        __atomic_store_n((uint8_t *)slacks + i, (uint8_t)slack, __ATOMIC_RELAXED);
+        __atomic_store_n((uint8_t *)at, (uint8_t)slack, __ATOMIC_RELAXED);
     else
-        __atomic_store_n(&slacks[i], (uint16_t)slack, __ATOMIC_RELAXED);
+        __atomic_store_n((uint16_t *)at, (uint16_t)slack, __ATOMIC_RELAXED);
 }
 
-/* mslots_put writes an entry of the span's table, whose slack its array can hold. */
-gm_inline void mslots_put(const struct mspan *s, uint32_t *tags, size_t i, uint32_t tag,
+/* mslots_put writes an entry of the span's table, whose slack its array can hold.  False: the tag
+ * does not fit. */
+gm_inline bool mslots_put(const struct mspan *s, struct mslots_table *t, size_t i, uint32_t tag,
                           size_t slack) {
-    __atomic_store_n(&mslots_epochs(s, tags)[i], mepoch_now(), __ATOMIC_RELAXED);
-    mslots_put_slack(s, tags, i, slack);
-    /* release: who reads the tag reads what belongs to it */
-    __atomic_store_n(&tags[i], tag, __ATOMIC_RELEASE);
+    if (gm_likely(mslots_is_narrow(t))) {
+        if (gm_unlikely(!mslots_fits(tag)))
+            return false;
+        __atomic_store_n(mslots_epoch_at(s, t, i, true), mepoch_now(), __ATOMIC_RELAXED);
+        mslots_put_slack(s, t, i, slack, true);
+        /* release: who reads the tag reads what belongs to it */
+        __atomic_store_n((uint16_t *)mslots_tag_at(s, t, i, true), mslots_narrowed(tag),
+                         __ATOMIC_RELEASE);
+        return true;
+    }
+    __atomic_store_n(mslots_epoch_at(s, t, i, false), mepoch_now(), __ATOMIC_RELAXED);
+    mslots_put_slack(s, t, i, slack, false);
+    __atomic_store_n((uint32_t *)mslots_tag_at(s, t, i, false), tag, __ATOMIC_RELEASE);
+    return true;
 }
 
 #endif

@@ -53,6 +53,8 @@ struct span_owner {
  * that free's one comparison tells "mine, and nothing recorded here". */
 #define SPAN_RECORDED ((uintptr_t)1)
 
+struct mslots_table;
+
 struct mspan {
     /* Line 0: what malloc and free of the owner touch. */
     uintptr_t base;          /* address of slot 0 */
@@ -81,12 +83,12 @@ struct mspan {
     /* Line 1: what others write, and what is seldom looked at. */
     _Atomic uint64_t free_marks0; /* the marks if nwords == 1 */
     _Atomic(struct mspan *) pending_next;
-    _Atomic uint32_t pending;  /* mspan_waits: on some owner's list, or about to be; else: not */
-    _Atomic uint32_t gen;      /* odd while the header is being filled or emptied; a reader without
-                                  the lock reads it before and after.  Heap's lock */
-    _Atomic(uint32_t *) sites; /* slot table: nelems tags, and more behind them; NULL: nothing
-                                  recorded.  Owner sets, under no lock; see mslots.h */
-    struct mspan *next;        /* owner's list of listed spans */
+    _Atomic uint32_t pending; /* mspan_waits: on some owner's list, or about to be; else: not */
+    _Atomic uint32_t gen;     /* odd while the header is being filled or emptied; a reader without
+                                 the lock reads it before and after.  Heap's lock */
+    _Atomic(struct mslots_table *) sites; /* slot table, or NULL: nothing recorded.  Set under
+                                             mslots_lock; see mslots.h */
+    struct mspan *next;                   /* owner's list of listed spans */
     struct mspan *prev;
     uint32_t npages;
     uint32_t index; /* in the heap's allspans */

@@ -53,9 +53,9 @@ uint64_t image_out_begin(struct image_out *o) {
 
 void image_out_put(struct image_out *o, const void *p, size_t n) {
     o->section_sum = gomalloc_checksum(o->section_sum, p, n);
-    if (n > sizeof o->buf - o->n)
+    if (n > IMAGE_OUT_WRITE - o->n)
         flush(o);
-    if (n > sizeof o->buf) {
+    if (n > IMAGE_OUT_WRITE) {
         write_all(o, p, n, o->pos);
         o->pos += n;
         return;

@@ -8,6 +8,8 @@
 #include "image/rawfile.h"
 
 #define IMAGE_OUT_BUFFER ((size_t)256 << 10)
+/* Written at a time: what is touched of the buffer adds to the peak of a process that ends. */
+#define IMAGE_OUT_WRITE ((size_t)32 << 10)
 
 struct image_out {
     int fd;

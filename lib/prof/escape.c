@@ -68,7 +68,11 @@ static void note_seen(struct escape_site *s, uint32_t site) {
     if (seen > UINT16_MAX)
         return;
     atomic_store_explicit(&s->seen, seen, memory_order_relaxed);
-    __atomic_store_n(&escape.sites.thin[site], mask_of(seen), __ATOMIC_RELAXED);
+    /* Every thread reads the line of this one, which has 64 sites, at each allocation: it is not
+     * written to no purpose. */
+    uint8_t mask = mask_of(seen);
+    if (mask != __atomic_load_n(&escape.sites.thin[site], __ATOMIC_RELAXED))
+        __atomic_store_n(&escape.sites.thin[site], mask, __ATOMIC_RELAXED);
 }
 
 /* has_room tells whether one more of the site's may live: 16 and half of what has been freed, and

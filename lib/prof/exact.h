@@ -4,9 +4,10 @@
  *
  * At rate 1 there is nothing to draw and nothing to weigh, so what prof_sample and prof_record do
  * for a small object comes down to: a capture, which most often finds the stack of the last one or
- * a known one (trail.h); two words of figures (site_map.h); seven bytes beside the slot (mslots.h).
- * That is all that is here.  Whatever is not as usual, the other path does, from the start or with
- * the site that was found: first allocations, new stacks, spans without a table, large objects.
+ * a known one (trail.h); two words of figures (site_map.h); five or six bytes beside the slot
+ * (mslots.h). That is all that is here.  Whatever is not as usual, the other path does, from the
+ * start or with the site that was found: first allocations, new stacks, spans without a table,
+ * large objects.
  *
  * Two comparisons tell whether a thread may come here.  mcache.exact_gen is the generation of the
  * rate (prof.h) for which prof_sample has found everything ready: rate 1, a capture by replay that
@@ -74,13 +75,13 @@ gm_inline bool exact_record(struct mcache *c, uintptr_t p, size_t size, uint32_t
     if (gm_unlikely(s == NULL || !word_is(&s->owner, (uintptr_t)c + SPAN_RECORDED)) ||
         gm_unlikely(!mspan_small_slot(s, p, &i)))
         return false;
-    uint32_t *tags = atomic_load_explicit(&s->sites, memory_order_relaxed);
+    struct mslots_table *table = atomic_load_explicit(&s->sites, memory_order_relaxed);
     struct site_words *f = site_map_find(&t->figures, site);
-    if (gm_unlikely(tags == NULL || f == NULL))
+    /* Less than the class's size, so it need not be capped; elem_size <= 256 fits a byte. */
+    if (gm_unlikely(table == NULL || f == NULL) ||
+        gm_unlikely(!mslots_put(s, table, i, site, s->elem_size - size)))
         return false;
     site_words_add(f, size);
-    /* Less than the class's size, so it need not be capped; elem_size <= 256 fits a byte. */
-    mslots_put(s, tags, i, site, s->elem_size - size);
     return true;
 }
 

@@ -169,8 +169,8 @@ bool prof_store(struct mcache *c, struct prof_thread *t, void *p, size_t size, u
         return false;
     }
     size_t elem = mspan_elem_bytes(s);
-    return mslots_record(s, mspan_object_index(s, (uintptr_t)p), tag,
-                         size < elem ? elem - size : 0);
+    return mslots_record_for(s, mspan_object_index(s, (uintptr_t)p), tag, prof_tag_site(tag),
+                             size < elem ? elem - size : 0);
 }
 
 /* store_judged is prof_store for an object that is to be judged. */

@@ -237,6 +237,29 @@ static void the_short_path_of_recorded_objects_does_as_the_long_one(void **state
     assert_heap_consistent();
 }
 
+static void the_short_path_to_a_size_says_what_the_long_one_says(void **state) {
+    (void)state;
+    char *a = alloc(448), *b = alloc(448), *large = alloc(100000);
+    struct mspan *s = mheap_span_of((uintptr_t)a);
+    assert_int_equal(heap_own_usable(self(), a), 448);
+    mslots_record(s, mspan_object_index(s, (uintptr_t)b), 7, 0);
+    assert_int_equal(heap_own_usable(self(), a), heap_usable(a));
+    assert_int_equal(heap_own_usable(self(), b), 448);
+    /* These it leaves to the long one. */
+    assert_int_equal(heap_own_usable(self(), a + 16), 0);
+    assert_int_equal(heap_own_usable(self(), NULL), 0);
+    assert_int_equal(heap_own_usable(self(), &s), 0);
+    assert_int_equal(heap_own_usable(&mcache0, a), 0);
+    assert_int_equal(heap_own_usable(self(), large), 0);
+    void *tiny = tiny_alloc(self(), 5);
+    assert_int_equal(heap_own_usable(self(), tiny), 0);
+    assert_int_equal(release(a), FREE_OK);
+    assert_int_equal(heap_own_usable(self(), a), 0);
+    assert_int_equal(release(b), FREE_OK);
+    assert_int_equal(release(large), FREE_OK);
+    assert_int_equal(release(tiny), FREE_OK);
+}
+
 static void *free_and_end(void *p) {
     self();
     if (!heap_free_fast(p) && heap_free_slow((uintptr_t)p) != FREE_OK)
@@ -859,7 +882,8 @@ static void a_slot_table_changes_hands_only_with_the_generation(void **state) {
     char *p = alloc(100000), *q = alloc(200000);
     struct mspan *s = mheap_span_of((uintptr_t)p), *other = mheap_span_of((uintptr_t)q);
     assert_true(mslots_record(s, 0, 7, 0));
-    uint32_t *table = s->sites, gen = s->gen;
+    const struct mslots_table *table = s->sites;
+    uint32_t gen = s->gen;
     assert_int_equal(release(p), FREE_OK);
     assert_true(mslots_record(other, 0, 8, 0));
     assert_true(s->gen != gen || other->sites != table);
@@ -996,6 +1020,7 @@ int main(void) {
         cmocka_unit_test(a_late_note_to_a_threads_large_span_is_dropped),
         cmocka_unit_test(frees_are_fast_again_when_the_last_recorded_object_is_gone),
         cmocka_unit_test(the_short_path_of_recorded_objects_does_as_the_long_one),
+        cmocka_unit_test(the_short_path_to_a_size_says_what_the_long_one_says),
         cmocka_unit_test(who_gets_the_slot_of_an_ignored_object_is_not_ignored),
         cmocka_unit_test(a_tag_that_asks_stays_until_it_is_replaced),
         cmocka_unit_test(random_work_agrees_with_a_model),

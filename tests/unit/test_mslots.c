@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Slot tables: what is recorded reads back, what is cleared or released does not; and that an
- * object is ignored is known beside that, until it is freed.
+ * object is ignored is known beside that, until it is freed.  Nothing of that is lost when a table
+ * becomes a wide one, whatever others do meanwhile.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -134,17 +135,136 @@ static void a_large_object_keeps_its_size(void **state) {
 
 static void a_table_used_again_is_empty(void **state) {
     (void)state;
-    struct mspan a = small_span(64, 128);
-    for (uint32_t i = 0; i < 128; i++)
-        mslots_record(&a, i, UINT32_MAX, UINT16_MAX);
-    uint32_t *table = a.sites;
-    mslots_release(&a);
-    struct mspan b = small_span(64, 128);
-    mslots_record(&b, 0, 5, 0);
-    assert_ptr_equal(b.sites, table);
-    for (uint32_t i = 1; i < 128; i++)
-        assert_int_equal(mslots_tag(&b, i), 0);
-    mslots_release(&b);
+    static const uint32_t tags[] = {MSLOTS_NARROW_MAX | MSLOTS_ASK, UINT32_MAX};
+    for (unsigned k = 0; k < 2; k++) {
+        struct mspan a = small_span(64, 128);
+        for (uint32_t i = 0; i < 128; i++)
+            mslots_record(&a, i, tags[k], UINT16_MAX);
+        struct mslots_table *table = a.sites;
+        mslots_release(&a);
+        struct mspan b = small_span(64, 128);
+        mslots_record(&b, 0, tags[k] - 1, 0);
+        assert_ptr_equal(b.sites, table);
+        for (uint32_t i = 1; i < 128; i++)
+            assert_int_equal(mslots_tag(&b, i), 0);
+        mslots_release(&b);
+    }
+}
+
+static void a_slot_takes_5_or_6_bytes_where_numbers_are_small(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t elem_size, nelems;
+        uint32_t tag;
+        uint64_t bytes;
+    } rows[] = {{64, 128, MSLOTS_NARROW_MAX, 128 * 5},
+                {512, 64, MSLOTS_ASK | 1, 64 * 6},
+                {64, 128, MSLOTS_NARROW_MAX + 1, 128 * 7 + 32},
+                {512, 64, MSLOTS_ASK | (MSLOTS_NARROW_MAX + 1), 64 * 8 + 32}};
+    for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
+        struct mspan s[16]; /* more than others have left */
+        uint64_t before = mem_stats[MEM_SLOT].used;
+        for (unsigned i = 0; i < 16; i++) {
+            s[i] = small_span(rows[k].elem_size, (uint16_t)rows[k].nelems);
+            assert_true(mslots_record(&s[i], 0, rows[k].tag, 0));
+        }
+        assert_in_range(mem_stats[MEM_SLOT].used - before, 14 * rows[k].bytes, 16 * rows[k].bytes);
+        for (unsigned i = 0; i < 16; i++)
+            mslots_release(&s[i]);
+    }
+}
+
+static void a_wide_table_has_all_that_the_narrow_one_had(void **state) {
+    (void)state;
+    static const uint32_t sizes[] = {32, 288};
+    for (unsigned k = 0; k < 2; k++) {
+        struct mspan s = small_span(sizes[k], 100);
+        uint64_t before = mem_stats[MEM_SLOT].used;
+        for (uint32_t i = 1; i < 100; i++) {
+            mepoch_now_ = (uint16_t)(600 * i);
+            mslots_record(&s, i, i % 3 == 0 ? MSLOTS_ASK | i : 100 * i, i % sizes[k]);
+        }
+        mslots_clear(&s, 50);
+        assert_true(mslots_ignore(&s, 51));
+        mepoch_now_ = 9;
+        assert_true(mslots_record(&s, 0, MSLOTS_NARROW_MAX + 1, 5));
+        assert_int_equal(mslots_tag(&s, 0), MSLOTS_NARROW_MAX + 1);
+        for (uint32_t i = 1; i < 100; i++) {
+            uint32_t tag = i % 3 == 0 ? MSLOTS_ASK | i : 100 * i;
+            assert_int_equal(mslots_tag(&s, i), i == 50 ? 0 : tag);
+            assert_int_equal(mslots_slack(&s, i), i == 50 ? 0 : i % sizes[k]);
+            assert_int_equal(mslots_epoch(&s, i), i == 50 ? MEPOCH_UNKNOWN : 600 * i);
+            assert_int_equal(mslots_is_ignored(&s, i), i == 51);
+        }
+        mslots_release(&s);
+        /* Both of its tables serve again. */
+        uint64_t made = mem_stats[MEM_SLOT].used;
+        assert_true(made > before || k != 0);
+        struct mspan b = small_span(sizes[k], 100);
+        mslots_record(&b, 1, 1, 0);
+        mslots_record(&b, 0, MSLOTS_NARROW_MAX + 1, 0);
+        assert_int_equal(mem_stats[MEM_SLOT].used, made);
+        mslots_release(&b);
+    }
+}
+
+static void what_may_take_a_tags_place_has_room_there(void **state) {
+    (void)state;
+    struct mspan s = small_span(64, 128);
+    const uint32_t later = MSLOTS_NARROW_MAX + 77;
+    assert_true(mslots_record(&s, 1, 3, 0));
+    assert_true(mslots_record_for(&s, 0, MSLOTS_ASK | 5, later, 0));
+    assert_int_equal(mslots_tag(&s, 0), MSLOTS_ASK | 5);
+    assert_true(mslots_replace(&s, 0, MSLOTS_ASK | 5, later));
+    assert_int_equal(mslots_tag(&s, 0), later);
+    assert_int_equal(mslots_tag(&s, 1), 3);
+    mslots_release(&s);
+}
+
+/* One frees, or ends the judging of objects, while the owner's table becomes a wide one. */
+struct widened {
+    struct mspan s;
+    _Atomic unsigned ready; /* both have come so far */
+    bool ok;
+};
+
+static void *change_entries(void *arg) {
+    struct widened *x = arg;
+    x->ready++;
+    while (x->ready < 2)
+        ;
+    for (uint32_t i = 0; i < 64; i++) {
+        x->ok &= mslots_replace(&x->s, 2 * i, MSLOTS_ASK | (i + 1), i + 1);
+        mslots_clear(&x->s, 2 * i + 1);
+    }
+    return NULL;
+}
+
+static void nothing_is_lost_that_others_do_while_a_table_becomes_wide(void **state) {
+    (void)state;
+    for (int round = 0; round < 300; round++) {
+        static struct widened x;
+        pthread_t other;
+        x.s = small_span(32, 256);
+        x.ready = 0;
+        x.ok = true;
+        for (uint32_t i = 0; i < 64; i++) {
+            mslots_record(&x.s, 2 * i, MSLOTS_ASK | (i + 1), 0);
+            mslots_record(&x.s, 2 * i + 1, 7, 0);
+        }
+        assert_int_equal(pthread_create(&other, NULL, change_entries, &x), 0);
+        x.ready++;
+        while (x.ready < 2)
+            ;
+        assert_true(mslots_record(&x.s, 255, MSLOTS_NARROW_MAX + 1, 0));
+        pthread_join(other, NULL);
+        assert_true(x.ok);
+        for (uint32_t i = 0; i < 64; i++) {
+            assert_int_equal(mslots_tag(&x.s, 2 * i), i + 1);
+            assert_int_equal(mslots_tag(&x.s, 2 * i + 1), 0);
+        }
+        mslots_release(&x.s);
+    }
 }
 
 static void releasing_and_making_tables_takes_no_new_memory(void **state) {
@@ -288,6 +408,10 @@ int main(void) {
         cmocka_unit_test(an_entry_has_the_epoch_in_which_it_was_made),
         cmocka_unit_test(a_large_object_keeps_its_size),
         cmocka_unit_test(a_table_used_again_is_empty),
+        cmocka_unit_test(a_slot_takes_5_or_6_bytes_where_numbers_are_small),
+        cmocka_unit_test(a_wide_table_has_all_that_the_narrow_one_had),
+        cmocka_unit_test(what_may_take_a_tags_place_has_room_there),
+        cmocka_unit_test(nothing_is_lost_that_others_do_while_a_table_becomes_wide),
         cmocka_unit_test(releasing_and_making_tables_takes_no_new_memory),
         cmocka_unit_test(threads_never_share_a_table),
         cmocka_unit_test(an_ignored_object_is_so_until_it_is_freed),
