@@ -81,10 +81,23 @@ char *text_clean(const char *s, size_t n, bool utf8) {
     return clean;
 }
 
+/* color_length returns the bytes of the sequence at s that sets colours, 0 if there is none. */
+static size_t color_length(const char *s) {
+    if (s[0] != '\033' || s[1] != '[')
+        return 0;
+    size_t n = 2 + strspn(s + 2, "0123456789;");
+    return s[n] == 'm' ? n + 1 : 0;
+}
+
 size_t text_width(const char *s) {
     size_t width = 0, n = strlen(s);
     for (size_t i = 0; i < n;) {
         uint32_t c;
+        size_t color = color_length(s + i);
+        if (color) {
+            i += color;
+            continue;
+        }
         i += text_decode(s + i, n - i, &c);
         int w = wcwidth((wchar_t)c);
         width += w > 0 ? (size_t)w : 0;

@@ -27,7 +27,8 @@ bool text_is_control(uint32_t c);
  * ASCII) becomes '?' or U+FFFD. */
 char *text_clean(const char *s, size_t n, bool utf8);
 
-/* text_width returns how many terminal cells the clean string s takes. */
+/* text_width returns how many terminal cells the clean string s takes; our own colours take none.
+ */
 size_t text_width(const char *s);
 
 /* text_bytes writes bytes in IEC units, aligned to right: "1.5 MiB", "312   B  ". */

@@ -123,7 +123,7 @@ static enum status run(struct command_line *line) {
 const struct command command_verb_central = {
     .name = "central",
     .usage = "TARGET [CLASS]",
-    .summary = "central lists: spans that no thread owns, partial and full, swept or not",
+    .summary = "central lists: spans no thread owns, partial and full, swept or not",
     .details =
         "CLASS is a size class, 0 to 67, or a size in bytes that it serves: 68 and more, or\n"
         "with a unit (48B, 2k).  Without it: the classes whose central list holds a span.\n"

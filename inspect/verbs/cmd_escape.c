@@ -309,7 +309,7 @@ static enum status run(struct command_line *line) {
 const struct command command_verb_escape = {
     .name = "escape",
     .usage = "TARGET",
-    .summary = "which objects outlive the call that made them, and which could be local",
+    .summary = "which objects outlive the call that made them; which could be local",
     .details =
         "\"Escapes\" is proved. \"No escape observed\" is what was seen: only of the objects\n"
         "called proved is it certain that they were freed within the call.",

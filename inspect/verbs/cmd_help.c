@@ -6,8 +6,8 @@
 
 static void print_list(void) {
     puts("Usage: goinspect VERB TARGET [OPTION...]\n"
-         "Ask a program that runs under gomalloc, a saved heap image or a snapshot file about\n"
-         "its heap.\n");
+         "Ask a program that runs under gomalloc, a saved heap image or a snapshot file\n"
+         "about its heap.\n");
     puts("TARGET is the number or the name of a process, a FILE.gmi or a FILE.db.\n\nVerbs:");
     for (size_t i = 0; i < ncommands; i++)
         printf("  %-9s %s\n", commands[i]->name, commands[i]->summary);
@@ -16,7 +16,8 @@ static void print_list(void) {
          "  goinspect ps                         which processes can be asked\n"
          "  goinspect sites server               who holds the memory\n"
          "  goinspect sql server \"SELECT * FROM v1_site\"\n\n"
-         "\"goinspect help VERB\" lists a verb's options, columns and examples; see goinspect(1).");
+         "\"goinspect help VERB\" lists a verb's options, columns and examples;\n"
+         "see goinspect(1).");
 }
 
 static enum status run(struct command_line *line) {

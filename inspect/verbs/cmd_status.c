@@ -13,14 +13,14 @@ static const struct column columns[] = {
     {"item", NULL, KIND_TEXT, 0, "stable name of the figure"},
     {"value", NULL, KIND_UNIT, 0, "in the unit that the next column names"},
     {"unit", NULL, KIND_TEXT, COLUMN_EXTRA, "bytes, objects, pages, ..."},
-    {"meaning", NULL, KIND_TEXT, COLUMN_CUT | COLUMN_OPTIONAL, "the same in words"},
+    {"meaning", NULL, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE | COLUMN_OPTIONAL, "the same in words"},
 };
 
 static const struct column resident_columns[] = {
     {"part", "item", KIND_TEXT, 0, "of the resident set: stable name"},
     {"bytes", NULL, KIND_BYTES, 0, "resident"},
     {"share", "share_percent", KIND_PERCENT, 0, "of the resident set"},
-    {"meaning", NULL, KIND_TEXT, COLUMN_CUT, "the same in words"},
+    {"meaning", NULL, KIND_TEXT, COLUMN_CUT | COLUMN_WIDE | COLUMN_OPTIONAL, "the same in words"},
 };
 
 static const struct column_list lists[] = {{"Columns of what is resident", resident_columns,

@@ -176,6 +176,7 @@ static void test_wrapping(void **state) {
         {"incomprehensible a", 6, 0, 0, "incomprehensible\na\n"},
         {"it takes 12.5 MiB, 37 % of it", 14, 0, 0, "it takes\n12.5 MiB, 37 %\nof it\n"},
         {"of map<int, char> <= 5 s", 12, 0, 0, "of\nmap<int, char>\n<= 5 s\n"},
+        {"\033[1m12 of\033[0m 34", 8, 0, 0, "\033[1m12 of\033[0m 34\n"}, /* colours are no text */
         {"x operator< and more", 12, 0, 0, "x operator<\nand more\n"},
         {"", 10, 3, 3, "   \n"},
     };

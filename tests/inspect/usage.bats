@@ -18,6 +18,7 @@ check import export scavenge profile help"
         grep -qE "^  $verb +[a-z0-9]" <<<"$output"
     done
     [ "$("$GOINSPECT" --help)" = "$output" ]
+    [ "$(wc -L <<<"$output")" -le 80 ]
 }
 
 @test "every verb has --help with examples, and help VERB prints the same" {
@@ -25,6 +26,7 @@ check import export scavenge profile help"
         run -0 --separate-stderr "$GOINSPECT" "$verb" --help
         [ -z "$stderr" ]
         grep -q "^Examples:" <<<"$output"
+        [ "$(wc -L <<<"$output")" -le 80 ]
         [ "$("$GOINSPECT" help "$verb")" = "$output" ]
     done
 }
