@@ -365,16 +365,16 @@ SELECT by_place, stacks, snapshot_id, site_id, function, location, verdict,
                                                       samples_freed)
            ELSE 'unknown: '
                 || substr(CASE WHEN unknown_switched > 0
-                               THEN printf(', %,d: the thread had changed stacks', unknown_switched)
+                               THEN printf(', of %,d the thread had changed stacks', unknown_switched)
                                ELSE '' END
                           || CASE WHEN unknown_stopped > 0
-                                  THEN printf(', %,d: no stack was to be had', unknown_stopped)
+                                  THEN printf(', of %,d no stack was to be had', unknown_stopped)
                                   ELSE '' END
                           || CASE WHEN unknown_deep > 0
-                                  THEN printf(', %,d: the stack was too deep', unknown_deep)
+                                  THEN printf(', of %,d the stack was too deep', unknown_deep)
                                   ELSE '' END
                           || CASE WHEN unknown > unknown_switched + unknown_stopped + unknown_deep
-                                  THEN printf(', %,d: only the wrapper is known to have ended',
+                                  THEN printf(', of %,d only the wrapper is known to have ended',
                                               unknown - unknown_switched - unknown_stopped
                                               - unknown_deep)
                                   ELSE '' END, 3) END || also

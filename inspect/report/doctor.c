@@ -99,11 +99,12 @@ static int read_rows(const struct target *target, sqlite3_stmt *stmt, struct doc
 /* apply applies one rule; *ret has no sentence if it finds nothing.  *ret_unread: the target, a
  * file of an old version, lacks what the query reads. */
 static enum status apply(const struct target *target, const struct doctor_rule *rule, int64_t rss,
-                         bool all, struct doctor_finding *ret, bool *ret_unread,
+                         bool all, struct doctor_finding *ret, bool *ret_unread, bool *ret_small,
                          struct failure *failure) {
     sqlite3_stmt *stmt = NULL;
     enum status status = STATUS_DONE;
     *ret = (struct doctor_finding){.rule = rule};
+    *ret_small = false;
     *ret_unread = sqlite3_prepare_v2(target->db, rule->query, -1, &stmt, NULL) == SQLITE_ERROR;
     if (*ret_unread)
         return status;
@@ -115,6 +116,7 @@ static enum status apply(const struct target *target, const struct doctor_rule *
     if (step == SQLITE_ROW) {
         ret->bytes = sqlite3_column_int64(stmt, 0);
         ret->percent = rss > 0 ? 100.0 * (double)ret->bytes / (double)rss : 0;
+        *ret_small = !worth(ret, rss, all) && worth(ret, rss, true);
         step = worth(ret, rss, all) ? read_rows(target, stmt, ret) : SQLITE_DONE;
     }
     if (step != SQLITE_DONE)
@@ -151,9 +153,10 @@ static enum status apply_all(const struct target *target, bool all, unsigned mas
             struct doctor_finding *next = &report->findings[report->n];
             if ((rule->needs & mask) != needs || (rule->needs & ~report->seen) != 0)
                 continue;
-            bool unread;
-            status = apply(target, rule, rss, all, next, &unread, failure);
+            bool unread, small;
+            status = apply(target, rule, rss, all, next, &unread, &small, failure);
             report->n += next->sentence != NULL;
+            report->nsmall += small;
             if (unread)
                 append(&report->unread, rule->kind);
         }

@@ -93,6 +93,7 @@ struct doctor_finding {
 struct doctor_report {
     struct doctor_finding *findings; /* worst first */
     size_t n;
+    size_t nsmall;              /* findings that are not worth a word, and left out */
     unsigned seen;              /* NEED(): what could be looked at */
     char *missing[NEED_NUMBER]; /* what to do to have it looked at; NULL: it was */
     char *unread;               /* kinds of which the target, an old file, can't tell; NULL: none */

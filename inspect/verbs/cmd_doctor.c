@@ -205,9 +205,16 @@ static void print_page(const struct command_line *line, const struct target *tar
     for (size_t i = 0; i < report->n && (line->output.limit < 0 || (int64_t)i < line->output.limit);
          i++)
         print_finding(&page, i + 1, &report->findings[i]);
-    char *end = must_format("%sooked at: %s.", report->n ? "L" : "Nothing to report. L",
+    char *small = must_format("Nothing large to report, but %zu small finding%s: --all shows %s. ",
+                              report->nsmall, report->nsmall == 1 ? "" : "s",
+                              report->nsmall == 1 ? "it" : "them");
+    char *end = must_format("%sLooked at: %s.",
+                            report->n        ? ""
+                            : report->nsmall ? small
+                                             : "Nothing to report. ",
                             list ? list : "nothing");
     paragraph(&page, end, 0, 0);
+    free(small);
     unlooked(report, target, print_unlooked, &page);
     free(end);
     free(list);

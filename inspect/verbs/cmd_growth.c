@@ -122,7 +122,8 @@ static enum status show(const struct command_line *line, const struct target *ta
                                           .order = "grown_bytes DESC, grown_objects DESC",
                                           .bindings = bindings,
                                           .nbindings = 2,
-                                          .all_snapshots = true},
+                                          .all_snapshots = true,
+                                          .none = "no call site holds more, or less"},
                      failure);
 }
 
