@@ -20,6 +20,7 @@
 #include "leak/stop_calls.h"
 #include "leak/stop_late.h"
 #include "leak/stop_signal.h"
+#include "leak/task.h"
 #include "sys/maps.h"
 #include "sys/mem.h"
 #include "sys/rawcall.h"
@@ -30,7 +31,6 @@
 #define BLOCKED_NS   UINT64_C(300000000) /* waited for the signal to be let in, between two stops */
 #define BLOCKED_STEP ((struct timespec){.tv_nsec = 2000000})
 #define COMING_NS    UINT64_C(5000000000) /* waited for who is late, in a copy */
-#define IO_WORKER    0x10                 /* flag of a task: linux/sched.h, PF_IO_WORKER */
 #define MAX_PASSES   100
 #define TABLE_BYTES  ((sizeof(struct stop_record) * STOP_MAX + 4095) & ~(size_t)4095)
 
@@ -86,43 +86,8 @@ static uint32_t own_pid(void) {
     return (uint32_t)sys_call3(SYS_getpid, 0, 0, 0);
 }
 
-/* is_worker tells of the kernel's own threads for io_uring, which it lists among the program's:
- * they take no signals, and have nothing of the program's.  `p` is at the state, and the flags are
- * the seventh field from there. */
-static bool is_worker(const char *p) {
-    uint32_t flags = 0;
-    for (int i = 0; i < 6 && p != NULL; i++)
-        p = strchr(p + 1, ' ');
-    for (p = p != NULL ? p + 1 : ""; *p >= '0' && *p <= '9'; p++)
-        flags = flags * 10 + (uint32_t)(*p - '0');
-    return (flags & IO_WORKER) != 0;
-}
-
-/* state_letter returns what the kernel says of a thread: R, it runs or waits for a processor; S and
- * so on; Z, it is no more, or is a first thread that has ended before the others, which stays in
- * the list ("123 (name) Z ..."), or was never one of the program's; ' ', unknown. */
-static char state_letter(uint32_t tid) {
-    char text[256], name[16], *p = name + sizeof name;
-    if (sys_call3(SYS_tgkill, own_pid(), tid, 0) == -ESRCH)
-        return 'Z';
-    for (memcpy(p -= 6, "/stat", 6); tid != 0; tid /= 10)
-        *--p = (char)('0' + tid % 10);
-    int fd = (int)sys_call4(SYS_openat, stop.dir, (long)p, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return fd == -ENOENT ? 'Z' : ' ';
-    long n = sys_call3(SYS_read, fd, (long)text, sizeof text - 1);
-    sys_call3(SYS_close, fd, 0, 0);
-    if (n == -ESRCH)
-        return 'Z';
-    text[n > 0 ? n : 0] = '\0';
-    p = strrchr(text, ')');
-    if (p == NULL || p[1] == '\0')
-        return ' ';
-    return p[2] == 'X' || is_worker(p + 2) ? 'Z' : p[2];
-}
-
 static bool has_ended(uint32_t tid) {
-    return state_letter(tid) == 'Z';
+    return task_state(stop.dir, tid) == 'Z';
 }
 
 /* is_known tells whether the thread has been asked.  One that had ended may be in the list for
@@ -226,7 +191,7 @@ static uint32_t count(enum stop_state state) {
 /* give_up decides about a thread that has not answered yet: whether it has ended, or is missing.
  * Who only waits for a processor, as many others do, will answer. */
 static void give_up(uint32_t i, uint64_t now_ns) {
-    char state = state_letter(record(i)->tid);
+    char state = task_state(stop.dir, record(i)->tid);
     uint64_t deadline_ns = stop.deadline_ns + (state == 'R' ? STOP_RUNNABLE_NS : 0);
     if (state == 'Z')
         resolve(i, STOP_ENDED);
@@ -239,16 +204,16 @@ static void give_up(uint32_t i, uint64_t now_ns) {
 static bool give_up_soon(uint32_t i, uint64_t now_ns) {
     struct stop_record *t = record(i);
     if (now_ns < stop.start_ns + STOP_LATE_NS) {
-        if (state_letter(t->tid) == 'Z')
+        if (task_state(stop.dir, t->tid) == 'Z')
             resolve(i, STOP_ENDED);
         return true;
     }
-    if (!stop_late_blocks(stop.dir, t->tid) && stop.nlate < STOP_LATE_MAX) {
+    if (!task_blocks(stop.dir, t->tid) && stop.nlate < STOP_LATE_MAX) {
         t->late = stop.nlate;
         stop.nlate += resolve(i, STOP_LATE);
         return true;
     }
-    char state = state_letter(t->tid);
+    char state = task_state(stop.dir, t->tid);
     if (state == 'Z' || state == 'R' || stop.nlate == STOP_LATE_MAX)
         give_up(i, now_ns);
     else if (stop.last)
@@ -493,7 +458,7 @@ struct stop_result stop_soon(void (*run)(void *arg), void *arg, struct stop_late
 static bool any_blocks(void) {
     for (uint32_t i = 0; i < stop.n; i++)
         if (state_of(i) == STOP_MISSING && !has_ended(record(i)->tid) &&
-            stop_late_blocks(stop.dir, record(i)->tid))
+            task_blocks(stop.dir, record(i)->tid))
             return true;
     return false;
 }

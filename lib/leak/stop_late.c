@@ -4,7 +4,6 @@
  */
 #include "leak/stop_late.h"
 
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <string.h>
 #include <time.h>
@@ -14,35 +13,6 @@
 #include "sys/rawcall.h"
 
 #define STEP_NS UINT64_C(100000000)
-
-static uint64_t hex(const char *s) {
-    uint64_t v = 0;
-    for (;; s++) {
-        unsigned c = (unsigned char)*s;
-        if (c >= '0' && c <= '9')
-            v = v << 4 | (c - '0');
-        else if (c >= 'a' && c <= 'f')
-            v = v << 4 | (c - 'a' + 10);
-        else
-            return v;
-    }
-}
-
-/* What can't be read counts as blocked: such a thread is not believed to stand still. */
-bool stop_late_blocks(int dir, uint32_t tid) {
-    static const char key[] = "\nSigBlk:\t";
-    char text[4096], name[24], *p = name + sizeof name;
-    for (memcpy(p -= 8, "/status", 8); tid != 0; tid /= 10)
-        *--p = (char)('0' + tid % 10);
-    int fd = (int)sys_call4(SYS_openat, dir, (long)p, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return true;
-    long n = sys_call3(SYS_read, fd, (long)text, sizeof text - 1);
-    sys_call3(SYS_close, fd, 0, 0);
-    text[n > 0 ? n : 0] = '\0';
-    const char *mask = n > 0 ? memmem(text, (size_t)n, key, sizeof key - 1) : NULL;
-    return mask == NULL || (hex(mask + sizeof key - 1) >> (STOP_SIGNAL - 1) & 1) != 0;
-}
 
 void stop_late_clear(struct stop_late *l) {
     if (atomic_exchange_explicit(&l->nthere, 0, memory_order_relaxed) == 0)

@@ -39,9 +39,6 @@ struct stop_late {
     struct stop_late_slot slots[STOP_LATE_MAX] __attribute__((aligned(4096)));
 };
 
-/* stop_late_blocks tells whether a thread blocks the signal, by a descriptor of /proc/self/task. */
-bool stop_late_blocks(int dir, uint32_t tid);
-
 /* stop_late_clear forgets who has come.  Nobody does meanwhile. */
 void stop_late_clear(struct stop_late *l);
 
