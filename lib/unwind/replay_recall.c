@@ -162,51 +162,54 @@ static inline uint32_t key_outside(uint32_t key, uint64_t row, uint64_t sp, uint
     return another_key(key, sp, word);
 }
 
-/* may_step tells whether the code at a node is what it was, and the words of a step outwards can be
- * read. */
-static inline bool may_step(struct codeobj_seen *seen, const struct stackmem *m,
-                            const struct replay_node *n, const struct replay_node *out) {
-    return gm_likely(out->sp - 8 - m->lo < m->hi - m->lo) &&
-           (gm_likely((n->row & ROW_CHECKED) == 0) ||
-            codeobj_same(seen, walk_lookup_pc(n->ra, false)));
+/* same_code tells whether the code at a node is what it was. */
+static inline bool same_code(struct codeobj_seen *seen, const struct replay_node *n) {
+    return gm_likely((n->row & ROW_CHECKED) == 0) ||
+           codeobj_same(seen, walk_lookup_pc(n->ra, false));
 }
 
-/* same_outwards tells whether these words are the same. */
-static inline bool same_outwards(const struct replay_node *n, const struct replay_node *out) {
-    return gm_likely(stackmem_is(n->saved_at, 0, out->rbp)) &&
-           gm_likely(stackmem_is(out->sp, -8, out->ra));
+/* same_start tells whether a stack begins with the present state. */
+static inline bool same_start(struct trial *t, const struct replay_node *n) {
+    if (gm_unlikely(n->sp != t->sp || n->ra != t->ra))
+        return false;
+    if (gm_likely(n->rbp == t->rbp || (n->row & REPLAY_RBP) == 0))
+        return true;
+    t->next = another_key(t->key, t->sp, t->rbp);
+    return false;
 }
 
 /* try_stack compares a stack, from the inside outwards.  On a difference t->next is where the next
- * one to be tried is, or this one. */
+ * one to be tried is, or this one.  What does not change is read once: the comparisons are said to
+ * read all memory. */
 static inline bool try_stack(struct trial *t, uint32_t id) {
     struct replay *r = t->r;
-    const struct replay_node *n = &r->nodes[id];
+    const struct replay_node *nodes = r->nodes, *n = &nodes[id];
+    const uint64_t lo = r->memory.lo, size = r->memory.hi - lo;
+    const uint32_t nplaced = r->nplaced;
+    uint32_t fresh = 0;
     struct codeobj_seen seen;
     seen.n = 0;
-    t->n = 0;
-    if (gm_unlikely(n->sp != t->sp || n->ra != t->ra))
+    if (!same_start(t, n))
         return false;
-    if (n->rbp != t->rbp && (n->row & REPLAY_RBP) != 0) {
-        t->next = another_key(t->key, t->sp, t->rbp);
-        return false;
-    }
-    while (n->depth >= r->nplaced || r->placed[n->depth] != id) {
-        t->nodes[t->n++] = (uint16_t)id;
+    while (n->depth >= nplaced || r->placed[n->depth] != id) {
+        t->nodes[fresh++] = (uint16_t)id;
         id = n->outer;
-        if (id == 0) { /* the outermost */
+        if (gm_unlikely(id == 0)) { /* the outermost */
             t->joined = 0;
+            t->n = fresh;
             return true;
         }
-        const struct replay_node *out = &r->nodes[id];
-        if (!may_step(&seen, &r->memory, n, out))
+        const struct replay_node *out = &nodes[id];
+        if (gm_unlikely(out->sp - 8 - lo >= size) || !same_code(&seen, n))
             return false;
-        if (!same_outwards(n, out)) {
+        if (gm_unlikely(!stackmem_is(n->saved_at, 0, out->rbp)) ||
+            gm_unlikely(!stackmem_is(out->sp, -8, out->ra))) {
             t->next = key_outside(t->key, n->row, out->sp, out->row);
             return false;
         }
         n = out;
     }
+    t->n = fresh;
     t->joined = n->depth + 1u;
     return all_same(&seen, outermost(r) - t->joined, outermost(r) - 1);
 }
