@@ -17,7 +17,7 @@
 
 #include "../preload/check.h"
 
-enum { THREADS = 8, SHARED = 256, PATIENCE_S = 60 };
+enum { THREADS = 8, SHARED = 256, PATIENCE_S = 600 };
 
 extern char **environ;
 

@@ -20,8 +20,8 @@
 #include "names/demangle.h"
 
 #define MOST_SECTIONS 64
-#define STEP          7  /* bytes between the places that are looked up */
-#define PATIENCE      60 /* s a mutation may take; a healthy one takes a millisecond */
+#define STEP          7   /* bytes between the places that are looked up */
+#define PATIENCE      600 /* s a mutation may take; a healthy one takes a millisecond */
 
 struct piece {
     size_t at, size;

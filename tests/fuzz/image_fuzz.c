@@ -289,7 +289,7 @@ static bool mutation(unsigned long n, uint64_t seed, const uint8_t *good, size_t
         mutate_once(bytes, &length);
     if (n % 2)
         image_repair(bytes, length);
-    alarm(60); /* an endless loop is a failure, not a wait */
+    alarm(600); /* an endless loop is a failure, not a wait */
     bool taken = try_image(bytes, length, n % 512 == 1);
     int section = n % 2 && length == size ? changed_section(good, bytes) : -1;
     if (section >= 0)

@@ -68,7 +68,7 @@ __attribute__((noreturn)) static void become(bool report, const char *library, c
     setenv("GOMALLOC", report ? "on_error=report" : "", 1);
     dup2(out, 1);
     dup2(err, 2);
-    alarm(60);
+    alarm(600);
     execv(argv[0], argv);
     _exit(127);
 }

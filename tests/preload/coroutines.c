@@ -149,7 +149,7 @@ static void overflow(int handled) {
     static char handler_stack[1 << 16];
     struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK};
     stack_t own = {.ss_sp = handler_stack, .ss_size = sizeof handler_stack};
-    alarm(60);
+    alarm(600);
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     if (handled) {
         action.sa_sigaction = overflowed;

@@ -68,7 +68,7 @@ int main(int argc, char **argv) {
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
-        alarm(60);
+        alarm(600);
         setsid();
         _exit(daemon_life(argv[1]));
     }

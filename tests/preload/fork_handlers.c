@@ -65,7 +65,7 @@ static void fork_once(void) {
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
-        alarm(60);
+        alarm(600);
         use_heap();
         _exit(in_child == 2 ? 0 : 2);
     }

@@ -15,7 +15,7 @@
 
 #include "check.h"
 
-enum { THREADS = 8, FORKS = 500, SHARED = 512, PATIENCE = 60 };
+enum { THREADS = 8, FORKS = 500, SHARED = 512, PATIENCE = 600 };
 
 static _Atomic(void *) shared[SHARED]; /* objects that any thread may take and free */
 static atomic_bool stop;

@@ -87,7 +87,7 @@ static void await(pid_t pid) {
 /* A child works at once, with what it has inherited, and then for so long that it has a thread of
  * the library's own again. */
 static void live(int rounds) {
-    alarm(120);
+    alarm(600);
     work(20, 0);
     work(rounds, 1);
     CHECK(count_descriptors() == 3);
@@ -140,7 +140,7 @@ static int is_told(void) {
 
 int main(int argc, char **argv) {
     CHECK(argc == 2);
-    alarm(240);
+    alarm(800);
     for (int i = 3; i < 1024; i++)
         close(i);
     do

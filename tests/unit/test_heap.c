@@ -610,7 +610,7 @@ static void a_lost_threads_large_object_is_freed_once(void **state) {
     pthread_barrier_wait(&cached);
     pid_t pid = fork();
     if (pid == 0) {
-        alarm(60); /* if a list has become a ring */
+        alarm(600); /* if a list has become a ring */
         _exit(one_of_them_has_it(p) ? 0 : 1);
     }
     pthread_barrier_wait(&done);

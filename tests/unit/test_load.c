@@ -33,7 +33,7 @@
 #include "sanitized.h"
 #include "sys/persistent.h"
 
-enum { ROUNDS = SANITIZED ? 500 : 2500, NTHREADS = 6, NOWN = 150, NSHARED = 800, PATIENCE_S = 60 };
+enum { ROUNDS = SANITIZED ? 500 : 2500, NTHREADS = 6, NOWN = 150, NSHARED = 800, PATIENCE_S = 600 };
 enum { FORK_EVERY = 250, MATCH_EVERY = 8, MAX_STEPS = 2000 };
 
 /* cmocka's assertions jump, which only the first thread may. */

@@ -25,7 +25,7 @@
 #include "sanitized.h"
 #include "sys/persistent.h"
 
-#define PATIENCE_S 60
+#define PATIENCE_S 600
 
 static struct mcache *self(void) {
     struct mcache *c = mcache_self != &mcache0 ? mcache_self : mcache_attach();

@@ -30,7 +30,7 @@
 
 enum { ROUNDS = 4, STEPS = 20000, FORKS = SANITIZED ? 0 : 12 };
 
-enum { NSHARED = 3000, STAYING = 2, COMING = 4, GENERATIONS = 3, PATIENCE_S = 60 };
+enum { NSHARED = 3000, STAYING = 2, COMING = 4, GENERATIONS = 3, PATIENCE_S = 600 };
 
 struct object {
     size_t size; /* bytes, with this header */
