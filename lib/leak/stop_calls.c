@@ -37,7 +37,6 @@ static struct {
     struct place places[NPLACES];
     uint32_t nlooks;            /* of this stop.  Stopper */
     _Atomic bool kept_timeouts; /* the kernel does not write what is left of a time-out */
-    _Atomic bool untold;        /* it does not say which calls threads are in */
 } calls;
 
 /* ---- which call ---------------------------------------------------------------------------- */
@@ -134,8 +133,6 @@ void stop_calls_look(int dir, uint32_t tid) {
     for (memcpy(p -= 9, "/syscall", 9); tid != 0; tid /= 10)
         *--p = (char)('0' + tid % 10);
     int fd = (int)sys_call4(SYS_openat, dir, (long)p, O_RDONLY | O_CLOEXEC, 0);
-    if (fd == -EACCES)
-        atomic_store_explicit(&calls.untold, true, memory_order_relaxed);
     if (fd < 0)
         return;
     long n = sys_call3(SYS_read, fd, (long)text, sizeof text - 1);
@@ -151,12 +148,12 @@ static long number_at(uint64_t pc) {
         struct place *p = &calls.places[i];
         uint64_t there = atomic_load_explicit(&p->pc, memory_order_acquire);
         uint32_t nr = atomic_load_explicit(&p->nr, memory_order_relaxed);
-        if (there == pc)
-            return is_call(pc, nr) ? (long)nr : -1;
+        if (there == pc && is_call(pc, nr))
+            return (long)nr;
         if (there == 0)
             break;
     }
-    return atomic_load_explicit(&calls.untold, memory_order_relaxed) ? number_by_code(pc) : -1;
+    return number_by_code(pc);
 }
 
 /* ---- whether it may be made again ---------------------------------------------------------- */
@@ -232,7 +229,7 @@ static bool is_signal_due(const ucontext_t *uc) {
 
 void stop_calls_resume(ucontext_t *uc) {
     greg_t *r = uc->uc_mcontext.gregs;
-    if (r[REG_RAX] != -EINTR)
+    if (r[REG_RAX] != -EINTR || r[REG_RCX] != r[REG_RIP]) /* as the instruction leaves it */
         return;
     long nr = number_at((uint64_t)r[REG_RIP]);
     if (nr < 0 || !is_repeatable(nr, r) || is_signal_due(uc))

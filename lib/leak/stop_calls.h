@@ -11,8 +11,8 @@
  *    So before the stop /proc/self/task/TID/syscall is read, which has the number and the program
  *    counter of each thread that waits; and the code before the program counter loads that number.
  *    Wherever both has been seen, an interrupted thread of that program counter was in that call.
- *    The file is root's alone in a process that gives no core, as a server that has changed its
- *    user: there the code right before the program counter has to do.
+ *    Of a thread that began to wait after that, or in a process that gives no core, where the file
+ *    is root's alone, the load must stand right before the call.
  *  - It may last as long as it would have: it has no time-out, or an absolute one, or the kernel
  *    has written what was left of it where the call reads it (select, ppoll, sleep).  A relative
  *    time-out elsewhere (poll and epoll_wait with one, usleep) would begin anew: such a call fails

@@ -280,7 +280,7 @@ static void nobody_notices(void **state) {
         for (unsigned i = 0; i < CALLERS; i++)
             before[i] = atomic_load(&callers[i].nreturns);
         for (int i = 0; i < STOPS; i++) {
-            await_all(); /* only of a call that is seen is it known which it is */
+            await_all(); /* where code is not as a rule, only of a call that is seen is it known */
             stop_look();
             struct stop_result r = stop_all(nothing, NULL);
             assert_int_equal(r.error, STOP_OK);
@@ -343,6 +343,30 @@ static void what_was_seen_once_is_known(void **state) {
     close(a_pipe[1]);
 }
 
+/* A call that has begun since it was looked, in code that nobody has waited in before. */
+static void what_was_never_seen_is_known_by_its_code(void **state) {
+    struct caller c = {.name = "poll"};
+    (void)state;
+    if (SANITIZED)
+        skip();
+    assert_int_equal(pipe(a_pipe), 0);
+    atomic_store(&may_wait, true);
+    assert_int_equal(pthread_create(&c.thread, NULL, poll_and_spin, &c), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        while (!is_waiting(&c))
+            usleep(100);
+        assert_int_equal(stop_all(nothing, NULL).nstopped, 1);
+        assert_int_equal(write(a_pipe[1], "1", 1), 1);
+        while (atomic_load(&c.nreturns) == i)
+            usleep(100);
+        assert_int_equal(atomic_load(&c.error), 0);
+        atomic_store(&may_wait, true);
+    }
+    pthread_join(c.thread, NULL);
+    close(a_pipe[0]);
+    close(a_pipe[1]);
+}
+
 /* A sleep takes as long as it is to take, however often it is interrupted. */
 static void *sleep_half_a_second(void *arg) {
     struct timespec t = {.tv_nsec = 500000000}, begin, now;
@@ -374,6 +398,7 @@ static void a_sleep_is_not_shortened(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_never_seen_is_known_by_its_code),
         cmocka_unit_test(nobody_notices),
         cmocka_unit_test(what_was_seen_once_is_known),
         cmocka_unit_test(a_sleep_is_not_shortened),
