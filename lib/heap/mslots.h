@@ -103,7 +103,10 @@ gm_inline size_t mslots_block_bytes(const struct mspan *s, bool narrow) {
  * mslots_slack_at those of the rest, the latter of 1 or 2 bytes.  narrow: what mslots_is_narrow
  * says; who knows it when he is compiled gets a few instructions. */
 gm_inline char *mslots_block(const struct mspan *s, struct mslots_table *t, size_t i, bool narrow) {
-    return (char *)t - narrow + i / MSLOTS_BLOCK * mslots_block_bytes(s, narrow);
+    /* mslots_block_bytes for each, without its multiplication. */
+    size_t first = i & ~(size_t)(MSLOTS_BLOCK - 1);
+    size_t wider = s->elem_size > MSLOTS_BYTE_SLACK ? first : 0;
+    return (char *)t - narrow + first * (narrow ? 5 : 7) + wider;
 }
 
 gm_inline void *mslots_tag_at(const struct mspan *s, struct mslots_table *t, size_t i,
@@ -145,6 +148,25 @@ gm_inline void mslots_put_slack(const struct mspan *s, struct mslots_table *t, s
         __atomic_store_n((uint16_t *)at, (uint16_t)slack, __ATOMIC_RELAXED);
 }
 
+/* mslots_put_in is mslots_put for a tag that fits: the block is found once, for all three. */
+gm_inline void mslots_put_in(const struct mspan *s, struct mslots_table *t, size_t i, uint32_t tag,
+                             size_t slack, bool narrow) {
+    char *block = mslots_block(s, t, i, narrow);
+    size_t k = i % MSLOTS_BLOCK, tag_bytes = narrow ? 2 : 4;
+    char *epoch = block + MSLOTS_BLOCK * tag_bytes + 2 * k;
+    char *slacks = block + MSLOTS_BLOCK * (tag_bytes + 2);
+    if (s->elem_size <= MSLOTS_BYTE_SLACK)
+        __atomic_store_n((uint8_t *)slacks + k, (uint8_t)slack, __ATOMIC_RELAXED);
+    else
+        __atomic_store_n((uint16_t *)slacks + k, (uint16_t)slack, __ATOMIC_RELAXED);
+    __atomic_store_n((uint16_t *)epoch, mepoch_now(), __ATOMIC_RELAXED);
+    /* release: who reads the tag reads what belongs to it */
+    if (narrow)
+        __atomic_store_n((uint16_t *)block + k, mslots_narrowed(tag), __ATOMIC_RELEASE);
+    else
+        __atomic_store_n((uint32_t *)block + k, tag, __ATOMIC_RELEASE);
+}
+
 /* mslots_put writes an entry of the span's table, whose slack its array can hold.  False: the tag
  * does not fit. */
 gm_inline bool mslots_put(const struct mspan *s, struct mslots_table *t, size_t i, uint32_t tag,
@@ -152,16 +174,10 @@ gm_inline bool mslots_put(const struct mspan *s, struct mslots_table *t, size_t 
     if (gm_likely(mslots_is_narrow(t))) {
         if (gm_unlikely(!mslots_fits(tag)))
             return false;
-        __atomic_store_n(mslots_epoch_at(s, t, i, true), mepoch_now(), __ATOMIC_RELAXED);
-        mslots_put_slack(s, t, i, slack, true);
-        /* release: who reads the tag reads what belongs to it */
-        __atomic_store_n((uint16_t *)mslots_tag_at(s, t, i, true), mslots_narrowed(tag),
-                         __ATOMIC_RELEASE);
-        return true;
+        mslots_put_in(s, t, i, tag, slack, true);
+    } else {
+        mslots_put_in(s, t, i, tag, slack, false);
     }
-    __atomic_store_n(mslots_epoch_at(s, t, i, false), mepoch_now(), __ATOMIC_RELAXED);
-    mslots_put_slack(s, t, i, slack, false);
-    __atomic_store_n((uint32_t *)mslots_tag_at(s, t, i, false), tag, __ATOMIC_RELEASE);
     return true;
 }
 
