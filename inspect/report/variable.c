@@ -81,6 +81,16 @@ static char *name_text(const struct debuginfo_variable *found) {
     return text;
 }
 
+/* is_data tells whether an address is in what a file has in memory: the file itself, or the
+ * anonymous memory right behind it, which is the rest of its bss. */
+static bool is_data(const struct image *im, const struct gomalloc_mapping *file, uint64_t address) {
+    const char *path = image_string(im, file->path_str);
+    const struct gomalloc_mapping *m = image_mapping_at(im, address);
+    if (m && !image_string(im, m->path_str)[0])
+        m = image_mapping_at(im, m->start - 1);
+    return m && strcmp(image_string(im, m->path_str), path) == 0;
+}
+
 char *variable_text(struct variables *v, uint64_t address) {
     const struct gomalloc_mapping *m = first_mapping(v->im, address);
     if (!m)
@@ -91,7 +101,7 @@ char *variable_text(struct variables *v, uint64_t address) {
     struct debuginfo_variable found = {.name = NULL};
     if (d)
         found = debuginfo_variable(d, offset);
-    if (!found.section && (d || !image_mapping_at(v->im, address)))
+    if (!found.section && (d || !is_data(v->im, m, address)))
         return NULL;
     if (!found.name)
         return found.section ? must_format("%s of %s+0x%llx", found.section, file, offset)

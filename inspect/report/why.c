@@ -230,7 +230,7 @@ static char *outside(const struct image *im, uint64_t address) {
     const struct gomalloc_mapping *m = image_mapping_at(im, address);
     const char *path = m ? image_string(im, m->path_str) : "";
     struct variables *variables = variables_new(im);
-    char *data = path[0] == '/' ? variable_text(variables, address) : NULL;
+    char *data = path[0] != '[' ? variable_text(variables, address) : NULL;
     variables_free(variables);
     char *text = data      ? must_format("it is %s", data)
                  : path[0] ? must_format("it is in %s", path)

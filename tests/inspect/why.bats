@@ -153,6 +153,7 @@ EOF
     refuses 3 "0x$(of freed) is in a free slot of 3072 bytes" why "$pid" "0x$(of freed)"
     refuses 3 "is in a stack of gomalloc_stack_alloc" why "$pid" "0x$(of coroutine-stack)"
     refuses 3 "is not in the heap: it is book \(why_demo .bss\)" why "$pid" "0x$(of variable)"
+    refuses 3 "is not in the heap: it is far\+0x15f90 \(why_demo .bss\)" why "$pid" "0x$(of far)"
     refuses 3 "is not in the heap: malloc has not returned it" why "$pid" 0x1000
 }
 

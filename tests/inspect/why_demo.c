@@ -33,6 +33,7 @@ struct book {
     struct node *first;
 };
 struct book book;
+char far[100000]; /* its end is in pages of their own, without a file */
 static void *volatile shelf[8];
 static __thread void *volatile own;
 static pthread_key_t key;
@@ -128,6 +129,7 @@ int main(int argc, char **argv) {
     make_places();
     lose();
     say("variable", &book);
+    say("far", far + 90000);
     wipe();
     if (pthread_create(&thread, NULL, worker, NULL) != 0)
         return 1;
