@@ -13,9 +13,10 @@
  *   agent_ask SOCKET random N           N connections with random bytes, then a good one
  *   agent_ask SOCKET slow               half a request; prints "dropped" when the agent hangs up
  *   agent_ask SOCKET halves N           N connections with half a request each, then a good one;
- * prints "answered" if that is before half of them are dropped, in one of ten attempts agent_ask
- * SOCKET silent N           N connections that say nothing, then a good request agent_ask SOCKET
- * deaf               asks until its replies no longer fit; prints "dropped"
+ *                                       prints "answered" if that is before half of them are
+ *                                       dropped, in one of ten attempts
+ *   agent_ask SOCKET silent N           N connections that say nothing, then a good request
+ *   agent_ask SOCKET deaf               asks until its replies no longer fit; prints "dropped"
  */
 #include <fcntl.h>
 #include <poll.h>
