@@ -5,7 +5,6 @@
 #include "leak/stop_calls.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -13,6 +12,7 @@
 #include <sys/personality.h>
 #include <time.h>
 
+#include "leak/task.h"
 #include "sys/rawcall.h"
 
 #define NPLACES    32   /* libc has two for each call, and few programs use more than some */
@@ -61,11 +61,17 @@ static bool is_call(uint64_t pc, uint32_t nr) {
     return false;
 }
 
+/* has_prefix tells whether the load is of another register, r8, or may be: it has a prefix then. */
+static bool has_prefix(uint64_t pc, unsigned back) {
+    const uint8_t *code = (const uint8_t *)(uintptr_t)pc - CALL_BYTES - back; /* NOLINT */
+    return (uintptr_t)code % PAGE == 0 || (code[-1] & 0xf0) == 0x40;
+}
+
 /* number_by_code returns the number that the code right before pc loads and calls, -1: none. */
 static long number_by_code(uint64_t pc) {
     uint32_t loaded;
     for (unsigned back = LOAD_BYTES; back <= NEAR; back++)
-        if (load_before(pc, back, &loaded) && loaded < NR_END)
+        if (load_before(pc, back, &loaded) && loaded < NR_END && !has_prefix(pc, back))
             return (long)loaded;
     return -1;
 }
@@ -125,19 +131,12 @@ static bool read_call(const char *text, uint32_t *ret_nr, uint64_t *ret_pc) {
 }
 
 void stop_calls_look(int dir, uint32_t tid) {
-    char text[256], name[24], *p = name + sizeof name;
+    char text[256];
     uint32_t nr;
     uint64_t pc;
     if (calls.nlooks++ >= MAX_LOOKS)
         return;
-    for (memcpy(p -= 9, "/syscall", 9); tid != 0; tid /= 10)
-        *--p = (char)('0' + tid % 10);
-    int fd = (int)sys_call4(SYS_openat, dir, (long)p, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    long n = sys_call3(SYS_read, fd, (long)text, sizeof text - 1);
-    sys_call3(SYS_close, fd, 0, 0);
-    text[n > 0 ? n : 0] = '\0';
+    task_read(dir, tid, "/syscall", text, sizeof text);
     if (read_call(text, &nr, &pc))
         add(pc, nr);
 }

@@ -11,11 +11,11 @@
 #include "leak/stop_signal.h"
 #include "sys/rawcall.h"
 
-#define IO_WORKER 0x10 /* flag of a task: linux/sched.h, PF_IO_WORKER */
+/* Flags of a task: linux/sched.h, PF_EXITING and PF_IO_WORKER. */
+#define EXITING   0x04
+#define IO_WORKER 0x10
 
-/* read_of reads a file of the thread's, whose name begins with '/', and ends it by a zero byte;
- * returns the bytes, or a negative errno. */
-static long read_of(int dir, uint32_t tid, const char *file, char *text, size_t cap) {
+long task_read(int dir, uint32_t tid, const char *file, char *text, size_t cap) {
     char path[32], *p = path + sizeof path - strlen(file) - 1;
     memcpy(p, file, strlen(file) + 1);
     for (; tid != 0; tid /= 10)
@@ -30,16 +30,17 @@ static long read_of(int dir, uint32_t tid, const char *file, char *text, size_t 
     return n;
 }
 
-/* is_worker tells of the kernel's own threads for io_uring, which it lists among the program's:
- * they take no signals, and have nothing of the program's.  `p` is at the state, and the flags are
- * the seventh field from there. */
-static bool is_worker(const char *p) {
+/* takes_none tells of threads that take no signals: who is ending, and need not be scheduled for
+ * long, and the kernel's own for io_uring, which it lists among the program's, and which have
+ * nothing of the program's.  `p` is at the state, and the flags are the seventh field from there.
+ */
+static bool takes_none(const char *p) {
     uint32_t flags = 0;
     for (int i = 0; i < 6 && p != NULL; i++)
         p = strchr(p + 1, ' ');
     for (p = p != NULL ? p + 1 : ""; *p >= '0' && *p <= '9'; p++)
         flags = flags * 10 + (uint32_t)(*p - '0');
-    return (flags & IO_WORKER) != 0;
+    return (flags & (EXITING | IO_WORKER)) != 0;
 }
 
 /* The file has "123 (name) S ...". */
@@ -47,13 +48,13 @@ char task_state(int dir, uint32_t tid) {
     char text[256];
     if (sys_call3(SYS_tgkill, sys_call3(SYS_getpid, 0, 0, 0), tid, 0) == -ESRCH)
         return 'Z';
-    long n = read_of(dir, tid, "/stat", text, sizeof text);
+    long n = task_read(dir, tid, "/stat", text, sizeof text);
     if (n == -ENOENT || n == -ESRCH)
         return 'Z';
     const char *p = strrchr(text, ')');
     if (p == NULL || p[1] == '\0')
         return ' ';
-    return p[2] == 'X' || is_worker(p + 2) ? 'Z' : p[2];
+    return p[2] == 'X' || takes_none(p + 2) ? 'Z' : p[2];
 }
 
 static uint64_t hex(const char *s) {
@@ -72,7 +73,7 @@ static uint64_t hex(const char *s) {
 bool task_blocks(int dir, uint32_t tid) {
     static const char key[] = "\nSigBlk:\t";
     char text[4096];
-    long n = read_of(dir, tid, "/status", text, sizeof text);
+    long n = task_read(dir, tid, "/status", text, sizeof text);
     const char *mask = n > 0 ? memmem(text, (size_t)n, key, sizeof key - 1) : NULL;
     return mask == NULL || (hex(mask + sizeof key - 1) >> (STOP_SIGNAL - 1) & 1) != 0;
 }

@@ -367,6 +367,41 @@ static void what_was_never_seen_is_known_by_its_code(void **state) {
     close(a_pipe[1]);
 }
 
+/* ppoll in code that loads two registers by the same byte: 8 into r8 right before the call, and the
+ * number before that. */
+static int poll_by_other_code(void) {
+    struct pollfd p = {.fd = a_pipe[0], .events = POLLIN};
+    long r = 271; /* SYS_ppoll */
+    __asm__ volatile("movq %1, %%rdi\n\tmovl $1, %%esi\n\txorl %%edx, %%edx\n\t"
+                     "xorl %%r10d, %%r10d\n\tmovl $271, %%eax\n\tmovl $8, %%r8d\n\tsyscall"
+                     : "=&a"(r)
+                     : "r"(&p)
+                     : "rdi", "rsi", "rdx", "r8", "r10", "rcx", "r11", "cc", "memory");
+    return (int)r;
+}
+
+static void *poll_once(void *arg) {
+    struct caller *c = arg;
+    c->tid = gettid();
+    atomic_store(&c->error, poll_by_other_code() < 0 ? EINTR : 0);
+    return NULL;
+}
+
+static void a_number_for_another_register_is_none_of_a_call(void **state) {
+    struct caller c = {.name = "ppoll"};
+    (void)state;
+    assert_int_equal(pipe(a_pipe), 0);
+    assert_int_equal(pthread_create(&c.thread, NULL, poll_once, &c), 0);
+    while (!is_waiting(&c))
+        usleep(100);
+    assert_int_equal(stop_all(nothing, NULL).nmissing, 0);
+    assert_int_equal(write(a_pipe[1], "1", 1), 1);
+    pthread_join(c.thread, NULL);
+    assert_int_equal(atomic_load(&c.error), 0);
+    close(a_pipe[0]);
+    close(a_pipe[1]);
+}
+
 /* A sleep takes as long as it is to take, however often it is interrupted. */
 static void *sleep_half_a_second(void *arg) {
     struct timespec t = {.tv_nsec = 500000000}, begin, now;
@@ -399,6 +434,7 @@ static void a_sleep_is_not_shortened(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_never_seen_is_known_by_its_code),
+        cmocka_unit_test(a_number_for_another_register_is_none_of_a_call),
         cmocka_unit_test(nobody_notices),
         cmocka_unit_test(what_was_seen_once_is_known),
         cmocka_unit_test(a_sleep_is_not_shortened),
