@@ -203,18 +203,17 @@ static void give_up(uint32_t i, uint64_t now_ns) {
  * be tried again. */
 static bool give_up_soon(uint32_t i, uint64_t now_ns) {
     struct stop_record *t = record(i);
-    if (now_ns < stop.start_ns + STOP_LATE_NS) {
-        if (task_state(stop.dir, t->tid) == 'Z')
-            resolve(i, STOP_ENDED);
+    char state = task_state(stop.dir, t->tid);
+    if (state == 'Z')
+        resolve(i, STOP_ENDED);
+    if (state == 'Z' || now_ns < stop.start_ns + STOP_LATE_NS)
         return true;
-    }
-    if (!task_blocks(stop.dir, t->tid) && stop.nlate < STOP_LATE_MAX) {
+    if (stop.nlate < STOP_LATE_MAX && !task_blocks(stop.dir, t->tid)) {
         t->late = stop.nlate;
         stop.nlate += resolve(i, STOP_LATE);
         return true;
     }
-    char state = task_state(stop.dir, t->tid);
-    if (state == 'Z' || state == 'R' || stop.nlate == STOP_LATE_MAX)
+    if (state == 'R' || stop.nlate == STOP_LATE_MAX)
         give_up(i, now_ns);
     else if (stop.last)
         resolve(i, STOP_MISSING);
@@ -488,9 +487,38 @@ bool stop_late_end(void) {
     return await_nobody_inside(LEAVING_NS);
 }
 
+/* is_coming tells, in the copy, whether a late thread is still to come.  One that was about to end
+ * never does. */
+static bool is_coming(uint32_t i, long process) {
+    struct stop_record *t = record(i);
+    struct stop_thread there;
+    if (state_of(i) != STOP_LATE)
+        return false;
+    bool ended = sys_call3(SYS_tgkill, process, t->tid, 0) == -ESRCH;
+    if (stop_late_get(stop_shared.late, t->late, &there)) /* before it ended, perhaps */
+        return false;
+    if (ended)
+        atomic_store_explicit(&t->word, stop_word(number(), STOP_ENDED), memory_order_relaxed);
+    return !ended;
+}
+
+static bool any_coming(void) {
+    long process = sys_call3(SYS_getppid, 0, 0, 0);
+    bool any = false;
+    for (uint32_t i = 0; i < stop.n; i++)
+        any |= is_coming(i, process);
+    return any;
+}
+
 void stop_await_late(void) {
-    if (stop.nlate != 0)
-        stop_late_await(stop_shared.late, stop.nlate, COMING_NS);
+    uint64_t until_ns = stop_now_ns() + COMING_NS;
+    struct stop_late *late = stop_shared.late;
+    uint32_t nthere;
+    if (stop.nlate == 0)
+        return;
+    while (nthere = atomic_load_explicit(&late->nthere, memory_order_acquire),
+           any_coming() && stop_now_ns() < until_ns)
+        stop_late_wait(late, nthere);
 }
 
 uint32_t stop_nthreads(void) {

@@ -100,7 +100,8 @@ struct stop_result stop_soon(void (*run)(void *arg), void *arg, struct stop_late
 bool stop_await_blocked(void);
 bool stop_late_end(void);
 
-/* stop_await_late waits, in the copy, for those that are late, and for as long as is sensible. */
+/* stop_await_late waits, in the copy, for those that are late, and for as long as is sensible.  Of
+ * those it finds which have ended instead. */
 void stop_await_late(void);
 
 /* stop_forbid lets no stop begin until stop_allow is called, and waits for the end of one that goes

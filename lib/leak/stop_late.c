@@ -12,7 +12,7 @@
 #include "leak/stop_signal.h"
 #include "sys/rawcall.h"
 
-#define STEP_NS UINT64_C(100000000)
+#define STEP_NS 100000000 /* a moment, after which it is looked who has ended */
 
 void stop_late_clear(struct stop_late *l) {
     if (atomic_exchange_explicit(&l->nthere, 0, memory_order_relaxed) == 0)
@@ -51,11 +51,7 @@ bool stop_late_get(const struct stop_late *l, uint32_t slot, struct stop_thread 
     return true;
 }
 
-void stop_late_await(struct stop_late *l, uint32_t n, uint64_t timeout_ns) {
+void stop_late_wait(struct stop_late *l, uint32_t n) {
     const struct timespec step = {.tv_nsec = STEP_NS};
-    uint64_t until_ns = stop_now_ns() + timeout_ns;
-    uint32_t there;
-    while ((there = atomic_load_explicit(&l->nthere, memory_order_acquire)) < n &&
-           stop_now_ns() < until_ns)
-        sys_call4(SYS_futex, (long)&l->nthere, FUTEX_WAIT, there, (long)&step);
+    sys_call4(SYS_futex, (long)&l->nthere, FUTEX_WAIT, n, (long)&step);
 }

@@ -48,7 +48,7 @@ void stop_late_arrive(struct stop_late *l, uint32_t slot, const struct stop_thre
 /* stop_late_get tells where it was; false: it has not come yet. */
 bool stop_late_get(const struct stop_late *l, uint32_t slot, struct stop_thread *ret);
 
-/* stop_late_await waits, in the copy, until n threads have come. */
-void stop_late_await(struct stop_late *l, uint32_t n, uint64_t timeout_ns);
+/* stop_late_wait waits, in the copy, until other than n threads have come, or for a moment. */
+void stop_late_wait(struct stop_late *l, uint32_t n);
 
 #endif

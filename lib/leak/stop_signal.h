@@ -28,7 +28,7 @@ struct stop_shared {
     _Atomic uint32_t number; /* of the stop that is going on; 0: none */
     uint32_t last_number;    /* of the stop before.  Stopper */
     uint32_t pid;            /* of the process that the rest is about.  Stopper */
-    _Atomic uint32_t hold;   /* 1: whoever is stopped waits here */
+    _Atomic uint32_t hold;   /* of the stop whose threads wait here; 0: none */
     _Atomic uint32_t nanswered;
     _Atomic uint32_t wanted;  /* answers that the stopper waits for */
     _Atomic uint32_t ninside; /* threads in the handler */
