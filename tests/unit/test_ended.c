@@ -305,6 +305,38 @@ static void a_call_that_was_seen_to_be_over_is_over_for_ever(void **state) {
     assert_verdict(REPLAY_TOLD, 15);
 }
 
+static uint32_t site; /* of the stack that is captured next */
+static bool noted;    /* it is the moment */
+
+static void note_and_tell(void) {
+    struct capture_stack s;
+    capture_take(&self, &s);
+    known_by_heart += s.site != 0;
+    capture_tell(&self, site);
+    if (noted)
+        moment = capture_moment(&self);
+}
+
+/* It is, too, if none of these stacks had to be walked.  With a record that the tests before have
+ * taught nothing. */
+static void a_call_that_was_over_in_a_stack_known_by_heart_is_over(void **state) {
+    (void)state;
+    enum { NOTED = 12, COMPARED = NOTED + 3 };
+    struct capture_self others = self;
+    memset(&self, 0, sizeof self);
+    assert_true(capture_self_init(&self));
+    for (volatile unsigned i = 0; i <= COMPARED; i++) {
+        noted = i == NOTED;
+        site = 100 + i % 2;
+        known_by_heart = noted ? 0 : known_by_heart;
+        case_recursion(i == COMPARED ? compare : note_and_tell,
+                       i % 2 == 0 || i == COMPARED ? 20 : 5);
+    }
+    self = others;
+    assert_int_equal(known_by_heart, COMPARED - NOTED);
+    assert_verdict(REPLAY_TOLD, 15);
+}
+
 static void of_a_stack_deeper_than_is_remembered_nothing_is_told(void **state) {
     (void)state;
     for (volatile int i = 0; i < 2; i++)
@@ -427,6 +459,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(as_many_have_ended_as_are_gone),
         cmocka_unit_test(a_call_from_the_same_place_is_not_refuted),
         cmocka_unit_test(a_call_that_was_seen_to_be_over_is_over_for_ever),
+        cmocka_unit_test(a_call_that_was_over_in_a_stack_known_by_heart_is_over),
         cmocka_unit_test(of_a_stack_deeper_than_is_remembered_nothing_is_told),
         cmocka_unit_test(a_moment_of_before_an_endless_stack_is_not_told),
         cmocka_unit_test(an_observation_leaves_what_is_known_as_it_was),
