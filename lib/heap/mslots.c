@@ -222,6 +222,10 @@ bool mslots_ignore(struct mspan *s, size_t i) {
         return false;
     mutex_lock(&mslots_lock);
     struct mslots_table *t = load_table(s);
+    if (gm_unlikely(t == NULL)) { /* as in mslots_resize */
+        mutex_unlock(&mslots_lock);
+        return false;
+    }
     if (mslots_is_narrow(t))
         __atomic_fetch_or((uint16_t *)mslots_tag_at(s, t, i, true), mslots_narrowed(MSLOTS_IGNORED),
                           __ATOMIC_RELEASE);
@@ -247,7 +251,9 @@ void mslots_resize(struct mspan *s, size_t i, size_t slack) {
         return;
     }
     mutex_lock(&mslots_lock);
-    put_slack(s, load_table(s), i, slack);
+    struct mslots_table *t = load_table(s);
+    if (gm_likely(t != NULL)) /* else another thread has freed the object, and its span with it */
+        put_slack(s, t, i, slack);
     mutex_unlock(&mslots_lock);
 }
 
