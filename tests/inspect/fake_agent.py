@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """fake_agent.py MODE [IMAGE [PID]]: answers goinspect as a well-behaved agent, or otherwise.
 
-The socket is $GOMALLOC_DIR/PID.sock, PID being the fake's own unless given.  The protocol is that
-of gomalloc/agent.h, written down here a second time.  Modes:
+The socket is $GOMALLOC_DIR/PID.sock, PID being the fake's own unless given.  IMAGE is a whole path:
+a "goinspect ps" of somebody else may ask for it, too.  The protocol is that of gomalloc/agent.h,
+written down here a second time.  Modes:
 
     good        sends the image          trickle     the same, a byte at a time
     busy        twice busy, then good    many        the image and seven more descriptors
@@ -33,6 +34,7 @@ REPLY = struct.Struct("<IIIIQ104s")
 
 mode = sys.argv[1]
 image = sys.argv[2] if len(sys.argv) > 2 else os.devnull
+assert os.path.isabs(image), image
 pid = sys.argv[3] if len(sys.argv) > 3 else os.getpid()
 
 

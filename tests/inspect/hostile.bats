@@ -69,7 +69,7 @@ fakes() {
 @test "a socket on which another process listens is stale: status 3" {
     start sleep 60
     victim=$pid
-    start /usr/bin/python3 "$SOURCE_DIR/tests/inspect/fake_agent.py" good demo.gmi "$victim"
+    start /usr/bin/python3 "$SOURCE_DIR/tests/inspect/fake_agent.py" good "$work/demo.gmi" "$victim"
     wait_until test -S "$GOMALLOC_DIR/$victim.sock"
     refuses 3 "$victim.sock is stale: process $pid listens there, not $victim" status "$victim"
 }

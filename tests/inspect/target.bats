@@ -36,7 +36,7 @@ teardown() { common_teardown; }
 
 @test "a name of several processes lists them and is status 3" {
     named() { # a fake agent with a name that nobody else's process has
-        start bash -c "exec -a gm-two-$$ /usr/bin/python3 '$SOURCE_DIR/tests/inspect/fake_agent.py' good demo.gmi"
+        start bash -c "exec -a gm-two-$$ /usr/bin/python3 '$SOURCE_DIR/tests/inspect/fake_agent.py' good '$work/demo.gmi'"
         wait_until test -S "$GOMALLOC_DIR/$pid.sock"
     }
     named
