@@ -29,6 +29,19 @@ find_copy() {
     [ -n "$copy" ] && read -r name <"/proc/$copy/comm" && [ "$name" = gomalloc-copy ]
 } 2>/dev/null
 
+# stands waits until $copy, which has been sent SIGSTOP, stands still; false: it has ended before.
+stands() {
+    local line
+    while read -r line <"/proc/$copy/stat"; do
+        line=${line##*) }
+        case $line in
+        T*) return 0 ;;
+        Z* | X*) return 1 ;;
+        esac
+    done
+    return 1
+} 2>/dev/null
+
 # hold has a leak check of $pid begin and its copy stand still; that is $copy, and who asked is $asker.
 hold() {
     local try
@@ -37,7 +50,7 @@ hold() {
         asker=$!
         started+=("$asker")
         while kill -0 "$asker" 2>/dev/null; do
-            ! find_copy || ! kill -STOP "$copy" || return 0
+            ! find_copy || ! kill -STOP "$copy" || ! stands || return 0
         done
         wait "$asker" || true
     done

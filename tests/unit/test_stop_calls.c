@@ -371,7 +371,7 @@ static void what_was_never_seen_is_known_by_its_code(void **state) {
  * number before that.  All of it is on one page: what is on the page before is not looked at. */
 static int poll_by_other_code(void) {
     struct pollfd p = {.fd = a_pipe[0], .events = POLLIN};
-    long r = 271; /* SYS_ppoll */
+    long r;
     __asm__ volatile(".p2align 6\n\tmovq %1, %%rdi\n\tmovl $1, %%esi\n\txorl %%edx, %%edx\n\t"
                      "xorl %%r10d, %%r10d\n\tmovl $271, %%eax\n\tmovl $8, %%r8d\n\tsyscall"
                      : "=&a"(r)
