@@ -13,12 +13,12 @@
 
 struct image_out {
     int fd;
-    int error;            /* 0 or the first negative errno; then nothing more is written */
-    struct file_id id;    /* what fd was when we began */
-    uint64_t pos;         /* file offset of buf */
-    size_t n;             /* bytes in buf */
-    uint64_t section_sum; /* checksum since image_out_begin */
-    char buf[IMAGE_OUT_BUFFER];
+    int error;                  /* 0 or the first negative errno; then nothing more is written */
+    struct file_id id;          /* what fd was when we began */
+    uint64_t pos;               /* file offset of buf */
+    size_t n;                   /* bytes in buf */
+    uint64_t section_sum;       /* checksum since image_out_begin */
+    char buf[IMAGE_OUT_BUFFER]; /* IMAGE_OUT_WRITE of it; all of it is image_scratch */
 };
 
 /* image_out_start begins at an offset, leaving room for what image_out_at writes last. */
