@@ -5,12 +5,14 @@
  *      copy_demo rest      has much to look through, so that the copy lives for a moment
  *      copy_demo filter    may make no process from now on, by a filter of system calls
  *      copy_demo memory    is refused one for want of memory, as where it may not be committed
- * twice copy_demo limit     is refused one by a limit on processes copy_demo withheld  keeps memory
- * from its children that leads to the only object copy_demo wiped     has it wiped in its children
+ *      copy_demo limit     is refused one by a limit on processes
+ *      copy_demo file      has no files in memory
+ *      copy_demo withheld  keeps memory from its children that leads to the only object
+ *      copy_demo wiped     has it wiped in its children
  *      copy_demo private   as withheld, and gives no core, as a server that has changed its user
  *      copy_demo told      has a page wiped that tells a child that it is one, as libraries do
  *      copy_demo sparse    has a terabyte mapped, of which three pages are touched; one of them
- * leads to the only object that is not lost
+ *                          leads to the only object that is not lost
  *
  * It says "ready" and waits for signals, so that it ends if a call of its own is interrupted.
  */
