@@ -10,7 +10,6 @@
  *      copy_demo withheld  keeps memory from its children that leads to the only object
  *      copy_demo wiped     has it wiped in its children
  *      copy_demo private   as withheld, and gives no core, as a server that has changed its user
- *      copy_demo told      has a page wiped that tells a child that it is one, as libraries do
  *      copy_demo sparse    has a terabyte mapped, of which three pages are touched; one of them
  *                          leads to the only object that is not lost
  *
@@ -95,13 +94,6 @@ static int be_private(void) {
            prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
 }
 
-static int map_told(void) {
-    int *p = (int *)map_withheld(MADV_WIPEONFORK);
-    if (p != NULL)
-        *p = 1;
-    return p != NULL;
-}
-
 int main(int argc, char **argv) {
     int ok = 1;
     if (argc != 2)
@@ -124,8 +116,6 @@ int main(int argc, char **argv) {
         ok = keep_in(map_withheld(MADV_WIPEONFORK));
     else if (strcmp(argv[1], "private") == 0)
         ok = be_private() && keep_in(map_withheld(MADV_DONTFORK));
-    else if (strcmp(argv[1], "told") == 0)
-        ok = map_told();
     if (!ok)
         return 77;
     printf("ready\n");
