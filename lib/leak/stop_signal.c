@@ -11,9 +11,10 @@
  * the threads are let go, and is done.
  *
  * Ours carry a value: the number of the stop and of the thread's record.  A handler that comes too
- * late, as its thread was not running, finds another number; libc's handler, if that is there again
- * by then, does not care for signals that are sent in this way.  If there was none, as in a program
- * whose threads are not libc's, a signal on its way would end the process; then ours stays.
+ * late, as its thread was not running, finds another number.  It must be ours still: libc's would
+ * take the signal and let a call fail that it has interrupted, and where there is none, as in a
+ * program whose threads are not libc's, the process would end.  So ours stays, until a stop that
+ * all have answered.
  *
  * The handler runs on the alternate signal stack, where a thread has one: on small stacks, of
  * coroutines, the kernel's frame alone may be too large.  It does nothing but wait, by a system
@@ -194,7 +195,7 @@ bool stop_signal_install(void) {
 
 void stop_signal_restore(bool all_answered) {
     struct kernel_sigaction now;
-    if ((uintptr_t)before.handler <= 1 && !all_answered)
+    if (!all_answered)
         return;
     if (sigaction_raw(NULL, &now) == 0 && now.handler == on_signal)
         sigaction_raw(&before, NULL);

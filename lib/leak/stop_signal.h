@@ -43,8 +43,7 @@ struct stop_shared {
 extern struct stop_shared stop_shared;
 
 /* stop_signal_install puts the handler in place; false: the kernel refuses.  stop_signal_restore
- * puts back what was there before, where that does no harm; not all have answered: signals may be
- * on their way. */
+ * puts back what was there before; not if signals may be on their way, as not all have answered. */
 bool stop_signal_install(void);
 void stop_signal_restore(bool all_answered);
 

@@ -274,6 +274,41 @@ static void who_does_not_answer_is_missing_by_name(void **state) {
     assert_int_equal(stop_all(nothing, NULL).nmissing, 0);
 }
 
+/* The signal that a missing thread takes when the stop is long over interrupts no call of it. */
+static int to_read[2];
+static atomic_int ready_fds;
+static void *block_signals_until_ppoll(void *arg) {
+    uint64_t all = ~UINT64_C(0), old;
+    sigset_t none;
+    struct pollfd fd = {.fd = to_read[0], .events = POLLIN};
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8); /* past libc */
+    tids[(uintptr_t)arg] = gettid();
+    sem_post(&ready);
+    while (!atomic_load(&end))
+        usleep(1000);
+    sigemptyset(&none);
+    atomic_store(&ready_fds, ppoll(&fd, 1, NULL, &none));
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, 8);
+    return NULL;
+}
+
+static void who_was_missing_goes_on_with_his_call(void **state) {
+    (void)state;
+    assert_int_equal(pipe(to_read), 0);
+    start(block_signals_until_ppoll, 1);
+    assert_int_equal(stop_all(nothing, NULL).nmissing, 1);
+    assert_true(thread_has_signal(tids[0], 33));
+    atomic_store(&end, true);
+    while (thread_has_signal(tids[0], 33))
+        usleep(1000);
+    assert_int_equal(write(to_read[1], "", 1), 1);
+    join(1);
+    assert_int_equal(atomic_load(&ready_fds), 1);
+    assert_int_equal(stop_all(nothing, NULL).nmissing, 0);
+    close(to_read[0]);
+    close(to_read[1]);
+}
+
 /* ---- who is not waited for ---------------------------------------------------------------- */
 
 static int until_told[2]; /* a pipe */
@@ -820,6 +855,7 @@ int main(void) {
         cmocka_unit_test(registers_and_stacks_are_where_it_says),
         cmocka_unit_test(the_handler_takes_the_alternate_stack),
         cmocka_unit_test(who_does_not_answer_is_missing_by_name),
+        cmocka_unit_test(who_was_missing_goes_on_with_his_call),
         cmocka_unit_test(who_waits_in_the_kernel_tells_later_where_it_was),
         cmocka_unit_test(who_blocks_the_signal_is_tried_again),
         cmocka_unit_test(who_ends_instead_of_telling_has_ended),
