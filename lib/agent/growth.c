@@ -13,8 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "heap/mconst.h"
-#include "image/rawfile.h"
+#include "image/image_private.h"
 #include "sys/mem.h"
 #include "sys/rawcall.h"
 
@@ -26,18 +25,6 @@ static struct {
     uint64_t base[NLEVELS]; /* from where it counts */
     uint64_t now[NLEVELS];  /* as last measured */
 } growth;
-
-/* resident is that of the process; the first thread, by whose number it goes, may have ended. */
-static uint64_t resident(void) {
-    char text[128];
-    uint64_t pages = 0;
-    if (raw_read_file("/proc/thread-self/statm", text, sizeof text) <= 0)
-        return 0;
-    const char *p = strchr(text, ' ');
-    while (p != NULL && *++p >= '0' && *p <= '9')
-        pages = pages * 10 + (uint64_t)(*p - '0');
-    return pages * PHYS_PAGE_SIZE;
-}
 
 /* own is what the library has of the kernel and has not given back. */
 static uint64_t own(void) {
@@ -56,7 +43,7 @@ static uint64_t peak(void) {
 }
 
 static void measure(uint64_t levels[NLEVELS], bool files, bool others) {
-    levels[LEVEL_RESIDENT] = files ? resident() : 0;
+    levels[LEVEL_RESIDENT] = files ? image_resident() : 0;
     levels[LEVEL_OWN] = others ? own() : 0;
     levels[LEVEL_PEAK] = others ? peak() : 0;
 }

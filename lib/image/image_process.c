@@ -63,10 +63,11 @@ static uint64_t field_of(const char *stat, unsigned number) {
     return v;
 }
 
+/* The first thread, by whose number /proc/self goes, may have ended. */
 uint64_t image_resident(void) {
     char text[128];
     uint64_t pages = 0;
-    if (raw_read_file("/proc/self/statm", text, sizeof text) <= 0)
+    if (raw_read_file("/proc/thread-self/statm", text, sizeof text) <= 0)
         return 0;
     const char *resident = strchr(text, ' ');
     while (resident != NULL && *++resident >= '0' && *resident <= '9')

@@ -108,17 +108,6 @@ void stop_calls_begin(void) {
                           memory_order_relaxed);
 }
 
-static uint64_t hex(const char *s) {
-    uint64_t v = 0;
-    for (s += s[0] == '0' && s[1] == 'x' ? 2 : 0;; s++) {
-        unsigned c = (unsigned char)*s;
-        unsigned digit = c >= 'a' ? c - 'a' + 10 : c - '0';
-        if (c < '0' || digit > 15 || (c > '9' && c < 'a'))
-            return v;
-        v = v << 4 | digit;
-    }
-}
-
 /* read_call reads "NUMBER ARGUMENT... SP PC"; false: "running", or "-1 SP PC": in no call. */
 static bool read_call(const char *text, uint32_t *ret_nr, uint64_t *ret_pc) {
     const char *pc = strrchr(text, ' ');
@@ -126,7 +115,7 @@ static bool read_call(const char *text, uint32_t *ret_nr, uint64_t *ret_pc) {
         return false;
     for (*ret_nr = 0; *text >= '0' && *text <= '9'; text++)
         *ret_nr = *ret_nr * 10 + (uint32_t)(*text - '0');
-    *ret_pc = hex(pc + 1);
+    *ret_pc = task_hex(pc + 1);
     return *ret_pc > BEFORE + CALL_BYTES;
 }
 

@@ -57,9 +57,9 @@ char task_state(int dir, uint32_t tid) {
     return p[2] == 'X' || takes_none(p + 2) ? 'Z' : p[2];
 }
 
-static uint64_t hex(const char *s) {
+uint64_t task_hex(const char *s) {
     uint64_t v = 0;
-    for (;; s++) {
+    for (s += s[0] == '0' && s[1] == 'x' ? 2 : 0;; s++) {
         unsigned c = (unsigned char)*s;
         if (c >= '0' && c <= '9')
             v = v << 4 | (c - '0');
@@ -75,5 +75,5 @@ bool task_blocks(int dir, uint32_t tid) {
     char text[4096];
     long n = task_read(dir, tid, "/status", text, sizeof text);
     const char *mask = n > 0 ? memmem(text, (size_t)n, key, sizeof key - 1) : NULL;
-    return mask == NULL || (hex(mask + sizeof key - 1) >> (STOP_SIGNAL - 1) & 1) != 0;
+    return mask == NULL || (task_hex(mask + sizeof key - 1) >> (STOP_SIGNAL - 1) & 1) != 0;
 }

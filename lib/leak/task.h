@@ -21,4 +21,7 @@ char task_state(int dir, uint32_t tid);
  * blocked: such a thread is not believed to stand still. */
 bool task_blocks(int dir, uint32_t tid);
 
+/* task_hex returns the number that a text begins with, with or without 0x, in small digits. */
+uint64_t task_hex(const char *s);
+
 #endif

@@ -3,6 +3,8 @@
 # What the bats files of goinspect share.  Each test has a folder of its own, $work, with sockets in
 # $GOMALLOC_DIR and an image of the tests' known heap (maker.h) in demo.gmi.
 
+load ../seen
+
 common_setup() {
     work=$(mktemp -d)
     export GOMALLOC_DIR=$work/run XDG_CACHE_HOME=$work/cache LC_ALL=C.UTF-8 TZ=UTC
@@ -13,15 +15,6 @@ common_setup() {
     cd "$work" || return 1
     started=()
     "$BUILD_DIR/tests/inspect/mkimage" demo.gmi
-}
-
-# tell_seen shows what a test that has failed had put aside.
-tell_seen() {
-    local file
-    [ -z "${BATS_TEST_COMPLETED:-}" ] || return 0
-    for file in err said log; do
-        [ ! -s "$work/$file" ] || { echo "$file:" && tail -n 20 "$work/$file"; }
-    done
 }
 
 common_teardown() {

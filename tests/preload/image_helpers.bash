@@ -3,6 +3,8 @@
 # What the bats files share in which programs write images of themselves: into a folder of their own,
 # $work, where the database's importer is the goinspect under test.
 
+load ../seen
+
 image_setup() {
     : "${LIBGOMALLOC:?}" "${GOINSPECT:?}"
     work=$(mktemp -d)
@@ -11,15 +13,6 @@ image_setup() {
     unset GOMALLOC_ROOT
     python=/usr/bin/python3 # not a script of that name
     [ -x "$python" ] || python=$(command -v python3)
-}
-
-# tell_seen shows what a test that has failed had put aside.
-tell_seen() {
-    local file
-    [ -z "${BATS_TEST_COMPLETED:-}" ] || return 0
-    for file in err said log; do
-        [ ! -s "$work/$file" ] || { echo "$file:" && tail -n 20 "$work/$file"; }
-    done
 }
 
 image_teardown() {
