@@ -3,7 +3,7 @@
 # What the bats files of goinspect share.  Each test has a folder of its own, $work, with sockets in
 # $GOMALLOC_DIR and an image of the tests' known heap (maker.h) in demo.gmi.
 
-load ../seen
+. "${BASH_SOURCE[0]%/*}/../seen.bash"
 
 common_setup() {
     work=$(mktemp -d)

@@ -3,7 +3,7 @@
 # What the bats files share in which programs write images of themselves: into a folder of their own,
 # $work, where the database's importer is the goinspect under test.
 
-load ../seen
+. "${BASH_SOURCE[0]%/*}/../seen.bash"
 
 image_setup() {
     : "${LIBGOMALLOC:?}" "${GOINSPECT:?}"
