@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Stopping all threads: whom to ask, and how long to wait.
+ * Stopping all threads: whom to ask.
  *
  *      pass 1   everybody in the list is asked; wait for the answers
  *      pass 2   again, for who was born meanwhile; and so on
@@ -8,7 +8,8 @@
  *               is missing
  *
  * The list shows threads in the order in which they were made, so a pass that has seen those before
- * meets them in the same order: who is known is found at once.
+ * meets them in the same order: who is known is found at once.  How long it is waited for whom:
+ * stop_wait.h.
  */
 #include "leak/stop.h"
 
@@ -20,34 +21,23 @@
 #include "leak/stop_calls.h"
 #include "leak/stop_late.h"
 #include "leak/stop_signal.h"
+#include "leak/stop_wait.h"
 #include "leak/task.h"
 #include "sys/maps.h"
 #include "sys/mem.h"
 #include "sys/rawcall.h"
 
-#define SLICE_NS     UINT64_C(1000000)    /* waited for answers before it is looked who has ended */
-#define LEAVING_NS   UINT64_C(1000000000) /* waited for all to go on */
-#define REST_NS      UINT64_C(10000000)   /* waited for who is late from the stop before */
-#define BLOCKED_NS   UINT64_C(300000000) /* waited for the signal to be let in, between two stops */
-#define BLOCKED_STEP ((struct timespec){.tv_nsec = 2000000})
-#define COMING_NS    UINT64_C(5000000000) /* waited for who is late, in a copy */
-#define MAX_PASSES   100
-#define TABLE_BYTES  ((sizeof(struct stop_record) * STOP_MAX + 4095) & ~(size_t)4095)
+#define MAX_PASSES  100
+#define TABLE_BYTES ((sizeof(struct stop_record) * STOP_MAX + 4095) & ~(size_t)4095)
 
 /* Of the stopper; a stop at a time. */
 static struct {
-    _Atomic uint32_t owner; /* pid of the process in which there is a stopper; 0: none */
-    struct mem_table table; /* records */
-    uint32_t n;             /* in use */
-    uint32_t nbefore;       /* before this pass */
-    uint32_t next;          /* where the thread after the one found last is expected */
-    uint32_t self;          /* the stopper's tid */
-    uint64_t start_ns;      /* CLOCK_MONOTONIC */
-    uint64_t deadline_ns;
-    uint32_t nlate; /* that may be late */
-    bool soon;      /* stop_soon */
-    bool last;      /* of stop_soon: the last attempt */
-    int dir;        /* /proc/self/task */
+    _Atomic uint32_t owner;  /* pid of the process in which there is a stopper; 0: none */
+    struct mem_table table;  /* records */
+    struct stop_asked asked; /* who has been, and when */
+    uint32_t nbefore;        /* before this pass */
+    uint32_t next;           /* where the thread after the one found last is expected */
+    uint32_t self;           /* the stopper's tid */
     struct maps_reader maps;
 } stop;
 
@@ -60,42 +50,19 @@ struct entry {
     char name[];
 };
 
-static struct stop_record *record(uint32_t i) {
-    return &stop_shared.records[i];
-}
-
-static enum stop_state state_of(uint32_t i) {
-    return stop_state_of(atomic_load_explicit(&record(i)->word, memory_order_acquire));
-}
-
-static uint32_t number(void) {
-    return atomic_load_explicit(&stop_shared.number, memory_order_relaxed);
-}
-
-/* resolve gives a thread that has not answered its state; false: it has answered just now. */
-static bool resolve(uint32_t i, enum stop_state state) {
-    uint64_t asked = stop_word(number(), STOP_ASKED);
-    return atomic_compare_exchange_strong_explicit(&record(i)->word, &asked,
-                                                   stop_word(number(), state), memory_order_acq_rel,
-                                                   memory_order_acquire);
-}
-
 /* ---- whom to ask -------------------------------------------------------------------------- */
 
 static uint32_t own_pid(void) {
     return (uint32_t)sys_call3(SYS_getpid, 0, 0, 0);
 }
 
-static bool has_ended(uint32_t tid) {
-    return task_state(stop.dir, tid) == 'Z';
-}
-
 /* is_known tells whether the thread has been asked.  One that had ended may be in the list for
  * long, or its number may be another's by now. */
 static bool is_known(uint32_t tid) {
-    for (uint32_t k = 0; k < stop.n; k++) {
-        uint32_t i = (stop.next + k) % stop.n;
-        if (record(i)->tid == tid && (state_of(i) != STOP_ENDED || has_ended(tid))) {
+    for (uint32_t k = 0; k < stop.asked.n; k++) {
+        uint32_t i = (stop.next + k) % stop.asked.n;
+        if (stop_record(i)->tid == tid &&
+            (stop_state_at(i) != STOP_ENDED || task_has_ended(stop.asked.dir, tid))) {
             stop.next = i + 1;
             return true;
         }
@@ -106,18 +73,18 @@ static bool is_known(uint32_t tid) {
 /* ask adds the thread's record and sends it the signal.  The kernel may have no room for one more
  * signal (RLIMIT_SIGPENDING): then the thread is missing. */
 static enum stop_error ask(uint32_t tid) {
-    if (stop.n == STOP_MAX)
+    if (stop.asked.n == STOP_MAX)
         return STOP_TOO_MANY;
-    if (!mem_table_reach(&stop.table, (stop.n + 1) * sizeof(struct stop_record)))
+    if (!mem_table_reach(&stop.table, (stop.asked.n + 1) * sizeof(struct stop_record)))
         return STOP_NO_MEMORY;
-    uint32_t i = stop.n++;
-    struct stop_record *t = record(i);
+    uint32_t i = stop.asked.n++;
+    struct stop_record *t = stop_record(i);
     memset(t, 0, sizeof *t);
     t->tid = tid;
-    atomic_store_explicit(&t->word, stop_word(number(), STOP_ASKED), memory_order_release);
+    atomic_store_explicit(&t->word, stop_word(stop_number(), STOP_ASKED), memory_order_release);
     int error = stop_signal_send(i);
     if (error != 0)
-        resolve(i, error == -ESRCH ? STOP_ENDED : STOP_MISSING);
+        stop_resolve(i, error == -ESRCH ? STOP_ENDED : STOP_MISSING);
     return STOP_OK;
 }
 
@@ -129,14 +96,14 @@ static uint32_t number_in(const char *name) {
 }
 
 static bool open_list(void) {
-    stop.dir = (int)sys_call4(SYS_openat, AT_FDCWD, (long)"/proc/self/task",
-                              O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    stop.asked.dir = (int)sys_call4(SYS_openat, AT_FDCWD, (long)"/proc/self/task",
+                                    O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     stop.self = (uint32_t)sys_call3(SYS_gettid, 0, 0, 0);
-    return stop.dir >= 0;
+    return stop.asked.dir >= 0;
 }
 
 static void close_list(void) {
-    sys_call3(SYS_close, stop.dir, 0, 0);
+    sys_call3(SYS_close, stop.asked.dir, 0, 0);
 }
 
 /* for_each reads the list once, and has each thread of it visited but the stopper. */
@@ -144,8 +111,8 @@ static enum stop_error for_each(enum stop_error (*visit)(uint32_t tid)) {
     char buf[8192] __attribute__((aligned(8)));
     bool met_self = false;
     long n;
-    sys_call3(SYS_lseek, stop.dir, 0, SEEK_SET);
-    while ((n = sys_call3(SYS_getdents64, stop.dir, (long)buf, sizeof buf)) > 0) {
+    sys_call3(SYS_lseek, stop.asked.dir, 0, SEEK_SET);
+    while ((n = sys_call3(SYS_getdents64, stop.asked.dir, (long)buf, sizeof buf)) > 0) {
         const struct entry *e;
         for (long at = 0; at < n; at += e->size) {
             e = (const struct entry *)(buf + at);
@@ -162,7 +129,7 @@ static enum stop_error for_each(enum stop_error (*visit)(uint32_t tid)) {
 }
 
 static enum stop_error look_at(uint32_t tid) {
-    stop_calls_look(stop.dir, tid);
+    stop_calls_look(stop.asked.dir, tid);
     return STOP_OK;
 }
 
@@ -173,91 +140,20 @@ static enum stop_error ask_if_new(uint32_t tid) {
 /* pass asks who is new in the list; *ret_new tells how many those were. */
 static enum stop_error pass(uint32_t *ret_new) {
     stop.next = 0;
-    stop.nbefore = stop.n;
+    stop.nbefore = stop.asked.n;
     enum stop_error error = for_each(ask_if_new);
-    *ret_new = stop.n - stop.nbefore;
+    *ret_new = stop.asked.n - stop.nbefore;
     return error;
-}
-
-/* ---- how long to wait --------------------------------------------------------------------- */
-
-static uint32_t count(enum stop_state state) {
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < stop.n; i++)
-        n += state_of(i) == state;
-    return n;
-}
-
-/* give_up decides about a thread that has not answered yet: whether it has ended, or is missing.
- * Who only waits for a processor, as many others do, will answer. */
-static void give_up(uint32_t i, uint64_t now_ns) {
-    char state = task_state(stop.dir, record(i)->tid);
-    uint64_t deadline_ns = stop.deadline_ns + (state == 'R' ? STOP_RUNNABLE_NS : 0);
-    if (state == 'Z')
-        resolve(i, STOP_ENDED);
-    else if (now_ns >= deadline_ns)
-        resolve(i, STOP_MISSING);
-}
-
-/* give_up_soon is for who is not waited for.  False: a thread blocks the signal, and the stop is to
- * be tried again. */
-static bool give_up_soon(uint32_t i, uint64_t now_ns) {
-    struct stop_record *t = record(i);
-    char state = task_state(stop.dir, t->tid);
-    if (state == 'Z')
-        resolve(i, STOP_ENDED);
-    if (state == 'Z' || now_ns < stop.start_ns + STOP_LATE_NS)
-        return true;
-    if (stop.nlate < STOP_LATE_MAX && !task_blocks(stop.dir, t->tid)) {
-        t->late = stop.nlate;
-        stop.nlate += resolve(i, STOP_LATE);
-        return true;
-    }
-    if (state == 'R' || stop.nlate == STOP_LATE_MAX)
-        give_up(i, now_ns);
-    else if (stop.last)
-        resolve(i, STOP_MISSING);
-    return stop.last || state_of(i) != STOP_ASKED || stop.nlate == STOP_LATE_MAX;
-}
-
-/* give_up_all decides about all of them. */
-static bool give_up_all(void) {
-    bool ok = true;
-    for (uint32_t i = 0; i < stop.n && ok; i++) {
-        if (state_of(i) != STOP_ASKED)
-            continue;
-        if (stop.soon)
-            ok = give_up_soon(i, stop_now_ns());
-        else
-            give_up(i, stop_now_ns());
-    }
-    return ok;
-}
-
-/* wait_for_answers returns when nobody is still to answer: has, has ended, is late or missing. */
-static enum stop_error wait_for_answers(void) {
-    struct stop_shared *s = &stop_shared;
-    for (;;) {
-        uint32_t answered = atomic_load_explicit(&s->nanswered, memory_order_seq_cst);
-        uint32_t left = count(STOP_ASKED);
-        if (left == 0)
-            return STOP_OK;
-        atomic_store_explicit(&s->wanted, answered + left, memory_order_seq_cst);
-        stop_futex_wait(&s->nanswered, answered, SLICE_NS);
-        if (atomic_load_explicit(&s->nanswered, memory_order_seq_cst) == answered && !give_up_all())
-            return STOP_BLOCKED;
-    }
 }
 
 static enum stop_error stop_them(struct stop_result *r) {
     uint32_t fresh = 1;
-    stop.start_ns = stop_now_ns();
-    stop.deadline_ns = stop.start_ns + STOP_TIMEOUT_NS;
+    stop_wait_begin(&stop.asked);
     while (fresh != 0 && r->npasses < MAX_PASSES) {
         r->npasses++;
         enum stop_error error = pass(&fresh);
         if (error == STOP_OK)
-            error = wait_for_answers();
+            error = stop_wait_answers(&stop.asked);
         if (error != STOP_OK)
             return error;
     }
@@ -266,32 +162,20 @@ static enum stop_error stop_them(struct stop_result *r) {
 
 /* ---- and on ------------------------------------------------------------------------------- */
 
-/* await_nobody_inside waits for who is in the handler.  False: somebody still is. */
-static bool await_nobody_inside(uint64_t timeout_ns) {
-    struct stop_shared *s = &stop_shared;
-    uint64_t until_ns = stop_now_ns() + timeout_ns;
-    for (uint32_t n; (n = atomic_load_explicit(&s->ninside, memory_order_seq_cst)) != 0;) {
-        stop_futex_wait(&s->ninside, n, SLICE_NS);
-        if (stop_now_ns() > until_ns)
-            return false;
-    }
-    return true;
-}
-
 static void let_go(void) {
     struct stop_shared *s = &stop_shared;
-    for (uint32_t i = 0; i < stop.n; i++) /* after an error some may not have answered */
-        resolve(i, STOP_MISSING);
+    for (uint32_t i = 0; i < stop.asked.n; i++) /* after an error some may not have answered */
+        stop_resolve(i, STOP_MISSING);
     atomic_store_explicit(&s->hold, 0, memory_order_release);
     stop_futex_wake(&s->hold);
-    await_nobody_inside(LEAVING_NS);
+    stop_wait_leave();
 }
 
 static void note_pauses(struct stop_result *r, uint64_t end_ns) {
-    for (uint32_t i = 0; i < stop.n; i++) {
-        const struct stop_record *t = record(i);
+    for (uint32_t i = 0; i < stop.asked.n; i++) {
+        const struct stop_record *t = stop_record(i);
         uint64_t left_ns = atomic_load_explicit(&t->left_ns, memory_order_relaxed);
-        if (state_of(i) != STOP_STOPPED)
+        if (stop_state_at(i) != STOP_STOPPED)
             continue;
         if (end_ns - t->entered_ns > r->held_ns)
             r->held_ns = end_ns - t->entered_ns;
@@ -327,7 +211,7 @@ static enum stop_error prepare(struct stop_late *late) {
     if (s->pid != pid) /* a child of a fork in the middle of a stop: nobody is inside here */
         atomic_store_explicit(&s->ninside, 0, memory_order_relaxed);
     s->pid = pid;
-    if (!await_nobody_inside(REST_NS))
+    if (!stop_wait_rest())
         return STOP_BUSY;
     if (stop.table.base == NULL && !mem_table_init(&stop.table, TABLE_BYTES, MEM_OTHER))
         return STOP_NO_MEMORY;
@@ -335,8 +219,8 @@ static enum stop_error prepare(struct stop_late *late) {
         return STOP_NO_MEMORY;
     if (!open_list())
         return STOP_NO_LIST;
-    stop.n = 0;
-    stop.nlate = 0;
+    stop.asked.n = 0;
+    stop.asked.nlate = 0;
     s->late = late;
     if (late != NULL)
         stop_late_clear(late);
@@ -404,11 +288,11 @@ void stop_allow(void) {
 static void end_stop(const struct stop_result *r) {
     struct stop_shared *s = &stop_shared;
     if (r->error != STOP_OK)
-        stop.nlate = 0;
-    if (stop.nlate != 0)
-        atomic_store_explicit(&s->late_number, number(), memory_order_seq_cst);
+        stop.asked.nlate = 0;
+    if (stop.asked.nlate != 0)
+        atomic_store_explicit(&s->late_number, stop_number(), memory_order_seq_cst);
     atomic_store_explicit(&s->number, 0, memory_order_seq_cst);
-    if (stop.nlate == 0)
+    if (stop.asked.nlate == 0)
         stop_signal_restore(r->nmissing == 0 && r->nlate == 0);
 }
 
@@ -422,10 +306,10 @@ static struct stop_result stop_as_owner(void (*run)(void *arg), void *arg, struc
         r.error = STOP_NO_SIGNAL;
     else
         run_stopped(run, arg, &r);
-    r.nstopped = count(STOP_STOPPED);
-    r.nmissing = count(STOP_MISSING);
-    r.nended = count(STOP_ENDED);
-    r.nlate = stop.nlate;
+    r.nstopped = stop_count(&stop.asked, STOP_STOPPED);
+    r.nmissing = stop_count(&stop.asked, STOP_MISSING);
+    r.nended = stop_count(&stop.asked, STOP_ENDED);
+    r.nlate = stop.asked.nlate;
     end_stop(&r);
     close_list();
     return r;
@@ -434,7 +318,7 @@ static struct stop_result stop_as_owner(void (*run)(void *arg), void *arg, struc
 struct stop_result stop_all(void (*run)(void *arg), void *arg) {
     struct stop_result r = {.error = STOP_BUSY};
     if (take()) {
-        stop.soon = false;
+        stop.asked.soon = false;
         r = stop_as_owner(run, arg, NULL);
         give_back();
     }
@@ -444,8 +328,8 @@ struct stop_result stop_all(void (*run)(void *arg), void *arg) {
 struct stop_result stop_soon(void (*run)(void *arg), void *arg, struct stop_late *late, bool last) {
     struct stop_result r = {.error = STOP_BUSY};
     if (take()) {
-        stop.soon = true;
-        stop.last = last;
+        stop.asked.soon = true;
+        stop.asked.last = last;
         r = stop_as_owner(run, arg, late);
         give_back();
     }
@@ -454,80 +338,39 @@ struct stop_result stop_soon(void (*run)(void *arg), void *arg, struct stop_late
 
 /* ---- after stop_soon ----------------------------------------------------------------------- */
 
-static bool any_blocks(void) {
-    for (uint32_t i = 0; i < stop.n; i++)
-        if (state_of(i) == STOP_MISSING && !has_ended(record(i)->tid) &&
-            task_blocks(stop.dir, record(i)->tid))
-            return true;
-    return false;
-}
-
 bool stop_await_blocked(void) {
-    const struct timespec step = BLOCKED_STEP;
-    uint64_t until_ns = stop_now_ns() + BLOCKED_NS;
-    bool blocks = true;
+    bool let_in = false;
     if (!take())
         return false;
     if (open_list()) {
-        while ((blocks = any_blocks()) && stop_now_ns() < until_ns)
-            sys_call3(SYS_nanosleep, (long)&step, 0, 0);
+        let_in = stop_wait_unblocked(&stop.asked);
         close_list();
     }
     give_back();
-    return !blocks;
+    return let_in;
 }
 
 bool stop_late_end(void) {
     struct stop_shared *s = &stop_shared;
     if (atomic_exchange_explicit(&s->late_number, 0, memory_order_seq_cst) != 0 && take()) {
-        stop_signal_restore(atomic_load(&s->late->nthere) == stop.nlate &&
-                            count(STOP_MISSING) == 0);
+        stop_signal_restore(atomic_load(&s->late->nthere) == stop.asked.nlate &&
+                            stop_count(&stop.asked, STOP_MISSING) == 0);
         give_back();
     }
-    return await_nobody_inside(LEAVING_NS);
-}
-
-/* is_coming tells, in the copy, whether a late thread is still to come.  One that was about to end
- * never does. */
-static bool is_coming(uint32_t i, long process) {
-    struct stop_record *t = record(i);
-    struct stop_thread there;
-    if (state_of(i) != STOP_LATE)
-        return false;
-    bool ended = sys_call3(SYS_tgkill, process, t->tid, 0) == -ESRCH;
-    if (stop_late_get(stop_shared.late, t->late, &there)) /* before it ended, perhaps */
-        return false;
-    if (ended)
-        atomic_store_explicit(&t->word, stop_word(number(), STOP_ENDED), memory_order_relaxed);
-    return !ended;
-}
-
-static bool any_coming(void) {
-    long process = sys_call3(SYS_getppid, 0, 0, 0);
-    bool any = false;
-    for (uint32_t i = 0; i < stop.n; i++)
-        any |= is_coming(i, process);
-    return any;
+    return stop_wait_leave();
 }
 
 void stop_await_late(void) {
-    uint64_t until_ns = stop_now_ns() + COMING_NS;
-    struct stop_late *late = stop_shared.late;
-    uint32_t nthere;
-    if (stop.nlate == 0)
-        return;
-    while (nthere = atomic_load_explicit(&late->nthere, memory_order_acquire),
-           any_coming() && stop_now_ns() < until_ns)
-        stop_late_wait(late, nthere);
+    stop_wait_late(&stop.asked);
 }
 
 uint32_t stop_nthreads(void) {
-    return stop.n;
+    return stop.asked.n;
 }
 
 struct stop_thread stop_thread(uint32_t i) {
-    const struct stop_record *t = record(i);
-    struct stop_thread ret = {.tid = t->tid, .state = state_of(i)};
+    const struct stop_record *t = stop_record(i);
+    struct stop_thread ret = {.tid = t->tid, .state = stop_state_at(i)};
     if (ret.state == STOP_STOPPED) {
         ret.sp = t->sp;
         ret.pc = t->pc;
@@ -547,9 +390,9 @@ bool stop_find_stacks(void) {
     if (!maps_open(&stop.maps))
         return false;
     while (maps_next(&stop.maps, &l))
-        for (uint32_t i = 0; i < stop.n; i++) {
-            struct stop_record *t = record(i);
-            if (t->sp < l.start || t->sp >= l.end || state_of(i) != STOP_STOPPED)
+        for (uint32_t i = 0; i < stop.asked.n; i++) {
+            struct stop_record *t = stop_record(i);
+            if (t->sp < l.start || t->sp >= l.end || stop_state_at(i) != STOP_STOPPED)
                 continue;
             t->stack_lo = red_zone_begin(l.start, t->sp);
             t->stack_hi = l.end;

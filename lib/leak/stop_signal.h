@@ -65,6 +65,27 @@ static inline enum stop_state stop_state_of(uint64_t word) {
     return (enum stop_state)(word & 7);
 }
 
+/* stop_number returns the number of the stop that goes on.  Of the stopper, and in the copy. */
+static inline uint32_t stop_number(void) {
+    return atomic_load_explicit(&stop_shared.number, memory_order_relaxed);
+}
+
+static inline struct stop_record *stop_record(uint32_t i) {
+    return &stop_shared.records[i];
+}
+
+static inline enum stop_state stop_state_at(uint32_t i) {
+    return stop_state_of(atomic_load_explicit(&stop_record(i)->word, memory_order_acquire));
+}
+
+/* stop_resolve gives a thread that has not answered its state; false: it has answered just now. */
+static inline bool stop_resolve(uint32_t i, enum stop_state state) {
+    uint64_t asked = stop_word(stop_number(), STOP_ASKED);
+    return atomic_compare_exchange_strong_explicit(&stop_record(i)->word, &asked,
+                                                   stop_word(stop_number(), state),
+                                                   memory_order_acq_rel, memory_order_acquire);
+}
+
 /* What any handler of ours returns to. */
 void stop_restorer(void);
 

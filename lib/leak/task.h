@@ -17,6 +17,10 @@ long task_read(int dir, uint32_t tid, const char *file, char *text, size_t cap);
  * unknown. */
 char task_state(int dir, uint32_t tid);
 
+static inline bool task_has_ended(int dir, uint32_t tid) {
+    return task_state(dir, tid) == 'Z';
+}
+
 /* task_blocks tells whether it blocks the signal that stops threads.  What can't be read counts as
  * blocked: such a thread is not believed to stand still. */
 bool task_blocks(int dir, uint32_t tid);

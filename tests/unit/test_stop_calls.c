@@ -208,10 +208,14 @@ static bool is_waiting(const struct caller *c) {
     return c->tid != 0 && thread_state(c->tid) == 'S';
 }
 
+static void await(const struct caller *c) {
+    while (!is_waiting(c))
+        usleep(100);
+}
+
 static void await_all(void) {
     for (unsigned i = 0; i < CALLERS; i++)
-        while (!is_waiting(&callers[i]))
-            usleep(100);
+        await(&callers[i]);
 }
 
 static void set_up_calls(void) {
@@ -316,31 +320,38 @@ static void *poll_and_spin(void *arg) {
     return NULL;
 }
 
+/* begin_to_wait has a thread wait for the pipe, and end_waiting comes after the last byte. */
+static void begin_to_wait(struct caller *c, void *(*run)(void *)) {
+    assert_int_equal(pipe(a_pipe), 0);
+    atomic_store(&may_wait, true);
+    assert_int_equal(pthread_create(&c->thread, NULL, run, c), 0);
+    await(c);
+}
+
+static void end_waiting(struct caller *c) {
+    pthread_join(c->thread, NULL);
+    close(a_pipe[0]);
+    close(a_pipe[1]);
+}
+
 /* A thread that was not seen to wait this time, but has been before: the same call is known. */
 static void what_was_seen_once_is_known(void **state) {
     struct caller c = {.name = "poll"};
     (void)state;
     if (SANITIZED)
         skip();
-    assert_int_equal(pipe(a_pipe), 0);
-    atomic_store(&may_wait, true);
-    assert_int_equal(pthread_create(&c.thread, NULL, poll_and_spin, &c), 0);
-    while (!is_waiting(&c))
-        usleep(100);
+    begin_to_wait(&c, poll_and_spin);
     stop_look();
     assert_int_equal(write(a_pipe[1], "1", 1), 1);
     while (atomic_load(&c.nreturns) == 0)
         usleep(100);
     stop_look(); /* it spins */
     atomic_store(&may_wait, true);
-    while (!is_waiting(&c))
-        usleep(100);
+    await(&c);
     assert_int_equal(stop_all(nothing, NULL).nstopped, 1);
     assert_int_equal(write(a_pipe[1], "2", 1), 1);
-    pthread_join(c.thread, NULL);
+    end_waiting(&c);
     assert_int_equal(atomic_load(&c.error), 0);
-    close(a_pipe[0]);
-    close(a_pipe[1]);
 }
 
 /* A call that has begun since it was looked, in code that nobody has waited in before. */
@@ -349,12 +360,9 @@ static void what_was_never_seen_is_known_by_its_code(void **state) {
     (void)state;
     if (SANITIZED)
         skip();
-    assert_int_equal(pipe(a_pipe), 0);
-    atomic_store(&may_wait, true);
-    assert_int_equal(pthread_create(&c.thread, NULL, poll_and_spin, &c), 0);
+    begin_to_wait(&c, poll_and_spin);
     for (unsigned i = 0; i < 2; i++) {
-        while (!is_waiting(&c))
-            usleep(100);
+        await(&c);
         assert_int_equal(stop_all(nothing, NULL).nstopped, 1);
         assert_int_equal(write(a_pipe[1], "1", 1), 1);
         while (atomic_load(&c.nreturns) == i)
@@ -362,9 +370,7 @@ static void what_was_never_seen_is_known_by_its_code(void **state) {
         assert_int_equal(atomic_load(&c.error), 0);
         atomic_store(&may_wait, true);
     }
-    pthread_join(c.thread, NULL);
-    close(a_pipe[0]);
-    close(a_pipe[1]);
+    end_waiting(&c);
 }
 
 /* ppoll in code that loads two registers by the same byte: 8 into r8 right before the call, and the
@@ -390,16 +396,11 @@ static void *poll_once(void *arg) {
 static void a_number_for_another_register_is_none_of_a_call(void **state) {
     struct caller c = {.name = "ppoll"};
     (void)state;
-    assert_int_equal(pipe(a_pipe), 0);
-    assert_int_equal(pthread_create(&c.thread, NULL, poll_once, &c), 0);
-    while (!is_waiting(&c))
-        usleep(100);
+    begin_to_wait(&c, poll_once);
     assert_int_equal(stop_all(nothing, NULL).nmissing, 0);
     assert_int_equal(write(a_pipe[1], "1", 1), 1);
-    pthread_join(c.thread, NULL);
+    end_waiting(&c);
     assert_int_equal(atomic_load(&c.error), 0);
-    close(a_pipe[0]);
-    close(a_pipe[1]);
 }
 
 /* A sleep takes as long as it is to take, however often it is interrupted. */
