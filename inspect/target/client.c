@@ -24,6 +24,7 @@
 #include "base/progress.h"
 
 #define PATIENCE       5.0 /* seconds for an answer; GOINSPECT_TIMEOUT */
+#define YOUNG          2.0 /* seconds: the age until which a process may still make its socket */
 #define IMAGE_PATIENCE 12  /* times as long for an image: a heap of many GiB takes a while */
 #define LEAK_PATIENCE  120 /* and for one with a leak check: two seconds for each GiB, or so */
 #define SLICE_MS       200 /* between two words about how long it takes */
@@ -40,10 +41,10 @@ static void sleep_briefly(void) {
     nanosleep(&t, NULL);
 }
 
-static double default_patience(void) {
+static double patience_or(double usual) {
     const char *s = getenv("GOINSPECT_TIMEOUT");
     double seconds = s ? strtod(s, NULL) : 0;
-    return seconds > 0 && seconds < 86400 ? seconds : PATIENCE;
+    return seconds > 0 && seconds < 86400 ? seconds : usual;
 }
 
 static enum status fail_silent(const struct client *c, struct failure *failure) {
@@ -55,6 +56,16 @@ static enum status fail_silent(const struct client *c, struct failure *failure) 
                 (int)c->proc.pid, c->proc.comm,
                 now_it_is.state == 'T' || now_it_is.state == 't' ? " because it is stopped" : "",
                 c->patience);
+}
+
+/* fail_hung_up is for a connection that has broken: by what error says how it ended. */
+static enum status fail_hung_up(const struct client *c, int error, struct failure *failure) {
+    if (error == 0 || error == EPIPE || error == ECONNRESET)
+        return fail(failure, STATUS_FAILURE,
+                    "process %d (%s) hung up without an answer: it may have ended",
+                    (int)c->proc.pid, c->proc.comm);
+    return fail(failure, STATUS_FAILURE, "process %d (%s) hung up: %s", (int)c->proc.pid,
+                c->proc.comm, strerror(error));
 }
 
 static enum status fail_garbled(const struct client *c, const char *what, struct failure *failure) {
@@ -137,14 +148,15 @@ static enum status connect_client(struct client *c, const struct place *place,
 
 enum status client_open(pid_t pid, double patience, struct client *ret, struct failure *failure) {
     struct place place;
-    *ret = (struct client){.fd = -1, .patience = patience > 0 ? patience : default_patience()};
+    *ret = (struct client){.fd = -1, .patience = patience_or(patience > 0 ? patience : PATIENCE)};
     int error = proc_read(pid, &ret->proc);
     if (error == -ESRCH)
         return fail(failure, STATUS_NO_TARGET,
                     "no process %d; \"goinspect ps\" lists those that can be asked", (int)pid);
     if (error)
         return fail(failure, STATUS_FAILURE, "/proc/%d/status: %s", (int)pid, strerror(-error));
-    enum status status = place_find(&ret->proc, &place, failure);
+    double young = ret->patience < YOUNG ? ret->patience : YOUNG;
+    enum status status = place_find(&ret->proc, young, &place, failure);
     if (status != STATUS_DONE)
         return status;
     status = connect_client(ret, &place, failure);
@@ -184,8 +196,7 @@ static enum status send_request(struct client *c, const struct gomalloc_request 
         if (n > 0)
             sent += (size_t)n;
         else if (errno != EAGAIN && errno != EINTR)
-            return fail(failure, STATUS_FAILURE, "process %d (%s) hung up: %s", (int)c->proc.pid,
-                        c->proc.comm, strerror(errno));
+            return fail_hung_up(c, errno, failure);
         else if (errno == EAGAIN && !wait_for(c, POLLOUT, deadline))
             return fail_silent(c, failure);
     }
@@ -230,13 +241,9 @@ static enum status receive_reply(struct client *c, struct gomalloc_reply *reply,
             got += (size_t)n;
         } else if (n == 0 && got > 0) {
             return fail_garbled(c, "less than a whole reply", failure);
-        } else if (n == 0) {
-            return fail(failure, STATUS_FAILURE,
-                        "process %d (%s) hung up without an answer: it may have ended",
-                        (int)c->proc.pid, c->proc.comm);
-        } else if (errno != EAGAIN && errno != EINTR)
-            return fail(failure, STATUS_FAILURE, "process %d (%s) hung up: %s", (int)c->proc.pid,
-                        c->proc.comm, strerror(errno));
+        } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+            return fail_hung_up(c, n == 0 ? 0 : errno, failure);
+        }
     }
     return STATUS_DONE;
 }

@@ -33,7 +33,7 @@ struct client {
 #define CLIENT_RESIDENT (((UINT64_C(1) << GOMALLOC_NSECTIONS) - 1) & ~CLIENT_LEAKS & ~CLIENT_WHY)
 
 /* client_open connects to the agent of process pid.  STATUS_DONE, or *failure.  patience: seconds,
- * 0 = $GOINSPECT_TIMEOUT or 5. */
+ * unless $GOINSPECT_TIMEOUT says other; 0 = 5. */
 enum status client_open(pid_t pid, double patience, struct client *ret, struct failure *failure);
 
 /*

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "target/place.h"
@@ -116,6 +117,20 @@ static bool search(const struct proc *proc, struct place *ret) {
     return found;
 }
 
+/* search_while_young searches again and again while the library may still make its socket.  A
+ * process without the library may be about to execute the program, or to load it. */
+static bool search_while_young(const struct proc *proc, double young, struct place *ret) {
+    const struct timespec step = {.tv_nsec = 10000000};
+    while (!search(proc, ret)) {
+        double age = proc_age(proc->pid);
+        int has = proc_has_library(proc->pid);
+        if (age < 0 || has < 0 || age >= (has ? young : young / 4))
+            return false;
+        nanosleep(&step, NULL);
+    }
+    return true;
+}
+
 static void user_name(uid_t uid, char *buf, size_t size) {
     struct passwd *user = getpwuid(uid);
     if (user)
@@ -125,24 +140,29 @@ static void user_name(uid_t uid, char *buf, size_t size) {
 }
 
 static enum status fail_not_found(const struct proc *proc, struct failure *failure) {
-    if (proc->state == 'Z')
-        return fail(failure, STATUS_NO_TARGET,
-                    "process %d (%s) has ended; its parent has not noticed", (int)proc->pid,
+    struct proc now = *proc;
+    if (proc_read(proc->pid, &now) == -ESRCH)
+        return fail(failure, STATUS_NO_TARGET, "process %d (%s) has ended", (int)proc->pid,
                     proc->comm);
-    if (proc_has_library(proc->pid) == 1)
+    if (now.state == 'Z')
+        return fail(failure, STATUS_NO_TARGET,
+                    "process %d (%s) has ended; its parent has not noticed", (int)now.pid,
+                    now.comm);
+    if (proc_has_library(now.pid) == 1)
         return fail(
             failure, STATUS_NO_TARGET,
             "process %d (%s) runs under gomalloc but has no socket: it was started with "
             "agent=off, or GOMALLOC_DIR names a directory that is not there, or not private",
-            (int)proc->pid, proc->comm);
+            (int)now.pid, now.comm);
     return fail(
         failure, STATUS_NO_TARGET,
         "process %d (%s) does not run under gomalloc: start it with \"goinspect run -- %s\", "
         "or with LD_PRELOAD=libgomalloc.so",
-        (int)proc->pid, proc->comm, proc->comm);
+        (int)now.pid, now.comm, now.comm);
 }
 
-enum status place_find(const struct proc *proc, struct place *ret, struct failure *failure) {
+enum status place_find(const struct proc *proc, double young, struct place *ret,
+                       struct failure *failure) {
     char owner[64], user[64];
     uid_t me = geteuid();
     user_name(proc->euid, user, sizeof(user));
@@ -150,7 +170,7 @@ enum status place_find(const struct proc *proc, struct place *ret, struct failur
         return fail(failure, STATUS_FORBIDDEN,
                     "process %d (%s) belongs to %s: only %s and root may ask it (try sudo)",
                     (int)proc->pid, proc->comm, user, user);
-    if (!search(proc, ret))
+    if (!search_while_young(proc, young, ret))
         return fail_not_found(proc, failure);
     if (ret->owner == proc->euid || ret->owner == proc->uid || (ret->owner == 0 && me == 0))
         return STATUS_DONE;

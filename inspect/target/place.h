@@ -21,9 +21,12 @@ struct place {
  * place_find looks for the socket of a process: where the process's own environment says, where
  * ours says, and in the usual places, as the process sees them and as we do.  STATUS_DONE with
  * *ret, whose dir the caller closes; or *failure: STATUS_NO_TARGET (no library, no socket),
- * STATUS_FORBIDDEN (another user's process or socket).
+ * STATUS_FORBIDDEN (another user's process or socket).  Until the process is `young` seconds old
+ * it is waited for the socket, which the library's own thread makes soon after the start; for the
+ * library, which comes sooner, a quarter of that.
  */
-enum status place_find(const struct proc *proc, struct place *ret, struct failure *failure);
+enum status place_find(const struct proc *proc, double young, struct place *ret,
+                       struct failure *failure);
 
 /* place_exists is place_find without a word: whether there is a socket at all. */
 bool place_exists(const struct proc *proc);

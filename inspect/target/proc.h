@@ -28,6 +28,9 @@ char *proc_environ(pid_t pid, const char *variable);
 /* proc_has_library tells whether libgomalloc is mapped: 1 yes, 0 no, -1 it can't be seen. */
 int proc_has_library(pid_t pid);
 
+/* proc_age returns the seconds since the process was made; -1: not known. */
+double proc_age(pid_t pid);
+
 /* proc_is_called tells whether name is the process's comm, or the last part of its program's path
  * or of its argv[0]. */
 bool proc_is_called(const struct proc *proc, const char *name);

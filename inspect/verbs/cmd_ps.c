@@ -3,7 +3,7 @@
  * goinspect ps: the processes under gomalloc, the largest first.
  *
  * Each is asked for its process and span records, which is the cheapest way to its live bytes.  One
- * that does not answer within a second is listed without figures.
+ * that does not answer within a second, or GOINSPECT_TIMEOUT, is listed without figures.
  */
 #include <string.h>
 #include <time.h>
@@ -14,7 +14,7 @@
 #include "base/text.h"
 #include "cli/view.h"
 
-#define PATIENCE 1.0 /* seconds for one process */
+#define PATIENCE 1.0 /* seconds for one process, unless GOINSPECT_TIMEOUT is set */
 
 static const struct column columns[] = {
     {"pid", NULL, KIND_NUMBER, 0, "process"},

@@ -18,6 +18,9 @@ written down here a second time.  Modes:
     left        leaves the socket behind and ends nothing
     soon        listens a moment after the socket is there
     old         knows no verb but PING and IMAGE
+    slow        answers after more than a second
+    deafened    answers a PING, and takes no more
+    unread      hangs up with the request unread
 """
 import array
 import os
@@ -77,6 +80,10 @@ def send(connection, data, fds):
 def answer(connection, verb, count):
     if mode == "hangup":
         return False
+    if mode == "slow" and count == 0:
+        time.sleep(1.5)
+    if mode == "deafened":
+        connection.shutdown(socket.SHUT_RD)
     if mode == "silent" or (mode == "late" and verb in (IMAGE, WHY)):
         time.sleep(3600)
     if mode == "short":
@@ -95,6 +102,10 @@ def answer(connection, verb, count):
 
 def serve(connection):
     count = 0
+    if mode == "unread":
+        connection.recv(1, socket.MSG_PEEK)
+        connection.close()
+        return
     while len(request := connection.recv(REQUEST.size, socket.MSG_WAITALL)) == REQUEST.size:
         _, _, _, verb, _ = REQUEST.unpack(request)
         if not answer(connection, verb, count):

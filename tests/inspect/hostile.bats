@@ -38,7 +38,9 @@ fakes() {
 @test "another version of the protocol is status 5" { fakes version 5 "speaks version 2 of the protocol"; }
 @test "a reply of another size is status 2" { fakes size 2 "a reply of the wrong size"; }
 @test "half a reply is status 2" { fakes short 2 "less than a whole reply"; }
-@test "no reply is status 2" { fakes hangup 2 "hung up"; }
+@test "no reply is status 2" { fakes hangup 2 "hung up without an answer: it may have ended"; }
+@test "a request that is not taken is status 2" { fakes deafened 2 "hung up without an answer: it may have ended"; }
+@test "a request that is not read is status 2" { fakes unread 2 "hung up without an answer: it may have ended"; }
 @test "an agent that never answers is status 2" { GOINSPECT_TIMEOUT=1 fakes silent 2 "does not answer: try again"; }
 @test "an agent that does not accept is status 2" { GOINSPECT_TIMEOUT=1 fakes deaf 2 "does not answer: try again"; }
 @test "a reply without an image is status 2" { fakes nofd 2 "without the image"; }
@@ -90,8 +92,8 @@ fakes() {
     other=$pid
     ln -s nowhere "$GOMALLOC_DIR/4194305.sock"
     state() { jq -r ".rows[] | select(.pid == $1) | .socket" ps.json; }
-    is_ok() { # ps waits for a second only
-        "$GOINSPECT" ps -o json >ps.json
+    is_ok() { # it is shown others, too, which may never answer
+        GOINSPECT_TIMEOUT=1 "$GOINSPECT" ps -o json >ps.json
         [ "$(state "$1")" = ok ]
     }
     wait_until is_ok "$good"
@@ -99,6 +101,15 @@ fakes() {
     [ "$(state "$other")" = "other version" ]
     [ "$(state 4194305)" = stale ]
     [ "$(jq ".rows[] | select(.pid == $good) | .live" ps.json)" -gt 0 ]
+}
+
+@test "ps waits for as long as GOINSPECT_TIMEOUT says" {
+    fake slow
+    is_ok() {
+        GOINSPECT_TIMEOUT=5 "$GOINSPECT" ps -o json |
+            jq -e --argjson pid "$pid" '.rows[] | select(.pid == $pid) | .socket == "ok"'
+    }
+    wait_until is_ok
 }
 
 @test "profile and snapshot refuse in the same way" {

@@ -13,7 +13,7 @@ teardown() { common_teardown; }
         "$GOINSPECT" $verb demo.gmi -o json 2>/dev/null |
             jq -e --arg verb $verb '.schema_version == 1 and .verb == $verb and (.rows | length > 0)'
     done
-    "$GOINSPECT" ps -o json | jq -e '.verb == "ps" and (.rows | type == "array")'
+    GOINSPECT_TIMEOUT=1 "$GOINSPECT" ps -o json | jq -e '.verb == "ps" and (.rows | type == "array")'
 }
 
 @test "NDJSON has the rows of JSON, one a line" {

@@ -91,7 +91,7 @@ teardown() { common_teardown; }
         @a = map { "x" x $_ } 1 .. 100;
         while (1) { my @b = map { $_ x 300 } 1 .. 100; select undef, undef, undef, 0.01 }'
     # ps waits for each for a second only
-    listed() { "$GOINSPECT" ps -o json | jq -e ".rows[] | select(.pid == $pid) | .socket == \"ok\" and .live > 10000 and .rate == 1"; }
+    listed() { GOINSPECT_TIMEOUT=1 "$GOINSPECT" ps -o json | jq -e ".rows[] | select(.pid == $pid) | .socket == \"ok\" and .live > 10000 and .rate == 1"; }
     wait_until listed
     named() { "$GOINSPECT" | grep -q "^ *$pid  gm-perl.*exact"; }
     wait_until named
@@ -131,7 +131,7 @@ teardown() { common_teardown; }
     started+=("$inner")
     wait_until "$GOINSPECT" status "$inner"
     [ "$("$GOINSPECT" sql "$inner" "SELECT pid FROM v1_snapshot" -o csv --no-header)" = 1 ]
-    listed() { "$GOINSPECT" ps -o json | jq -e ".rows[] | select(.pid == $inner) | .socket == \"ok\""; }
+    listed() { GOINSPECT_TIMEOUT=1 "$GOINSPECT" ps -o json | jq -e ".rows[] | select(.pid == $inner) | .socket == \"ok\""; }
     wait_until listed
 }
 
