@@ -166,7 +166,7 @@ struct replay {
     uint32_t total;      /* frames of the last capture's stack */
     uint32_t plain;      /* outermost remembered frames within which no step left a stack */
     bool complete;       /* all frames of the last capture's stack are remembered */
-    bool crossed;        /* it went over several stacks */
+    bool crossed;        /* it went over several stacks, or too deep; if not, `plain` is all */
     uint8_t why;         /* enum replay_verdict: for what reason `continuous` was moved */
 
     struct replay_learning learning;

@@ -51,8 +51,7 @@ gm_inline bool all_same(struct codeobj_seen *seen, struct replay_frame *f,
  * of it is unusual but that code may be unloaded. */
 static bool is_plain(struct replay *r) {
     struct codeobj_seen seen = {.n = 0};
-    return r->complete && !r->crossed && r->plain == r->nremembered &&
-           r->nremembered <= REPLAY_KNOWN_FRAMES && r->last.n == r->last.total &&
+    return !r->crossed && r->nremembered <= REPLAY_KNOWN_FRAMES && r->last.n == r->last.total &&
            r->last.flags == 0 && (outermost(r)[-1].row & ~REPLAY_RBP) == ROW_END &&
            all_same(&seen, outermost(r) - r->nremembered, outermost(r) - 1);
 }
@@ -243,7 +242,7 @@ static bool has_outermost(const struct replay *r, const struct trial *t, uint32_
     for (uint32_t i = t->joined; i <= more; i++) {
         const struct replay_frame *f = outermost(r) - 1 - i;
         uint32_t inner = i - t->joined;
-        if (inner >= t->n || i >= r->nremembered)
+        if (inner >= t->n)
             return false;
         const struct replay_node *n = &r->nodes[t->nodes[t->n - 1 - inner]];
         if (f->sp != n->sp || f->ra != n->ra)
@@ -314,7 +313,7 @@ static gm_noinline void decide(struct replay_learning *l) {
 /* recall is a capture for stacks that are known by heart.  False: it has done nothing, for this is
  * none of them.  sure: as is_again has left it, but not NULL. */
 static inline bool recall(struct replay *r, uint64_t fp, const struct replay_frame *sure) {
-    if (!r->complete || r->crossed || r->plain != r->nremembered)
+    if (!r->complete || r->crossed)
         return false;
     if (gm_unlikely(++r->learning.tries == DECIDE_AFTER))
         decide(&r->learning);

@@ -238,6 +238,45 @@ __attribute__((noinline)) void case_recursion(case_visit *visit, unsigned depth)
     __asm__ volatile("" ::: "memory"); /* no tail call */
 }
 
+/* Functions that change to another stack, which their unwind information tells of or not. */
+#define ON_ANOTHER_STACK(name, outside)                                                            \
+    __asm__(".text\n"                                                                              \
+            ".globl " name "\n"                                                                    \
+            ".type " name ", @function\n" name ":\n"                                               \
+            "    .cfi_startproc\n" outside "    push %rbp\n"                                       \
+            "    .cfi_def_cfa_offset 16\n"                                                         \
+            "    .cfi_offset %rbp, -16\n"                                                          \
+            "    mov %rsp, %rbp\n"                                                                 \
+            "    .cfi_def_cfa_register %rbp\n"                                                     \
+            "    mov %rdi, %rsp\n"                                                                 \
+            "    call *%rsi\n"                                                                     \
+            "    leave\n"                                                                          \
+            "    .cfi_def_cfa %rsp, 8\n"                                                           \
+            "    ret\n"                                                                            \
+            "    .cfi_endproc\n"                                                                   \
+            ".size " name ", . - " name "\n")
+
+ON_ANOTHER_STACK("case_begins", "    .cfi_undefined %rip\n");
+ON_ANOTHER_STACK("case_begins_too", "    .cfi_undefined %rip\n");
+ON_ANOTHER_STACK("case_borrows", "");
+
+__asm__(".globl case_by_rbx\n"
+        ".type case_by_rbx, @function\n"
+        "case_by_rbx:\n"
+        "    .cfi_startproc\n"
+        "    push %rbx\n"
+        "    .cfi_def_cfa_offset 16\n"
+        "    .cfi_offset %rbx, -16\n"
+        "    mov %rsp, %rbx\n"
+        "    .cfi_def_cfa_register %rbx\n"
+        "    call *%rdi\n"
+        "    pop %rbx\n"
+        "    .cfi_def_cfa %rsp, 8\n"
+        "    .cfi_restore %rbx\n"
+        "    ret\n"
+        "    .cfi_endproc\n"
+        ".size case_by_rbx, . - case_by_rbx\n");
+
 /* with_rbp calls a function with rbp as it is told, which its unwind information takes for its
  * frame: so do threads look that were made by setjmp and a new stack pointer. */
 void with_rbp(void *rbp, case_visit *visit);

@@ -34,6 +34,16 @@ void case_other_place_same_alignment(case_visit *visit);
 
 void case_recursion(case_visit *visit, unsigned depth);
 
+/* case_begins, case_begins_too: on another stack, whose outermost frame it is, as a coroutine's.
+ * case_borrows: on another piece of memory, from which a walk goes on to the stack it was called
+ * on. */
+void case_begins(void *top, case_visit *visit);
+void case_begins_too(void *top, case_visit *visit);
+void case_borrows(void *top, case_visit *visit);
+
+/* case_by_rbx: from a function whose frame is found by rbx, so that its walk is a slow one. */
+void case_by_rbx(case_visit *visit);
+
 /* case_overflow: visited from a function whose unwind information has a number that is too large.
  */
 void case_overflow(case_visit *visit);

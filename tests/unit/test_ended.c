@@ -22,6 +22,7 @@
 #include "capture_thread.h"
 #include "fuzz_program.h"
 #include "prof/capture.h"
+#include "unwind/codeobj.h"
 #include "unwind/replay.h"
 #include "replay_cases.h"
 #include "sanitized.h"
@@ -337,6 +338,137 @@ static void a_call_that_was_over_in_a_stack_known_by_heart_is_over(void **state)
     assert_verdict(REPLAY_TOLD, 15);
 }
 
+/* A capture on some stack. */
+struct step {
+    void (*run)(case_visit *visit, unsigned depth);
+    unsigned depth;
+    case_visit *visit;
+    uint32_t site; /* 0: it is not told */
+    bool noted;
+};
+static const struct step deep = {case_recursion, 20, note_and_tell, 100, false};
+static const struct step shallow = {case_recursion, 5, note_and_tell, 101, false};
+
+/* take_turns learns two stacks by heart, in a record that the tests before have taught nothing, and
+ * then takes n steps; all from one call, so that the same ones are the same stacks. */
+static gm_noinline void take_turns(const struct step *one, const struct step *other,
+                                   const struct step *then, size_t n) {
+    const size_t learning = 12;
+    struct capture_self others = self;
+    memset(&self, 0, sizeof self);
+    assert_true(capture_self_init(&self));
+    for (volatile size_t i = 0; i < learning + n; i++) {
+        const struct step *s = i >= learning ? &then[i - learning] : i % 2 == 0 ? one : other;
+        site = s->site;
+        noted = s->noted;
+        known_by_heart = i == learning ? 0 : known_by_heart;
+        s->run(s->visit, s->depth);
+    }
+    self = others;
+}
+
+static char coroutines[2][1 << 16] __attribute__((aligned(4096)));
+
+/* Of three coroutines the first and the last have the same memory. */
+static void in_coroutine(case_visit *to, unsigned i) {
+    char *top = coroutines[i % 2] + sizeof coroutines[i % 2];
+    if (i < 2)
+        case_begins(top, to);
+    else
+        case_begins_too(top, to);
+    __asm__ volatile(""); /* no tail call */
+}
+
+static void a_coroutine_whose_stack_is_known_by_heart_ends_nothing_of_another(void **state) {
+    const struct step one = {in_coroutine, 0, note_and_tell, 100, true};
+    (void)state;
+    if (SANITIZED)
+        skip(); /* other stacks are beyond them */
+    for (unsigned i = 1; i < 3; i++) {
+        const struct step other = {in_coroutine, i, note_and_tell, 101, false};
+        const struct step then[] = {
+            one, other, {.run = in_coroutine, .depth = i, .visit = compare}};
+        take_turns(&one, &other, then, 3);
+        assert_verdict(REPLAY_SWITCHED, 0);
+    }
+}
+
+static char *borrowed; /* the end of a piece of an outer frame */
+
+static void on_borrowed(case_visit *to, unsigned depth) {
+    (void)depth;
+    case_borrows(borrowed, to);
+    __asm__ volatile(""); /* no tail call */
+}
+
+/* After a stack that goes over several pieces of memory the next one is walked. */
+static void a_moment_after_a_stack_of_two_pieces_is_told(void **state) {
+    char piece[1 << 14];
+    const struct step then[] = {
+        {.run = on_borrowed, .visit = note_and_tell, .site = 102},
+        {case_recursion, 20, note_and_tell, 100, true},
+        {.run = case_recursion, .depth = 20, .visit = compare},
+    };
+    (void)state;
+    if (SANITIZED)
+        skip();
+    borrowed = piece + sizeof piece - (uintptr_t)(piece + sizeof piece) % 16;
+    take_turns(&deep, &shallow, then, 3);
+    assert_verdict(REPLAY_TOLD, 0);
+    assert_int_equal(known_by_heart, 0);
+}
+
+/* Nor is it learnt by heart itself. */
+static void a_stack_of_two_pieces_is_not_known_by_heart(void **state) {
+    char piece[1 << 14];
+    const struct step two = {.run = on_borrowed, .visit = note_and_tell, .site = 102};
+    const struct step then[] = {two, deep, two, shallow};
+    (void)state;
+    if (SANITIZED)
+        skip();
+    borrowed = piece + sizeof piece - (uintptr_t)(piece + sizeof piece) % 16;
+    take_turns(&two, &shallow, then, 4);
+    assert_int_equal(known_by_heart, 0);
+}
+
+static void by_rbx(case_visit *to, unsigned depth) {
+    (void)depth;
+    case_by_rbx(to);
+    __asm__ volatile(""); /* no tail call */
+}
+
+/* An observation that finds no stack forgets the last one: the next is walked. */
+static void a_moment_after_an_observation_in_vain_can_be_told(void **state) {
+    const struct step then[] = {
+        {.run = by_rbx, .visit = compare},
+        {case_recursion, 20, note_and_tell, 100, true},
+        {.run = case_recursion, .depth = 20, .visit = compare},
+    };
+    (void)state;
+    take_turns(&deep, &shallow, then, 3);
+    assert_int_not_equal(moment.when, 0);
+    assert_verdict(REPLAY_TOLD, 0);
+}
+
+/* As when an object is found to have taken the place of another. */
+static void code_is_replaced(case_visit *to, unsigned depth) {
+    (void)to;
+    (void)depth;
+    atomic_fetch_add_explicit(&codeobj_generation, 1, memory_order_seq_cst);
+}
+
+static void what_is_known_by_heart_is_forgotten_when_code_was_replaced(void **state) {
+    const struct step then[] = {
+        {.run = code_is_replaced},
+        {case_recursion, 20, note_and_tell, 0, false},
+        {case_recursion, 5, note_and_tell, 0, false},
+        {case_recursion, 20, note_and_tell, 0, false},
+    };
+    (void)state;
+    take_turns(&deep, &shallow, then, 4);
+    assert_int_equal(known_by_heart, 0);
+}
+
 static void of_a_stack_deeper_than_is_remembered_nothing_is_told(void **state) {
     (void)state;
     for (volatile int i = 0; i < 2; i++)
@@ -460,6 +592,11 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_call_from_the_same_place_is_not_refuted),
         cmocka_unit_test(a_call_that_was_seen_to_be_over_is_over_for_ever),
         cmocka_unit_test(a_call_that_was_over_in_a_stack_known_by_heart_is_over),
+        cmocka_unit_test(a_coroutine_whose_stack_is_known_by_heart_ends_nothing_of_another),
+        cmocka_unit_test(a_moment_after_a_stack_of_two_pieces_is_told),
+        cmocka_unit_test(a_stack_of_two_pieces_is_not_known_by_heart),
+        cmocka_unit_test(a_moment_after_an_observation_in_vain_can_be_told),
+        cmocka_unit_test(what_is_known_by_heart_is_forgotten_when_code_was_replaced),
         cmocka_unit_test(of_a_stack_deeper_than_is_remembered_nothing_is_told),
         cmocka_unit_test(a_moment_of_before_an_endless_stack_is_not_told),
         cmocka_unit_test(an_observation_leaves_what_is_known_as_it_was),
