@@ -40,6 +40,7 @@
 #include "prof/watch.h"
 #include "sys/slice.h"
 #include "sys/throw.h"
+#include "unwind/info_pages.h"
 
 #define FORK_DELAY_NS UINT64_C(10000000)    /* of life: most children exec sooner */
 #define WORK_DELAY_NS UINT64_C(2000000)     /* of processor time: a launcher has done its work */
@@ -165,6 +166,8 @@ static void turn(void) {
     work(now_ns);
     uint64_t watch_ns = watch_turn(now_ns);
     uint64_t next_ns = watch_ns < agent.work_ns ? watch_ns : agent.work_ns;
+    uint64_t info_ns = agent.private_table ? info_pages_turn(now_ns) : UINT64_MAX;
+    next_ns = info_ns < next_ns ? info_ns : next_ns;
     uint64_t trigger_ns = trigger_turn(now_ns, agent.private_table);
     next_ns = trigger_ns < next_ns ? trigger_ns : next_ns;
     if (serve(now_ns, next_ns, -1)) {

@@ -209,11 +209,13 @@ bool cfi_find_fde(const struct cfi_object *o, uint64_t pc, struct cfi_fde *ret) 
     uint64_t frames = cfi_pointer(&c, frame_encoding);
     if (c.bad || version != 1)
         return false;
+    ret->table_end = 0;
     if (table_encoding != HDR_TABLE_SDATA4 || count_encoding == CFI_PTR_OMIT)
         return scan(o, frames, pc, ret);
     uint64_t n = cfi_pointer(&c, count_encoding);
     if (c.bad || n > (uint64_t)(c.end - c.p) / 8)
         return false;
+    ret->table_end = (uintptr_t)c.p + 8 * n;
     uint64_t p = search(o->hdr, c.p, n, pc);
     return p != 0 && read_fde(o, p, ret) && pc >= ret->start && pc < ret->end;
 }

@@ -26,6 +26,7 @@ struct cfi_fde {
     struct cfi_cursor program;
     uint64_t start;
     uint64_t end;
+    uint64_t table_end; /* where .eh_frame_hdr's table ends; 0: it has none */
 };
 
 /* cfi_find_fde finds the FDE of an instruction of the object.  False: nothing is said about it. */

@@ -34,7 +34,8 @@ static _Atomic uint32_t nforgetting;
 
 enum { KNOWN_FREE, KNOWN_BUSY, KNOWN_READY, KNOWN_STATES };
 
-static const void *permanent[MAX_PERMANENT]; /* link maps; written once */
+static const void *permanent[MAX_PERMANENT];   /* link maps; written once */
+static struct info_pages infos[MAX_PERMANENT]; /* of these */
 static unsigned npermanent;
 
 /* The names of an object: where it was found, and what it calls itself. */
@@ -103,12 +104,17 @@ void codeobj_init(void) {
     }
 }
 
-static bool is_permanent(const void *link_map) {
+/* find_permanent returns what is noted of a permanent object; NULL: it is none. */
+static struct info_pages *find_permanent(const void *link_map) {
     for (unsigned i = 0; i < npermanent; i++) {
         if (permanent[i] == link_map)
-            return true;
+            return &infos[i];
     }
-    return false;
+    return NULL;
+}
+
+struct info_pages *codeobj_info(unsigned i) {
+    return i < npermanent ? &infos[i] : NULL;
 }
 
 /* id_in_notes returns the offset from start of the build-id in the notes at [p, end), 0: none. */
@@ -237,10 +243,12 @@ void codeobj_fork_child(void) {
         rowcache_clear();
 }
 
-enum codeobj_kind codeobj_of(uint64_t pc, struct cfi_object *ret) {
+enum codeobj_kind codeobj_of(uint64_t pc, struct cfi_object *ret, struct info_pages **ret_info) {
+    *ret_info = NULL;
     if (!cfi_object_of(pc, ret))
         return CODEOBJ_NONE;
-    if (is_permanent(ret->link_map))
+    *ret_info = find_permanent(ret->link_map);
+    if (*ret_info != NULL)
         return CODEOBJ_PERMANENT;
     return is_known(ret) || make_known(ret) ? CODEOBJ_CHECKED : CODEOBJ_UNKNOWN;
 }
@@ -249,7 +257,7 @@ bool codeobj_check(struct codeobj_seen *seen, uint64_t pc) {
     struct cfi_object o;
     if (!cfi_object_of(pc, &o))
         return false;
-    if (!is_known(&o) && !is_permanent(o.link_map)) {
+    if (!is_known(&o) && find_permanent(o.link_map) == NULL) {
         make_known(&o);
         return false;
     }

@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 
 #include "unwind/cfi.h"
+#include "unwind/info_pages.h"
 
 enum codeobj_kind {
     CODEOBJ_NONE,      /* not in an object */
@@ -43,8 +44,13 @@ void codeobj_init(void);
 /* codeobj_fork_child does what threads that are no more may have begun. */
 void codeobj_fork_child(void);
 
-/* codeobj_of returns the object at the address, and makes it one that codeobj_same knows. */
-enum codeobj_kind codeobj_of(uint64_t pc, struct cfi_object *ret);
+/* codeobj_of returns the object at the address, and makes it one that codeobj_same knows.
+ * *ret_info: where it is noted what is read of its unwind information; NULL: nowhere, it may be
+ * unloaded. */
+enum codeobj_kind codeobj_of(uint64_t pc, struct cfi_object *ret, struct info_pages **ret_info);
+
+/* codeobj_info returns what has been read of the i-th permanent object; NULL: there are no more. */
+struct info_pages *codeobj_info(unsigned i);
 
 /* codeobj_check is codeobj_same for an object that the capture has not met yet. */
 bool codeobj_check(struct codeobj_seen *seen, uint64_t pc);

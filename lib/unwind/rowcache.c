@@ -186,12 +186,14 @@ static uint64_t from_short(const struct cfi_short *s) {
     return row_make(s->cfa_reg == CFI_RBP ? ROW_RBP : ROW_RSP, saved, offset);
 }
 
-static uint64_t compute(const struct cfi_object *o, uint64_t pc) {
+static uint64_t compute(const struct cfi_object *o, struct info_pages *info, uint64_t pc) {
     struct cfi_fde fde;
     struct cfi_short s;
     struct cfi_row full;
     if (!cfi_find_fde(o, pc, &fde))
         return ROW_LOST;
+    if (info != NULL)
+        info_pages_note(info, o->hdr, &fde);
     uint64_t row = cfi_short_row(&fde, pc, &s) ? from_short(&s) : ROW_NONE;
     if (row != ROW_NONE)
         return row;
@@ -200,10 +202,11 @@ static uint64_t compute(const struct cfi_object *o, uint64_t pc) {
 
 gm_noinline uint64_t rowcache_miss(uint64_t pc) {
     struct cfi_object o;
-    enum codeobj_kind kind = codeobj_of(pc, &o);
+    struct info_pages *info;
+    enum codeobj_kind kind = codeobj_of(pc, &o, &info);
     if (kind == CODEOBJ_NONE)
         return ROW_LOST | ROW_FLEETING;
-    uint64_t row = compute(&o, pc);
+    uint64_t row = compute(&o, info, pc);
     if (kind == CODEOBJ_CHECKED)
         row |= ROW_CHECKED;
     if (kind == CODEOBJ_UNKNOWN)

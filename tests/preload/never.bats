@@ -20,6 +20,8 @@
 #     that allocates                         unit/replay_never: a_signal_handler...
 #   take a library for another             reload; unit/replay_never: a_library_in...   libunwind
 #   stacks that are wrong otherwise        unit/replay: a replay that compares less     its own cases, see there
+#   lose what was written to a page of     unit/info_pages: what_was_written_stays,     a look at which pages are
+#     unwind information                     memory_without_a_file_stays                  there, and not whose
 #
 # What naive is, is in naive.c; "libunwind" is the library itself with unwinder=libunwind, which
 # protects the program from some of these (fork, errno, descriptors, _Unwind_*) but not from all.
