@@ -7,6 +7,7 @@
 
 #include "report/held.h"
 #include "report/leakcheck.h"
+#include "target/proc.h"
 #include "base/text.h"
 #include "cli/view.h"
 
@@ -229,6 +230,29 @@ static void say_incomplete(const char *lines) {
     }
 }
 
+/* say_debugger says which of the threads that did not stop are held by a debugger.  Not of a process in
+ * a container, whose numbers of threads are its own. */
+static void say_debugger(const struct target *target) {
+    struct proc proc, holder;
+    if (target->kind != TARGET_PROCESS || proc_read(target->pid, &proc) != 0 ||
+        proc.ns_pid != proc.pid)
+        return;
+    sqlite3_stmt *stmt =
+        row(target, "SELECT missing_tids FROM leak_check WHERE snapshot_id = :snapshot");
+    const char *tids = stmt ? (const char *)sqlite3_column_text(stmt, 0) : NULL;
+    for (char *end; tids && *tids; tids = end) {
+        long tid = strtol(tids, &end, 10);
+        pid_t by = end != tids && tid > 0 ? proc_holder((pid_t)tid) : 0;
+        if (by != 0 && proc_read(by, &holder) == 0)
+            say("thread %ld is held by a debugger, process %d (%s): when it goes on, the check can "
+                "be complete",
+                tid, (int)by, holder.comm);
+        if (end == tids)
+            break;
+    }
+    sqlite3_finalize(stmt);
+}
+
 void leakcheck_say_cost(const struct target *target) {
     sqlite3_stmt *stmt = row(target, "SELECT pause_ns, threads, live_objects, mark_ns + group_ns,"
                                      " incomplete, in_place, (SELECT at_exit FROM snapshot"
@@ -238,6 +262,7 @@ void leakcheck_say_cost(const struct target *target) {
     if (!stmt)
         return;
     say_incomplete((const char *)sqlite3_column_text(stmt, 4));
+    say_debugger(target);
     bool in_place = sqlite3_column_int(stmt, 5) != 0;
     int64_t threads = sqlite3_column_int64(stmt, 1);
     text_duration(pause, sqlite3_column_int64(stmt, in_place ? 3 : 0));

@@ -87,6 +87,15 @@ int proc_read(pid_t pid, struct proc *ret) {
     return empty ? -ESRCH : 0;
 }
 
+pid_t proc_holder(pid_t tid) {
+    char *text = read_file(tid, "status", NULL);
+    const char *state = text ? strstr(text, "\nState:\tt") : NULL;
+    const char *tracer = state ? strstr(state, "\nTracerPid:") : NULL;
+    pid_t holder = tracer ? (pid_t)last_number(tracer + strlen("\nTracerPid:")) : 0;
+    free(text);
+    return holder;
+}
+
 char *proc_environ(pid_t pid, const char *variable) {
     size_t size, n = strlen(variable);
     char *text = read_file(pid, "environ", &size), *value = NULL;

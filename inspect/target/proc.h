@@ -21,6 +21,10 @@ struct proc {
 /* proc_read fills *ret; 0, -ESRCH if there is no such process, or another negative errno. */
 int proc_read(pid_t pid, struct proc *ret);
 
+/* proc_holder returns the process that holds a thread by ptrace, as debuggers do; 0: none does, or
+ * the thread runs. */
+pid_t proc_holder(pid_t tid);
+
 /* proc_environ returns the value of a variable in the process's initial environment, to be freed;
  * NULL if it is not set or the environment may not be read. */
 char *proc_environ(pid_t pid, const char *variable);

@@ -146,6 +146,17 @@ is_gone() { ! kill -0 "$1" 2>/dev/null; }
     "$GOINSPECT" leaks "$pid" --no-mapped >out 2>err || [ $? -eq 1 ]
 }
 
+@test "a leak check's copy: a thread that a debugger holds is told, and by whom" {
+    demo rest
+    program=$pid
+    start /usr/bin/python3 "$SOURCE_DIR/tests/inspect/hold.py" "$program"
+    wait_until grep -qE "held|refused" log
+    grep -q held log || skip "nobody may be traced here"
+    "$GOINSPECT" leaks "$program" >out 2>err || [ $? -eq 1 ]
+    grep -q "incomplete: 1 thread did not stop in time ($program)" err
+    grep -qE "thread $program is held by a debugger, process $pid \(python3" err
+}
+
 # withheld lists the mappings that the process keeps from its children, by a flag of the kernel's list.
 withheld() { awk -v f=" $1( |\$)" '/^[0-9a-f]+-/ { at = $1 } /^VmFlags:/ && $0 ~ f { print at }' "/proc/$pid/smaps"; }
 
