@@ -230,8 +230,8 @@ static void say_incomplete(const char *lines) {
     }
 }
 
-/* say_debugger says which of the threads that did not stop are held by a debugger.  Not of a process in
- * a container, whose numbers of threads are its own. */
+/* say_debugger says which of the threads that did not stop are held by a debugger.  Not of a
+ * process in a container, whose numbers of threads are its own. */
 static void say_debugger(const struct target *target) {
     struct proc proc, holder;
     if (target->kind != TARGET_PROCESS || proc_read(target->pid, &proc) != 0 ||
