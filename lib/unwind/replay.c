@@ -145,6 +145,7 @@ static inline void keep(struct search *s, uint32_t tail) {
     r->nremembered = tail + n;
     if (r->nplaced > tail)
         r->nplaced = tail;
+    r->hard |= ~replay_outer(tail);
     note_stacks(r, tail, stay);
     r->complete = n == s->nnew;
     if (gm_unlikely(!r->complete)) {
@@ -304,7 +305,7 @@ gm_noinline void replay_walk(struct replay *r, uint64_t fp, uint64_t *pcs, unsig
 
 /* is_again tells whether the stack is that of the capture before, all of it and without doubt: what
  * is the case most of the time, in as few instructions as can be.  If not, *ret_sure is as
- * replay_recall_or_walk wants it. */
+ * replay_recall wants it. */
 static inline bool is_again(struct replay *r, uint64_t fp, struct replay_frame **ret_sure) {
     uint32_t generation = atomic_load_explicit(&codeobj_generation, memory_order_acquire);
     struct replay_frame *f = outermost(r) - r->nremembered;
@@ -331,8 +332,8 @@ gm_noinline const struct replay_stack *replay_capture(struct replay *r, uint64_t
     if (is_again(r, fp, &sure)) {
         __atomic_store_n(&r->number, r->number + 1, __ATOMIC_RELAXED);
         r->last.known = r->have;
-    } else {
-        replay_recall_or_walk(r, fp, pcs, depth, sure);
+    } else if (!replay_recall(r, fp, sure)) {
+        replay_walk(r, fp, pcs, depth, sure);
     }
     return &r->last;
 }

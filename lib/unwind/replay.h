@@ -115,7 +115,8 @@ struct replay_stack {
     uint64_t total; /* frames of the stack */
 };
 
-/* A frame of stacks that are known by heart, as in struct replay_frame (replay_recall.c). */
+/* A frame of stacks that are known by heart, which begins as struct replay_frame does
+ * (replay_recall.c). */
 struct replay_node {
     uint64_t sp;
     uint64_t ra;
@@ -123,8 +124,9 @@ struct replay_node {
     uint64_t row;
     uint64_t saved_at; /* address of the word that the outer node's rbp is from, or of that rbp */
     uint32_t site;     /* of the stack of which it is the innermost frame; 0: not known */
-    uint16_t outer;    /* node of the frame outside of it, 0: there is none */
-    uint16_t depth;    /* number of frames outside of it */
+    uint16_t outer;    /* name of the node of the frame outside of it, 0: there is none */
+    uint8_t depth;     /* number of frames outside of it */
+    bool hard;         /* to be compared is more than the return address of the outer node */
 };
 
 /* Its place among the others. */
@@ -163,6 +165,8 @@ struct replay {
 
     uint64_t home;       /* sp of the outermost frame in the thread's first capture; 0: none yet */
     uint64_t continuous; /* the capture since which stamps are to be believed */
+    uint64_t hard;       /* of the outermost remembered frames, one a bit: which may be as
+                            replay_node.hard says */
     uint32_t total;      /* frames of the last capture's stack */
     uint32_t plain;      /* outermost remembered frames within which no step left a stack */
     bool complete;       /* all frames of the last capture's stack are remembered */

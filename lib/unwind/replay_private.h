@@ -18,6 +18,11 @@ gm_inline bool is_end(uint64_t ra) {
     return ra < WALK_LEAST_PC || ra >> ROW_ADDRESS_BITS != 0;
 }
 
+/* replay_outer returns the bits in replay.hard of the so many outermost frames. */
+gm_inline uint64_t replay_outer(uint32_t n) {
+    return n < 64 ? (UINT64_C(1) << n) - 1 : UINT64_MAX;
+}
+
 gm_inline uint32_t least(uint64_t a, uint64_t b) {
     return (uint32_t)(a < b ? a : b);
 }
@@ -86,12 +91,11 @@ struct replay_self {
 };
 extern gm_tls struct replay_self replay_self;
 
-/* replay_recall_or_walk is the capture of a stack that is not the last one: one that is known by
- * heart (replay_recall.c), or else it is walked, by replay_walk.  sure: the first frame of the last
- * one that is not known to be the same; the first of the array: no state is the same; NULL: nothing
- * is to be believed. */
-void replay_recall_or_walk(struct replay *r, uint64_t fp, uint64_t *pcs, unsigned depth,
-                           struct replay_frame *sure);
+/* Captures of a stack that is not the last one: replay_recall of one that is known by heart
+ * (replay_recall.c); false: it has done nothing, and replay_walk is to be asked.  sure: the first
+ * frame of the last stack that is not known to be the same; the first of the array: no state is the
+ * same; NULL: nothing is to be believed. */
+bool replay_recall(struct replay *r, uint64_t fp, const struct replay_frame *sure);
 void replay_walk(struct replay *r, uint64_t fp, uint64_t *pcs, unsigned depth,
                  struct replay_frame *sure);
 

@@ -145,6 +145,27 @@ __asm__(".type case_saves_and_visits, @function\n"
         "    .cfi_endproc\n"
         ".size case_saves_and_visits, . - case_saves_and_visits\n");
 
+/* Calls case_saves_and_visits.  Its unwind information takes for its frame that of its caller, or,
+ * if outer is not 0, that of the caller's, both of which are found by rbp. */
+void case_skips(uint64_t outer, uint64_t unused);
+__asm__(".type case_skips, @function\n"
+        "case_skips:\n"
+        "    .cfi_startproc\n"
+        "    push %rbp\n"
+        "    .cfi_def_cfa_offset 16\n"
+        "    .cfi_offset %rbp, -16\n"
+        "    test %rdi, %rdi\n"
+        "    je 1f\n"
+        "    mov (%rbp), %rbp\n"
+        "1:  .cfi_def_cfa %rbp, 16\n"
+        "    call case_saves_and_visits\n"
+        "    pop %rbp\n"
+        "    .cfi_restore %rbp\n"
+        "    .cfi_def_cfa %rsp, 8\n"
+        "    ret\n"
+        "    .cfi_endproc\n"
+        ".size case_skips, . - case_skips\n");
+
 /* Says that r12 is saved 2^63 - 1 times the alignment away. */
 void overflows(case_visit *visit);
 __asm__(".type overflows, @function\n"
@@ -211,6 +232,20 @@ void case_saved_rbp_comes_alive(case_visit *visit) {
             both(case_saves_plain, case_saves_and_visits, value + more, 256);
         both(case_frame_plain, case_saves_and_visits, 0, 256);
     }
+}
+
+static case_visit *visitor_of_farther;
+
+static void from_farther(void) {
+    visitor_of_farther();
+    __asm__ volatile(""); /* no tail call */
+}
+
+void case_one_of_two_frames(case_visit *visit, bool outer, bool farther) {
+    visitor_of_farther = visit;
+    case_visitor = farther ? from_farther : visit;
+    case_shift((case_function *)(uintptr_t)case_shift, (uint64_t)case_skips, outer, 64);
+    __asm__ volatile(""); /* no tail call */
 }
 
 void case_one_of_many(case_visit *visit, unsigned i) {

@@ -5,6 +5,7 @@
 #ifndef REPLAY_CASES_H
 #define REPLAY_CASES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef void case_visit(void);
@@ -31,6 +32,11 @@ void case_one_of_many(case_visit *visit, unsigned i);
 
 /* A frame that aligns its stack is at the same place though its caller is not. */
 void case_other_place_same_alignment(case_visit *visit);
+
+/* case_one_of_two_frames: two stacks that are the same up to a word which an rbp is restored from,
+ * and where each has its return addresses, there they are in the other one, too.  farther: visited
+ * from a function that either calls. */
+void case_one_of_two_frames(case_visit *visit, bool outer, bool farther);
 
 void case_recursion(case_visit *visit, unsigned depth);
 

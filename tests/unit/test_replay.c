@@ -255,6 +255,25 @@ static void stacks_that_are_too_many_are_found_all_the_same(void **state) {
     assert_in_range(recalled_of(100, 10), 950, 1000);
 }
 
+/* In an order by chance, so that the rbp is compared of what the last stack does not have, and of
+ * what it has. */
+static void an_rbp_of_a_stack_that_is_known_by_heart_is_compared(void **state) {
+    (void)state;
+    struct capture_verified before = capture_verified();
+    uint64_t random = 1;
+    unsigned was = recalled;
+    for (volatile unsigned i = 0; i < 2000; i++) {
+        random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        if (random >> 62 == 0)
+            case_recursion(visit, 2);
+        else
+            case_one_of_two_frames(visit, (random >> 61 & 1) != 0, (random >> 60 & 1) != 0);
+    }
+    assert_in_range(recalled - was, 200, 2000); /* most, unless two are looked for in one place */
+    assert_int_equal(recalled_wrongly, 0);
+    assert_int_equal(capture_verified().differences, before.differences);
+}
+
 /* So deep that half of what there is room for would go to one stack. */
 static void deep_stacks_are_known_by_heart(void **state) {
     (void)state;
@@ -415,6 +434,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(stacks_that_come_in_turn_are_known_by_heart),
         cmocka_unit_test(stacks_through_one_wrapper_are_known_by_heart),
         cmocka_unit_test(stacks_that_are_too_many_are_found_all_the_same),
+        cmocka_unit_test(an_rbp_of_a_stack_that_is_known_by_heart_is_compared),
         cmocka_unit_test(deep_stacks_are_known_by_heart),
         cmocka_unit_test(it_is_given_up_for_a_while_where_it_does_not_pay),
         cmocka_unit_test(functions_of_all_kinds),
