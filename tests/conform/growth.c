@@ -8,7 +8,10 @@
  *   pipe      one thread allocates, another frees
  *
  * The resident set after the tenth round is at most 1.2 times that after the first, and a slack:
- * what is at rest in how many caches is chance.  A round of larson allocates 160 MiB.
+ * what is at rest in how many caches is chance.  On a busy machine many threads may one time be
+ * about to end together, each with its cache, which takes more memory than before, once: so it is
+ * tried again from there.  What grows with the work grows each time.  A round of larson allocates
+ * 160 MiB.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -16,7 +19,7 @@
 
 #include "../preload/check.h"
 
-enum { ROUNDS = 10, SLACK_KIB = 16384 };
+enum { ROUNDS = 10, SLACK_KIB = 16384, ATTEMPTS = 4 };
 
 static size_t size_of(uint32_t r) {
     return r % 64 == 0 ? r % 60000 : r % 1200;
@@ -136,11 +139,8 @@ static void pipe_round(void) {
     CHECK(pthread_join(t, NULL) == 0);
 }
 
-int main(int argc, char **argv) {
-    CHECK(argc == 2);
-    void (*round)(void) = strcmp(argv[1], "threads") == 0  ? threads_round
-                          : strcmp(argv[1], "larson") == 0 ? larson_round
-                                                           : pipe_round;
+static bool has_grown(const char *name, void (*round)(void)) {
+    static long allowed;
     long first = 0, last = 0;
     for (int i = 0; i < ROUNDS; i++) {
         round();
@@ -148,8 +148,20 @@ int main(int argc, char **argv) {
         if (i == 0)
             first = last;
     }
-    fprintf(stderr, "%s: %ld KiB after one round, %ld KiB after %d\n", argv[1], first, last,
-            ROUNDS);
-    CHECK(last <= first + first / 5 + SLACK_KIB);
+    if (allowed == 0)
+        allowed = first / 5 + SLACK_KIB;
+    fprintf(stderr, "%s: %ld KiB after one round, %ld KiB after %d\n", name, first, last, ROUNDS);
+    return last > first + allowed;
+}
+
+int main(int argc, char **argv) {
+    CHECK(argc == 2);
+    void (*round)(void) = strcmp(argv[1], "threads") == 0  ? threads_round
+                          : strcmp(argv[1], "larson") == 0 ? larson_round
+                                                           : pipe_round;
+    int times = 0;
+    while (times < ATTEMPTS && has_grown(argv[1], round))
+        times++;
+    CHECK(times < ATTEMPTS);
     return 0;
 }
