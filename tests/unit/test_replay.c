@@ -274,6 +274,32 @@ static void an_rbp_of_a_stack_that_is_known_by_heart_is_compared(void **state) {
     assert_int_equal(capture_verified().differences, before.differences);
 }
 
+/* On a stack of their own, whose outer frames have nothing to be compared but return addresses: so
+ * it matters whether the library knows which of the frames that are taken over have more. */
+static void take_turns_with_recursion(void) {
+    uint64_t random = 1;
+    for (volatile unsigned i = 0; i < 10000; i++) {
+        random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        if (random >> 63 == 0)
+            case_recursion(visit, random >> 57 & 31);
+        else
+            case_one_of_two_frames(visit, (random >> 62 & 1) != 0, (random >> 61 & 1) != 0);
+    }
+}
+
+static void it_is_where_most_frames_have_none_to_be_compared(void **state) {
+    static char memory[1 << 16] __attribute__((aligned(4096)));
+    struct capture_verified before = capture_verified();
+    unsigned was = recalled;
+    (void)state;
+    if (SANITIZED)
+        skip(); /* other stacks are beyond them */
+    case_begins(memory + sizeof memory, take_turns_with_recursion);
+    assert_true(recalled - was > 1000);
+    assert_int_equal(recalled_wrongly, 0);
+    assert_int_equal(capture_verified().differences, before.differences);
+}
+
 /* So deep that half of what there is room for would go to one stack. */
 static void deep_stacks_are_known_by_heart(void **state) {
     (void)state;
@@ -435,6 +461,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(stacks_through_one_wrapper_are_known_by_heart),
         cmocka_unit_test(stacks_that_are_too_many_are_found_all_the_same),
         cmocka_unit_test(an_rbp_of_a_stack_that_is_known_by_heart_is_compared),
+        cmocka_unit_test(it_is_where_most_frames_have_none_to_be_compared),
         cmocka_unit_test(deep_stacks_are_known_by_heart),
         cmocka_unit_test(it_is_given_up_for_a_while_where_it_does_not_pay),
         cmocka_unit_test(functions_of_all_kinds),
