@@ -40,6 +40,11 @@ endif()
 
 add_library(gomalloc_flags INTERFACE)
 target_link_libraries(gomalloc_flags INTERFACE gomalloc_warnings)
+
+# To be linked after gomalloc_flags: the last flag counts, and a target's own come before.
+add_library(gomalloc_no_frame_pointers INTERFACE)
+target_compile_options(gomalloc_no_frame_pointers INTERFACE -fomit-frame-pointer)
+
 if(GOMALLOC_DEBUG)
   target_compile_definitions(gomalloc_flags INTERFACE GOMALLOC_DEBUG)
 endif()

@@ -6,6 +6,7 @@
  * return addresses at the same places, while something farther out is elsewhere.  The frames are an
  * assembler's, so that they are what the case needs, whatever the compiler.
  */
+#include "fuzz_program.h"
 #include "replay_cases.h"
 
 /* Makes room on the stack and calls to(a, b): what is called is `room` bytes lower.  Its frame is
@@ -294,6 +295,39 @@ __attribute__((noinline)) void case_recursion(case_visit *visit, unsigned depth)
 ON_ANOTHER_STACK("case_begins", "    .cfi_undefined %rip\n");
 ON_ANOTHER_STACK("case_begins_too", "    .cfi_undefined %rip\n");
 ON_ANOTHER_STACK("case_borrows", "");
+
+static case_visit *one_after_another;
+
+static void visit_one_after_another(void) {
+    for (volatile int i = 0; i < 5; i++) { /* volatile: the same return addresses */
+        if (i % 2 == 0 && i < 3)
+            case_recursion(one_after_another, i == 0 ? 1 : 9);
+        else
+            case_one_of_two_frames(one_after_another, i == 4, i != 3);
+    }
+}
+
+void case_one_after_another(void *top, case_visit *visit) {
+    one_after_another = visit;
+    case_begins(top, visit_one_after_another);
+    __asm__ volatile(""); /* no tail call */
+}
+
+static struct fuzz *begun;
+static unsigned begun_depth;
+static uint64_t begun_x;
+
+static void go_on(void) {
+    fuzz_next(begun, begun_depth, begun_x);
+    __asm__ volatile(""); /* no tail call */
+}
+
+void case_begins_fuzz(void *top, struct fuzz *f, unsigned depth, uint64_t x) {
+    begun = f;
+    begun_depth = depth;
+    begun_x = x;
+    case_begins(top, go_on);
+}
 
 __asm__(".globl case_by_rbx\n"
         ".type case_by_rbx, @function\n"

@@ -47,6 +47,15 @@ void case_begins(void *top, case_visit *visit);
 void case_begins_too(void *top, case_visit *visit);
 void case_borrows(void *top, case_visit *visit);
 
+/* case_one_after_another: on another stack, whose outer frames all leave rbp alone, five visits:
+ * from a recursion; from farther below one of the two frames; from a deeper recursion; from below
+ * the frame again, and then from farther below the other one. */
+void case_one_after_another(void *top, case_visit *visit);
+
+/* case_begins_fuzz is fuzz_next on another stack, whose outer frames all leave rbp alone. */
+struct fuzz;
+void case_begins_fuzz(void *top, struct fuzz *f, unsigned depth, uint64_t x);
+
 /* case_by_rbx: from a function whose frame is found by rbx, so that its walk is a slow one. */
 void case_by_rbx(case_visit *visit);
 

@@ -96,15 +96,21 @@ static int load(void **state) {
 }
 
 /* Runs once.  Most of the time it is one of four short runs, so that stacks come in turn, with
- * other words between their frames. */
+ * other words between their frames.  Every other time of these, and of the others, it is on a stack
+ * where no frame outside of the program's has a frame pointer, which would have to be compared. */
 static void fuzz_once(struct fuzz *f, unsigned depth) {
+    static char memory[1 << 23] __attribute__((aligned(4096)));
     static uint64_t turn;
     const uint64_t round = 2048, others = 64;
     bool again = turn % round >= others;
     uint64_t kept = f->random;
     if (again)
         f->random = (turn / round * 4 + turn % 4) * 0x9e3779b97f4a7c15u | 1;
-    fuzz_next(f, (unsigned)fuzz_random(f, again ? 12 : depth), turn);
+    depth = (unsigned)fuzz_random(f, again ? 12 : depth);
+    if (turn / round % 2 == 0 || SANITIZED) /* other stacks are beyond them */
+        fuzz_next(f, depth, turn);
+    else
+        case_begins_fuzz(memory + sizeof memory, f, depth, turn);
     if (again)
         f->random = kept;
     turn++;
@@ -300,6 +306,19 @@ static void it_is_where_most_frames_have_none_to_be_compared(void **state) {
     assert_int_equal(capture_verified().differences, before.differences);
 }
 
+/* One of two frames, seen from farther; a stack with nothing to be compared but return addresses in
+ * its place; the frame again, and then the other one, seen from farther for the first time. */
+static void a_stack_is_not_known_by_what_another_had_in_its_place(void **state) {
+    static char memory[1 << 16] __attribute__((aligned(4096)));
+    struct capture_verified before = capture_verified();
+    (void)state;
+    if (SANITIZED)
+        skip(); /* other stacks are beyond them */
+    case_one_after_another(memory + sizeof memory, visit);
+    assert_int_equal(recalled_wrongly, 0);
+    assert_int_equal(capture_verified().differences, before.differences);
+}
+
 /* So deep that half of what there is room for would go to one stack. */
 static void deep_stacks_are_known_by_heart(void **state) {
     (void)state;
@@ -462,6 +481,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(stacks_that_are_too_many_are_found_all_the_same),
         cmocka_unit_test(an_rbp_of_a_stack_that_is_known_by_heart_is_compared),
         cmocka_unit_test(it_is_where_most_frames_have_none_to_be_compared),
+        cmocka_unit_test(a_stack_is_not_known_by_what_another_had_in_its_place),
         cmocka_unit_test(deep_stacks_are_known_by_heart),
         cmocka_unit_test(it_is_given_up_for_a_while_where_it_does_not_pay),
         cmocka_unit_test(functions_of_all_kinds),
