@@ -226,7 +226,7 @@ END
     check 0 "$pid" --max-live 1GiB --max-rss 1GiB
     [ ! -s err ]
     check 1 "$pid" --max-leaks 0
-    grep -qE "paused [0-9.]+ [mu]s" err
+    grep -qE "paused ([0-9]+s|[0-9.]+ [mu]s)" err
 }
 
 @test "check: what is no baseline, and what is no file to write to, is said once" {

@@ -233,7 +233,7 @@ lost_by() {
     "$GOINSPECT" snapshot "$pid" --leaks -o heap.gmi
     "$GOINSPECT" snapshot "$pid" --leaks -o heap.db
     leaks "$pid" -o csv --columns direct,objects,indirect,indirect_objects,function,location >live
-    grep -qE "paused [0-9.]+ [mu]s \([0-9]+ threads\), marked [0-9,]+ objects in" err
+    grep -qE "paused ([0-9]+s|[0-9.]+ [mu]s) \([0-9]+ threads?\), marked [0-9,]+ objects in" err
     leaks heap.gmi -o csv --columns direct,objects,indirect,indirect_objects,function,location >image
     leaks heap.db -o csv --columns direct,objects,indirect,indirect_objects,function,location >database
     diff live image
