@@ -30,13 +30,10 @@
 #include "heap/mheap.h"
 #include "leak/peek.h"
 #include "sys/owned.h"
+#include "sys/pagemap.h"
 
-#define ATTEMPTS  4
-#define ENTRIES   512                 /* of pagemap, read at a time */
-#define PRESENT   ((uint64_t)1 << 63) /* linux/Documentation/admin-guide/mm/pagemap.rst */
-#define SWAPPED   ((uint64_t)1 << 62)
-#define FILE_PAGE ((uint64_t)1 << 61)
-#define EXCLUSIVE ((uint64_t)1 << 56)
+#define ATTEMPTS 4
+#define ENTRIES  512 /* of pagemap, read at a time */
 #define TCB_SPAN                                                                                   \
     ((uint64_t)32 << 10) /* libc's descriptor of a thread is so near its stack's end               \
                           */
@@ -112,14 +109,13 @@ struct walk {
 static uint64_t entry_of(struct walk *k, uint64_t addr) {
     if (k->entries_start == 0 || addr < k->entries_start ||
         addr >= k->entries_start + k->nentries * PHYS_PAGE_SIZE) {
-        long n = -EBADF;
+        size_t n = 0;
         if (k->pagemap >= 0 && file_id_same(k->pagemap_id, file_id_of(k->pagemap)))
-            n = sys_call4(SYS_pread64, k->pagemap, (long)k->entries, sizeof k->entries,
-                          (long)(addr / PHYS_PAGE_SIZE * sizeof k->entries[0]));
-        if (n < (long)sizeof k->entries[0])
+            n = pagemap_read(k->pagemap, addr, k->entries, ENTRIES);
+        if (n == 0)
             return 0;
         k->entries_start = addr;
-        k->nentries = (uint64_t)n / sizeof k->entries[0];
+        k->nentries = n;
     }
     return k->entries[(addr - k->entries_start) / PHYS_PAGE_SIZE];
 }
@@ -157,11 +153,12 @@ static void count_pages(struct walk *k, uint64_t from, uint64_t to, enum kind ki
             kind = kind_of_heap_page(c, p);
         k->sums[kind].mapped_bytes += PHYS_PAGE_SIZE;
         if (c != NULL)
-            image_backing_page(k->w, c, p, (entry & PRESENT) != 0, (entry & SWAPPED) != 0);
-        if ((entry & PRESENT) == 0)
+            image_backing_page(k->w, c, p, (entry & PAGEMAP_PRESENT) != 0,
+                               (entry & PAGEMAP_SWAPPED) != 0);
+        if ((entry & PAGEMAP_PRESENT) == 0)
             continue;
         k->present[kind] += PHYS_PAGE_SIZE;
-        if ((entry & (FILE_PAGE | EXCLUSIVE)) == 0)
+        if ((entry & (PAGEMAP_OF_FILE | PAGEMAP_EXCLUSIVE)) == 0)
             k->maybe_zero[kind] += PHYS_PAGE_SIZE;
     }
 }
@@ -208,7 +205,8 @@ static void forget_zeroes(struct walk *k) {
             uint64_t entry = entry_of(k, p);
             if (p == from || p % PALLOC_CHUNK_BYTES == 0)
                 c = image_find_chunk(k->w, p);
-            if (c != NULL && (entry & PRESENT) != 0 && (entry & (FILE_PAGE | EXCLUSIVE)) == 0)
+            if (c != NULL && (entry & PAGEMAP_PRESENT) != 0 &&
+                (entry & (PAGEMAP_OF_FILE | PAGEMAP_EXCLUSIVE)) == 0)
                 image_backing_page(k->w, c, p, false, false);
         }
     }
@@ -390,7 +388,7 @@ static void take_stacks(struct walk *k) {
             continue;
         uint64_t end = s[i].base + (s[i].npages << GM_PAGE_SHIFT);
         for (uint64_t p = s[i].base; p < end; p += PHYS_PAGE_SIZE) {
-            bool there = (entry_of(k, p) & PRESENT) != 0 && all->resident_bytes != 0;
+            bool there = (entry_of(k, p) & PAGEMAP_PRESENT) != 0 && all->resident_bytes != 0;
             stacks->resident_bytes += there ? PHYS_PAGE_SIZE : 0;
             all->resident_bytes -= there ? PHYS_PAGE_SIZE : 0;
             stacks->mapped_bytes += PHYS_PAGE_SIZE;

@@ -6,13 +6,10 @@
 
 #include <fcntl.h>
 
+#include "sys/pagemap.h"
 #include "sys/rawcall.h"
 
-#define PAGE_SHIFT 12
-#define PAGE       ((uintptr_t)1 << PAGE_SHIFT)
-#define SWAPPED    ((uint64_t)1 << 62) /* linux/Documentation/admin-guide/mm/pagemap.rst */
-#define PRESENT    ((uint64_t)1 << 63)
-#define OF_FILE    ((uint64_t)1 << 61) /* or of shared memory */
+#define PAGE ((uintptr_t)1 << PAGEMAP_SHIFT)
 
 /* linux/fs.h of Linux 6.7; all numbers are 64 bits wide. */
 #define PAGEMAP_SCAN 0xc0606610
@@ -46,18 +43,18 @@ static bool ask(struct present *p, uintptr_t addr) {
     if (p->fd < 0)
         return false;
     uintptr_t start = addr & ~(PAGE - 1);
-    long n = sys_call4(SYS_pread64, p->fd, (long)p->entries, sizeof p->entries,
-                       (long)(start >> PAGE_SHIFT << 3));
-    if (n < (long)sizeof p->entries[0])
+    size_t n = pagemap_read(p->fd, start, p->entries, sizeof p->entries / sizeof p->entries[0]);
+    if (n == 0)
         return false;
     p->start = start;
-    p->end = start + ((uintptr_t)n / sizeof p->entries[0] << PAGE_SHIFT);
+    p->end = start + ((uintptr_t)n << PAGEMAP_SHIFT);
     return true;
 }
 
 static bool is_there(const struct present *p, uintptr_t addr) {
-    uint64_t entry = p->entries[(addr - p->start) >> PAGE_SHIFT];
-    return (entry & (PRESENT | SWAPPED)) != 0 && !(p->changed && (entry & OF_FILE) != 0);
+    uint64_t entry = p->entries[(addr - p->start) >> PAGEMAP_SHIFT];
+    return (entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) != 0 &&
+           !(p->changed && (entry & PAGEMAP_OF_FILE) != 0);
 }
 
 static uintptr_t next_page(uintptr_t addr) {

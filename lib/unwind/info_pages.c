@@ -8,13 +8,13 @@
 #include <sys/mman.h>
 
 #include "sys/maps.h"
+#include "sys/pagemap.h"
 #include "sys/rawcall.h"
 #include "unwind/cfi_private.h"
 #include "unwind/codeobj.h"
 
-#define PAGE_SHIFT 12
-#define PAGE       ((uint64_t)1 << PAGE_SHIFT)
-#define ENTRIES    512 /* pages asked about at a time */
+#define PAGE    ((uint64_t)1 << PAGEMAP_SHIFT)
+#define ENTRIES 512 /* pages asked about at a time */
 
 /* Between two times.  The longest is when nothing was touched lately: no turns of our own then. */
 #define GAP_NS     UINT64_C(10000000)
@@ -23,11 +23,6 @@
 /* A page that was dropped is not asked for again so soon: this is 300 times what it takes to drop
  * it and to map it again together with its neighbours. */
 #define PRICE_NS UINT64_C(100000)
-
-/* linux/Documentation/admin-guide/mm/pagemap.rst */
-#define PRESENT ((uint64_t)1 << 63)
-#define SWAPPED ((uint64_t)1 << 62)
-#define OF_FILE ((uint64_t)1 << 61) /* or of shared memory; of no private copy */
 
 /* ---- noting what is read ------------------------------------------------------------------ */
 
@@ -67,11 +62,11 @@ static uint64_t load(const _Atomic uint64_t *bound) {
 
 /* What would be lost: a page that is there, or swapped out, and is not the file's. */
 static bool is_changed(uint64_t entry) {
-    return (entry & (PRESENT | SWAPPED)) != 0 && (entry & OF_FILE) == 0;
+    return (entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) != 0 && (entry & PAGEMAP_OF_FILE) == 0;
 }
 
 static bool is_there(uint64_t entry) {
-    return (entry & PRESENT) != 0;
+    return (entry & PAGEMAP_PRESENT) != 0;
 }
 
 /* drop gives back, of n pages from start on, those that are their file's; returns how many.  One
@@ -84,8 +79,8 @@ static size_t drop(uint64_t start, const uint64_t *entries, size_t n) {
             there += is_there(entries[i]);
             end = is_there(entries[i]) ? i + 1 : end;
         }
-        if (there != 0 && sys_call3(SYS_madvise, (long)(start + (first << PAGE_SHIFT)),
-                                    (long)((end - first) << PAGE_SHIFT), MADV_DONTNEED) == 0)
+        if (there != 0 && sys_call3(SYS_madvise, (long)(start + (first << PAGEMAP_SHIFT)),
+                                    (long)((end - first) << PAGEMAP_SHIFT), MADV_DONTNEED) == 0)
             dropped += there;
     }
     return dropped;
@@ -101,14 +96,13 @@ static size_t drop_range(int pagemap, const struct info_pages *p, const struct i
     start = (start + PAGE - 1) & ~(PAGE - 1);
     end &= ~(PAGE - 1);
     while (start < end) {
-        uint64_t want = (end - start) >> PAGE_SHIFT;
+        uint64_t want = (end - start) >> PAGEMAP_SHIFT;
         want = want < ENTRIES ? want : ENTRIES;
-        long n = sys_call4(SYS_pread64, pagemap, (long)entries, (long)(want * sizeof *entries),
-                           (long)(start >> PAGE_SHIFT << 3));
-        if (n < (long)sizeof *entries)
+        size_t n = pagemap_read(pagemap, start, entries, want);
+        if (n == 0)
             break;
-        dropped += drop(start, entries, (size_t)n / sizeof *entries);
-        start += (uint64_t)n / sizeof *entries << PAGE_SHIFT;
+        dropped += drop(start, entries, n);
+        start += n << PAGEMAP_SHIFT;
     }
     return dropped;
 }
