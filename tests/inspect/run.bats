@@ -90,7 +90,7 @@ teardown() { common_teardown; }
     under_library "./gm-perl-$$" -e '
         @a = map { "x" x $_ } 1 .. 100;
         while (1) { my @b = map { $_ x 300 } 1 .. 100; select undef, undef, undef, 0.01 }'
-    # ps waits for each for a second only
+    # it is shown others, too, which may never answer
     listed() { GOINSPECT_TIMEOUT=1 "$GOINSPECT" ps -o json | jq -e ".rows[] | select(.pid == $pid) | .socket == \"ok\" and .live > 10000 and .rate == 1"; }
     wait_until listed
     named() { "$GOINSPECT" | grep -q "^ *$pid  gm-perl.*exact"; }

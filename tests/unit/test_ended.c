@@ -395,6 +395,10 @@ static void a_coroutine_whose_stack_is_known_by_heart_ends_nothing_of_another(vo
 
 static char *borrowed; /* the end of a piece of an outer frame */
 
+static void borrow(char *piece, size_t n) {
+    borrowed = piece + n - (uintptr_t)(piece + n) % 16;
+}
+
 static void on_borrowed(case_visit *to, unsigned depth) {
     (void)depth;
     case_borrows(borrowed, to);
@@ -412,7 +416,7 @@ static void a_moment_after_a_stack_of_two_pieces_is_told(void **state) {
     (void)state;
     if (SANITIZED)
         skip();
-    borrowed = piece + sizeof piece - (uintptr_t)(piece + sizeof piece) % 16;
+    borrow(piece, sizeof piece);
     take_turns(&deep, &shallow, then, 3);
     assert_verdict(REPLAY_TOLD, 0);
     assert_int_equal(known_by_heart, 0);
@@ -426,7 +430,7 @@ static void a_stack_of_two_pieces_is_not_known_by_heart(void **state) {
     (void)state;
     if (SANITIZED)
         skip();
-    borrowed = piece + sizeof piece - (uintptr_t)(piece + sizeof piece) % 16;
+    borrow(piece, sizeof piece);
     take_turns(&two, &shallow, then, 4);
     assert_int_equal(known_by_heart, 0);
 }
